@@ -1,0 +1,1 @@
+"""The charger agent: core, OCPP, store, links, and the process around them."""

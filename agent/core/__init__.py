@@ -1,0 +1,1 @@
+"""PURE: what a charger does even with no CSMS in the world."""

@@ -1,0 +1,200 @@
+"""Orders to the world, in the four kinds that `runtime.perform` carries out in this order."""
+
+from drivers.contract import MeterReading, Permit
+from msgspec import Struct
+
+from agent.core.events import IdToken, TokenInfo
+
+# --- 1 safe -----------------------------------------------------------------------------------
+
+
+class StopPower(Struct, frozen=True):
+    evse_id: int
+    connector_id: int
+    emergency: bool = False
+
+
+class WithdrawCurrent(Struct, frozen=True):
+    """Offer at most `limit_a`; never lets anything be energised."""
+
+    evse_id: int
+    connector_id: int
+    limit_a: float
+
+
+# --- 2 durable --------------------------------------------------------------------------------
+
+
+class MeterSample(Struct, frozen=True):
+    """A reading with the reason it was taken (ReadingContextEnumType)."""
+
+    context: str
+    reading: MeterReading
+
+
+class Record(Struct, frozen=True):
+    """A transaction event that happened, to be stored for ever until the CSMS has it (E)."""
+
+    event_type: str
+    trigger_reason: str
+    transaction_id: str
+    seq_no: int
+    at_s: float
+    evse_id: int
+    connector_id: int | None = None
+    charging_state: str | None = None
+    stopped_reason: str | None = None
+    remote_start_id: int | None = None
+    token: IdToken | None = None
+    samples: tuple[MeterSample, ...] = ()
+    phases_used: int | None = None
+    cable_max_a: float | None = None
+    reservation_id: int | None = None
+
+
+class Enqueue(Struct, frozen=True):
+    """A finished message body for the outbox (what a block made of a Record)."""
+
+    message_id: str
+    action: str
+    body: str
+    offline: bool
+    event_type: str = ""
+    """Started and Ended are never thinned out."""
+
+
+class Save(Struct, frozen=True):
+    """Keep `value` (JSON text) under `key`; None deletes."""
+
+    key: str
+    value: str | None
+
+
+class SaveToken(Struct, frozen=True):
+    """Keep what the CSMS said of a token (authorization cache, C10)."""
+
+    token: IdToken
+    info: TokenInfo
+
+
+class ForgetTokens(Struct, frozen=True):
+    """Empty the authorization cache (C11)."""
+
+
+class SettleRow(Struct, frozen=True):
+    """An outbox row was answered: delete it together with the answer's consequences."""
+
+    row_id: int
+
+
+class CountAttempt(Struct, frozen=True):
+    """A send of a row failed; remember that over restarts."""
+
+    row_id: int
+    reason: str
+
+
+class SetAside(Struct, frozen=True):
+    """Refused to the end: take a row out of the queue, keep it with its reason."""
+
+    row_id: int
+    reason: str
+
+
+class FetchHead(Struct, frozen=True):
+    """Ask the store for the oldest waiting row; comes back as OutboxHead."""
+
+
+# --- 3 energise -------------------------------------------------------------------------------
+
+
+class AllowPower(Struct, frozen=True):
+    """Let the power path close at `limit_a` per phase, if the permit still holds."""
+
+    evse_id: int
+    connector_id: int
+    limit_a: float
+    permit: Permit
+    digital: bool = False
+    """Offer the 5 % duty cycle of ISO 15118 instead of a current."""
+
+
+class LockPlug(Struct, frozen=True):
+    evse_id: int
+    connector_id: int
+    locked: bool
+
+
+# --- 4 tell -----------------------------------------------------------------------------------
+
+
+class ReadMeter(Struct, frozen=True):
+    evse_id: int
+
+
+class LookUp(Struct, frozen=True):
+    """Ask the authorization cache; comes back as LookedUp."""
+
+    token: IdToken
+
+
+class AskCsms(Struct, frozen=True):
+    """Have the CSMS judge a token (becomes an Authorize); comes back as TokenAnswered/Unanswered."""
+
+    token: IdToken
+
+
+class StatusChanged(Struct, frozen=True):
+    """The connector's OCPP status is another one now (G01)."""
+
+    evse_id: int
+    connector_id: int
+    status: str
+    at_s: float
+
+
+class Show(Struct, frozen=True):
+    """Something the driver or technician at the charger should see; one line, no secrets."""
+
+    evse_id: int
+    text: str
+
+
+class Restart(Struct, frozen=True):
+    """Start the process ("process") or the board ("board") anew."""
+
+    scope: str
+    reason: str
+
+
+class StartJob(Struct, frozen=True):
+    """Slow work for `agent.jobs`; reports back as events."""
+
+    job: str
+    arguments: dict[str, str]
+
+
+class Dial(Struct, frozen=True):
+    """Open a websocket to `url` (identity included)."""
+
+    slot: int
+    url: str
+    user: str
+    security_profile: int
+    open_timeout_s: float
+    ping_interval_s: float
+
+
+class Hangup(Struct, frozen=True):
+    reason: str
+
+
+class SendFrame(Struct, frozen=True):
+    text: str
+
+
+class Log(Struct, frozen=True):
+    """A line for the journal: level of syslog (3 error, 4 warning, 5 notice, 6 info)."""
+
+    level: int
+    text: str

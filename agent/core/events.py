@@ -1,0 +1,295 @@
+"""Facts that happened, in the past tense: all that the pure rooms ever react to."""
+
+from collections.abc import Callable
+from enum import StrEnum
+
+from drivers.contract import MeterReading, Permit, PilotReading
+from msgspec import Struct
+
+
+class Now(Struct, frozen=True):
+    """All that a pure room needs from outside at one moment."""
+
+    mono_s: float
+    """Event-loop clock, for intervals."""
+    utc_offset_s: float
+    """Best guess: seconds to add to `mono_s` for UTC seconds since 1970."""
+    utc_known: bool
+    """False until a trusted clock (NTP, CSMS) was seen since boot."""
+    boot_id: str
+    permit: Permit
+    """Number of the last guard stop known when the event entered the inbox."""
+    random: Callable[[], float]
+    """Uniform in [0, 1)."""
+    new_id: Callable[[], str]
+    """A fresh UUID4, 36 characters."""
+
+    def utc_s(self, at_s: float | None = None) -> float:
+        """UTC seconds since 1970 of a loop time (default: now)."""
+        return (self.mono_s if at_s is None else at_s) + self.utc_offset_s
+
+
+class IdToken(Struct, frozen=True):
+    """Identifier of a driver; equal when value (any case) and type are (C01.FR.25)."""
+
+    value: str
+    type: str
+    additional_info: tuple[tuple[str, str], ...] = ()
+    """(additionalIdToken, type) pairs; they do not count for equality."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What two equal tokens share."""
+        return self.value.lower(), self.type
+
+    def same_as(self, other: "IdToken | None") -> bool:
+        """C01.FR.25."""
+        return other is not None and self.key == other.key
+
+
+class TokenInfo(Struct, frozen=True):
+    """What the CSMS said of a token (IdTokenInfoType); times are UTC seconds."""
+
+    status: str
+    group: IdToken | None = None
+    cache_expiry_s: float | None = None
+    evse_ids: tuple[int, ...] = ()
+    language: str = ""
+    updated_s: float = 0.0
+
+    @property
+    def accepted(self) -> bool:
+        return self.status == "Accepted"
+
+
+# --- the hardware ---------------------------------------------------------------------------
+
+
+class PilotChanged(Struct, frozen=True):
+    """Pilot state, power path, offered current, faults or cable differ from the last report."""
+
+    evse_id: int
+    connector_id: int
+    reading: PilotReading
+
+
+class MeterRead(Struct, frozen=True):
+    evse_id: int
+    reading: MeterReading
+
+
+class FaultRaised(Struct, frozen=True):
+    """A fault that no pilot reading carries: a lost device, an input. connector_id 0 = whole EVSE."""
+
+    evse_id: int
+    connector_id: int
+    fault: str
+
+
+class FaultCleared(Struct, frozen=True):
+    evse_id: int
+    connector_id: int
+    fault: str
+
+
+class TokenPresented(Struct, frozen=True):
+    """A driver showed a card or typed a code; `evse_ids` are those the reader serves (empty: all)."""
+
+    token: IdToken
+    evse_ids: tuple[int, ...] = ()
+
+
+class ButtonPressed(Struct, frozen=True):
+    button: str
+    evse_id: int = 0
+
+
+class GuardStopped(Struct, frozen=True):
+    """The guard stopped power by itself; permits up to then are void."""
+
+    evse_id: int
+    connector_id: int
+    cause: str
+
+
+class OrderRefused(Struct, frozen=True):
+    """An order to energise came with a void permit or against what the guard sees."""
+
+    evse_id: int
+    connector_id: int
+    cause: str
+
+
+# --- our own store --------------------------------------------------------------------------
+
+
+class LookedUp(Struct, frozen=True):
+    """Answer to the effect LookUp: the cached entry, or None."""
+
+    token: IdToken
+    info: TokenInfo | None
+
+
+class DiskFailed(Struct, frozen=True):
+    reason: str
+
+
+class DiskRecovered(Struct, frozen=True):
+    pass
+
+
+# --- what the CSMS side tells the charger (emitted by OCPP blocks) ----------------------------
+
+
+class CsmsReached(Struct, frozen=True):
+    """Connected, and the boot was accepted: the station is online."""
+
+
+class CsmsLost(Struct, frozen=True):
+    """The station is offline from now on."""
+
+
+class ClockSet(Struct, frozen=True):
+    """A trusted UTC (seconds since 1970) for the loop time `at_s`."""
+
+    utc_s: float
+    at_s: float
+
+
+class TokenAnswered(Struct, frozen=True):
+    """The CSMS answered an Authorize."""
+
+    token: IdToken
+    info: TokenInfo
+
+
+class TokenUnanswered(Struct, frozen=True):
+    """An Authorize got no usable answer: timeout, CALLERROR, link lost."""
+
+    token: IdToken
+
+
+class TransactionAnswered(Struct, frozen=True):
+    """The CSMS answered a TransactionEvent that carried the token, with its view of it."""
+
+    transaction_id: str
+    token: IdToken
+    info: TokenInfo
+
+
+class StartRequested(Struct, frozen=True):
+    """RequestStartTransaction was accepted (F01, F02)."""
+
+    evse_id: int
+    token: IdToken
+    group: IdToken | None
+    remote_start_id: int
+
+
+class StopRequested(Struct, frozen=True):
+    """RequestStopTransaction was accepted (F03)."""
+
+    transaction_id: str
+
+
+class CurrentLimited(Struct, frozen=True):
+    """The charging profiles of an EVSE allow this many A per phase now; None: no limit."""
+
+    evse_id: int
+    limit_a: float | None
+
+
+class AvailabilityRequested(Struct, frozen=True):
+    """ChangeAvailability (G03, G04); connector_id 0: the EVSE, evse_id 0: the station."""
+
+    evse_id: int
+    connector_id: int
+    operative: bool
+
+
+class PolicyChanged(Struct, frozen=True):
+    """OCPP variables that the core obeys have new values; the policy is `core.policy.Policy`."""
+
+    policy: object
+
+
+class StopCause(StrEnum):
+    """Why the process started with power off: decides what happens to open transactions."""
+
+    POWER_LOSS = "PowerLoss"
+    REBOOT = "Reboot"
+
+
+class Started(Struct, frozen=True):
+    """First event of a process. `cause` says how the last one ended."""
+
+    cause: StopCause
+    boot_reason: str
+    """BootReasonEnumType: PowerUp, Watchdog, ApplicationReset, RemoteReset, ..."""
+
+
+class TransactionStarted(Struct, frozen=True):
+    """A fact for the blocks: profiles, reservations and messages hang on it."""
+
+    evse_id: int
+    transaction_id: str
+    at_s: float
+    remote_start_id: int | None = None
+
+
+class TransactionEnded(Struct, frozen=True):
+    evse_id: int
+    transaction_id: str
+
+
+class Tick(Struct, frozen=True):
+    """A deadline passed."""
+
+
+# --- the link (from csms.session) -------------------------------------------------------------
+
+
+class LinkOpened(Struct, frozen=True):
+    """A websocket with the agreed subprotocol is up."""
+
+    slot: int
+
+
+class LinkClosed(Struct, frozen=True):
+    """Dialling failed or an open link ended; `reason` is for the technician."""
+
+    reason: str
+
+
+class FrameReceived(Struct, frozen=True):
+    """One text frame as it came."""
+
+    text: str
+
+
+class LinkHeard(Struct, frozen=True):
+    """A pong: the peer's socket is alive."""
+
+
+# --- the outbox (from the store, with each commit) ---------------------------------------------
+
+
+class OutboxRow(Struct, frozen=True):
+    """A durable message: immutable `body`, and what belongs to its sending."""
+
+    row_id: int
+    message_id: str
+    action: str
+    body: str
+    """JSON object text; timestamps not yet known stand as "@<loop seconds>"."""
+    boot_id: str
+    """Boot whose loop clock the open timestamps count on."""
+    offline: bool
+    attempts: int
+
+
+class OutboxHead(Struct, frozen=True):
+    """The oldest waiting row, None when the outbox is empty, and how many wait."""
+
+    row: OutboxRow | None
+    waiting: int

@@ -1,0 +1,34 @@
+"""What OCPP variables tell the core: one frozen value, replaced whole when a variable changes."""
+
+from msgspec import Struct
+
+
+class Policy(Struct, frozen=True):
+    """Field names follow the variables; each default is the default of its variable."""
+
+    auth_enabled: bool = True
+    """AuthCtrlr.Enabled"""
+    auth_cache_enabled: bool = True
+    """AuthCacheCtrlr.Enabled"""
+    auth_cache_lifetime_s: int = 0
+    """AuthCacheCtrlr.LifeTime; 0: entries do not age."""
+    local_authorize_offline: bool = True
+    """AuthCtrlr.LocalAuthorizeOffline"""
+    local_pre_authorize: bool = False
+    """AuthCtrlr.LocalPreAuthorize"""
+    offline_unknown_id: bool = False
+    """AuthCtrlr.OfflineTxForUnknownIdEnabled"""
+    authorize_remote_start: bool = False
+    """AuthCtrlr.AuthorizeRemoteStart"""
+    ev_connection_timeout_s: int = 60
+    """TxCtrlr.EVConnectionTimeOut"""
+    tx_start_point: frozenset[str] = frozenset({"PowerPathClosed"})
+    """TxCtrlr.TxStartPoint"""
+    tx_stop_point: frozenset[str] = frozenset({"PowerPathClosed"})
+    """TxCtrlr.TxStopPoint"""
+    stop_tx_on_invalid_id: bool = True
+    """TxCtrlr.StopTxOnInvalidId"""
+    stop_tx_on_ev_side_disconnect: bool = True
+    """TxCtrlr.StopTxOnEVSideDisconnect"""
+    tx_updated_interval_s: int = 60
+    """SampledDataCtrlr.TxUpdatedInterval; 0: none."""

@@ -1,0 +1,1 @@
+"""The link to the CSMS: websocket, TLS, reconnection on order."""

@@ -1,0 +1,21 @@
+"""One tree of errors. Every text is for a human and ends with the next step."""
+
+
+class ChargepointError(Exception):
+    """Base of what the agent raises on purpose."""
+
+    exit_code = 1
+
+
+class SettingsError(ChargepointError):
+    """charger.yaml cannot be used; power stays off (exit code 78, EX_CONFIG)."""
+
+    exit_code = 78
+
+
+class StoreError(ChargepointError):
+    """The data directory or its database cannot be used."""
+
+
+class LinkError(ChargepointError):
+    """The CSMS could not be reached, or the link to it ended."""

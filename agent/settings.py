@@ -1,0 +1,104 @@
+"""The technician's file, typed. What each key means stands beside it; `settings_load` reads it."""
+
+from typing import Annotated, Literal
+
+from drivers.contract import DeviceOptions, SerialLine
+from msgspec import Meta, Struct, field
+
+Name = Annotated[str, Meta(pattern="^[A-Za-z0-9_.-]{1,50}$")]
+
+
+class Station(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who this charger is."""
+
+    identity: Annotated[str, Meta(min_length=1, max_length=48, pattern="^[^:]*$")]
+    """Name of the station at the CSMS; no colon (OCPP-J 3.1.1)."""
+    vendor: Annotated[str, Meta(min_length=1, max_length=50)]
+    model: Annotated[str, Meta(min_length=1, max_length=20)]
+    serial: Annotated[str, Meta(max_length=25)] = ""
+    firmware_version: Annotated[str, Meta(max_length=50)] = ""
+
+
+class CsmsEndpoint(Struct, frozen=True, forbid_unknown_fields=True):
+    """A back end; the first one is used first, the others are fallbacks."""
+
+    url: Annotated[str, Meta(pattern="^wss?://[^/]+", max_length=512)]
+    """Endpoint without the identity, for example wss://csms.example.com/ocpp."""
+    password: Annotated[str, Meta(min_length=16, max_length=64)] | None = None
+    """Better: password_file, or the systemd credential csms-password."""
+    password_file: str | None = None
+    lab_unsecured: bool = False
+    """Allows ws:// without a password. For a desk only."""
+
+
+class Supply(Struct, frozen=True, forbid_unknown_fields=True):
+    """The site's supply that all EVSEs share."""
+
+    current_a: Annotated[float, Meta(ge=6, le=6000)]
+    """Current per phase that the fuse allows for all EVSEs together."""
+    phases: Literal[1, 3] = 3
+    voltage_v: Annotated[float, Meta(ge=100, le=300)] = 230.0
+
+
+class Connector(Struct, frozen=True, forbid_unknown_fields=True):
+    """One plug or socket."""
+
+    id: Annotated[int, Meta(ge=1, le=16)]
+    pilot: Name
+    """Name under `devices` of its pilot controller."""
+    cable: Literal["fixed", "socket"] = "fixed"
+    current_a: Annotated[float, Meta(ge=6, le=125)] = 32.0
+    """Rated current per phase."""
+    phases: Literal[1, 3] = 3
+    type: str = "cType2"
+    """ConnectorEnumType of OCPP, for example cType2, sType2."""
+
+
+class Evse(Struct, frozen=True, forbid_unknown_fields=True):
+    """One charge point: charges one EV at a time through one of its connectors."""
+
+    id: Annotated[int, Meta(ge=1, le=64)]
+    connectors: Annotated[tuple[Connector, ...], Meta(min_length=1, max_length=16)]
+    meter: Name
+    """Name under `devices` of its energy meter."""
+
+
+class ComponentName(Struct, frozen=True, forbid_unknown_fields=True):
+    name: Annotated[str, Meta(max_length=50)]
+    instance: Annotated[str, Meta(max_length=50)] | None = None
+    evse: int | None = None
+    connector: int | None = None
+
+
+class VariableName(Struct, frozen=True, forbid_unknown_fields=True):
+    name: Annotated[str, Meta(max_length=50)]
+    instance: Annotated[str, Meta(max_length=50)] | None = None
+
+
+class FirstValue(Struct, frozen=True, forbid_unknown_fields=True):
+    """First value of an OCPP variable, used once, on an empty store."""
+
+    component: ComponentName
+    variable: VariableName
+    value: Annotated[str, Meta(max_length=2500)]
+    attribute: Literal["Actual", "Target", "MinSet", "MaxSet"] = "Actual"
+
+
+class Ocpp(Struct, frozen=True, forbid_unknown_fields=True):
+    variables: tuple[FirstValue, ...] = ()
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """charger.yaml."""
+
+    station: Station
+    csms: Annotated[tuple[CsmsEndpoint, ...], Meta(min_length=1, max_length=8)]
+    supply: Supply
+    evses: Annotated[tuple[Evse, ...], Meta(min_length=1, max_length=64)]
+    devices: dict[str, DeviceOptions]
+    lines: dict[str, SerialLine] = field(default_factory=dict)
+    """RS-485 lines by name; several devices may share one."""
+    data_directory: str = "/var/lib/chargepoint"
+    console_socket: str | None = None
+    """Default: console.sock in the data directory."""
+    ocpp: Ocpp = Ocpp()

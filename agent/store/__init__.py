@@ -1,0 +1,1 @@
+"""SQLite: rows and JSON, without meaning."""

@@ -1,0 +1,1 @@
+"""Device drivers. Each family imports the contract, the bus and itself."""

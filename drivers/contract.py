@@ -1,0 +1,280 @@
+"""What a device driver promises, and the values that cross between drivers and the agent.
+
+Times (`at_s`) are seconds of the event loop's clock, which on Linux counts from boot.
+Energy is Wh, power W, current A, voltage V.
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import NewType, Protocol
+
+from msgspec import Struct
+
+Permit = NewType("Permit", int)
+"""Number of the last guard stop an order to energise was decided after; a later stop voids it."""
+
+
+class PilotState(StrEnum):
+    """Vehicle state on the control pilot (IEC 61851-1 table A.1); UNKNOWN: not seen lately."""
+
+    A = "A"
+    B = "B"
+    C = "C"
+    D = "D"
+    E = "E"
+    F = "F"
+    UNKNOWN = "unknown"
+
+
+class PowerPath(StrEnum):
+    """Contactor position as the hardware reports it."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    UNKNOWN = "unknown"
+
+
+class PilotReading(Struct, frozen=True):
+    """One view of a connector's pilot controller, complete each time."""
+
+    at_s: float
+    state: PilotState
+    power_path: PowerPath
+    offered_a: float | None = None
+    """Current the pilot signals now; 0 when none is offered, None when the device cannot tell."""
+    faults: frozenset[str] = frozenset()
+    """Standing fault names: over_current, over_temperature, rcd, ground, welded_contactor, ..."""
+    cable_a: float | None = None
+    """Rating of the plugged cable (PP coding); None when not coded or not known."""
+
+
+class MeterReading(Struct, frozen=True):
+    """One consistent read of an energy meter. Tuples hold L1..L3 (one entry on one phase)."""
+
+    at_s: float
+    energy_wh: float
+    """Import register, absolute, never falls."""
+    step_wh: float = 1.0
+    """Resolution of the register where it stands now."""
+    serial: str = ""
+    power_w: float | None = None
+    power_phase_w: tuple[float, ...] = ()
+    current_a: tuple[float, ...] = ()
+    voltage_v: tuple[float, ...] = ()
+    frequency_hz: float | None = None
+    signed: str = ""
+    """The meter's own signed data, untouched; empty when it does not sign."""
+
+
+class PilotSeen(Struct, frozen=True):
+    """A pilot controller reported."""
+
+    device: str
+    reading: PilotReading
+
+
+class MeterSeen(Struct, frozen=True):
+    """A meter was read."""
+
+    device: str
+    reading: MeterReading
+
+
+class CardSeen(Struct, frozen=True):
+    """A card or code was presented at a reader; `uid` is upper-case hex for cards."""
+
+    device: str
+    uid: str
+    token_type: str = "ISO14443"
+
+
+class InputSeen(Struct, frozen=True):
+    """A digital input changed or was read: a button, a door, a fault input."""
+
+    device: str
+    name: str
+    active: bool
+    at_s: float
+
+
+class DeviceLost(Struct, frozen=True):
+    """A device stopped answering; its last values are worth nothing from now on."""
+
+    device: str
+    reason: str
+
+
+class DeviceFound(Struct, frozen=True):
+    """A lost device answers again."""
+
+    device: str
+
+
+Observation = PilotSeen | MeterSeen | CardSeen | InputSeen | DeviceLost | DeviceFound
+Report = Callable[[Observation], None]
+"""Called by drivers from the event loop's thread, synchronously; it never raises."""
+
+
+class PilotCapabilities(Struct, frozen=True):
+    """What the controller does by itself and how fast; the guard and `docs/safety.md` build on it."""
+
+    closes_itself: bool
+    """Closes the contactor by itself in state C once power is allowed."""
+    opens_itself: bool
+    """Opens it by itself when the EV leaves C, without being told."""
+    opens_within_s: float
+    """Longest time from `stop()` to an open power path that the device promises."""
+    report_interval_s: float
+    """A healthy driver reports at least this often; three missed reports make the view stale."""
+    min_a: float = 6.0
+    max_a: float = 32.0
+    has_lock: bool = False
+    host_loss_fallback: str = "none"
+    """What the device does when the host dies, in words for the technician."""
+
+
+class Device(Protocol):
+    """A driver of one device. Constructing it does no I/O."""
+
+    name: str
+
+    async def run(self, report: Report) -> None:
+        """Owns the port: opens, polls, re-opens for ever. Cancelling orders power off, closes the port."""
+
+
+class PilotController(Device, Protocol):
+    """Pilot and contactor of one connector. Orders return at once; their effect shows in reports.
+
+    An order is a standing wish: the driver repeats it until the device obeys, and a later order
+    replaces it. Stops overtake everything that waits.
+    """
+
+    capabilities: PilotCapabilities
+
+    def allow_power(self, limit_a: float) -> None:
+        """Offers `limit_a` (A per phase) and lets the power path close when the EV asks."""
+
+    def stop(self) -> None:
+        """Graceful stop: no current offered, path opens once the EV let go or within `opens_within_s`."""
+
+    def emergency_stop(self) -> None:
+        """Opens the power path now, under load if need be; stays so until the next order."""
+
+    def lock(self, locked: bool) -> None:
+        """Locks or unlocks the plug where `capabilities.has_lock`; otherwise nothing."""
+
+    def power_path(self) -> PowerPath:
+        """The last seen position; UNKNOWN once the view is stale."""
+
+
+class Meter(Device, Protocol):
+    """An energy meter."""
+
+    interval_s: float
+    """How often it reports by itself."""
+
+    def read_soon(self) -> None:
+        """Asks for a report as soon as the bus allows, beside the regular ones."""
+
+
+class DriverError(Exception):
+    """Base of everything a driver raises; the text ends with the next step."""
+
+
+class PortError(DriverError):
+    """The port cannot be opened or was lost."""
+
+
+class ProtocolError(DriverError):
+    """The device answered, but not what its protocol allows."""
+
+
+class NoAnswer(DriverError):
+    """The device did not answer in time."""
+
+
+class SerialLine(Struct, frozen=True, forbid_unknown_fields=True):
+    """An RS-485 line that several devices may share."""
+
+    port: str
+    """Device path; prefer /dev/serial/by-id or by-path names, they survive a reboot."""
+    baud: int = 9600
+    parity: str = "N"
+    """N, E or O."""
+    stop_bits: int = 1
+
+
+class ModbusMeterOptions(
+    Struct, frozen=True, tag_field="driver", tag="modbus_meter", forbid_unknown_fields=True
+):
+    """An energy meter on Modbus RTU, described by a register map in config/meters."""
+
+    line: str
+    """Name of the entry under `lines` that it hangs on."""
+    model: str
+    """File name in config/meters without .yaml, for example eastron_sdm630_v2."""
+    unit: int = 1
+    """Modbus unit id, 1 to 247."""
+    interval_s: float = 1.0
+    timeout_s: float = 1.0
+    delay_s: float = 0.0
+    """Pause before each request; some meters need 0.1."""
+
+
+class OpenEvseOptions(
+    Struct, frozen=True, tag_field="driver", tag="openevse", forbid_unknown_fields=True
+):
+    """OpenEVSE controller over its serial RAPI protocol."""
+
+    port: str
+    baud: int = 115200
+    poll_s: float = 1.0
+    fallback_a: float = 6.0
+    """Current the controller falls back to when the agent dies (at least 6)."""
+
+
+class SerialReaderOptions(
+    Struct, frozen=True, tag_field="driver", tag="serial_reader", forbid_unknown_fields=True
+):
+    """A card reader that writes one line per card on a serial port."""
+
+    port: str
+    baud: int = 9600
+    evses: tuple[int, ...] = ()
+    """EVSEs this reader serves; empty means all of them."""
+    pattern: str = "^([0-9A-Fa-f]{8,20})$"
+    """Regular expression whose first group is the card number."""
+    token_type: str = "ISO14443"
+    reverse_bytes: bool = False
+
+
+class SimPilotOptions(
+    Struct, frozen=True, tag_field="driver", tag="sim_pilot", forbid_unknown_fields=True
+):
+    """Simulated pilot controller and contactor, for benches only."""
+
+
+class SimMeterOptions(
+    Struct, frozen=True, tag_field="driver", tag="sim_meter", forbid_unknown_fields=True
+):
+    """Simulated energy meter, for benches only."""
+
+    interval_s: float = 1.0
+
+
+class SimReaderOptions(
+    Struct, frozen=True, tag_field="driver", tag="sim_reader", forbid_unknown_fields=True
+):
+    """Simulated card reader, for benches only."""
+
+    evses: tuple[int, ...] = ()
+
+
+DeviceOptions = (
+    ModbusMeterOptions
+    | OpenEvseOptions
+    | SerialReaderOptions
+    | SimPilotOptions
+    | SimMeterOptions
+    | SimReaderOptions
+)

@@ -1,0 +1,1 @@
+"""Pilot controllers with their contactors."""

@@ -1,0 +1,1 @@
+"""Simulated hardware: one physics, and drivers that live in it."""

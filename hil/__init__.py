@@ -1,0 +1,1 @@
+"""Benches: the agent in a simulated world, on ptys, or on a rig."""

@@ -1,0 +1,1 @@
+"""Bench parts that speak the real protocols from the other side."""

@@ -1,0 +1,1 @@
+"""What happens at a charger, written against a bench only."""
