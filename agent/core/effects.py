@@ -1,9 +1,9 @@
 """Orders to the world, in the four kinds that `runtime.perform` carries out in this order."""
 
-from drivers.contract import MeterReading, Permit
 from msgspec import Struct
 
 from agent.core.events import IdToken, TokenInfo
+from drivers.contract import MeterReading, Permit
 
 # --- 1 safe -----------------------------------------------------------------------------------
 
@@ -139,7 +139,7 @@ class LookUp(Struct, frozen=True):
 
 
 class AskCsms(Struct, frozen=True):
-    """Have the CSMS judge a token (becomes an Authorize); comes back as TokenAnswered/Unanswered."""
+    """Have the CSMS judge a token (Authorize); comes back as TokenAnswered or TokenUnanswered."""
 
     token: IdToken
 
@@ -158,6 +158,12 @@ class Show(Struct, frozen=True):
 
     evse_id: int
     text: str
+
+
+class Announce(Struct, frozen=True):
+    """A core event for the other pure rooms, handled in the same turn."""
+
+    event: object
 
 
 class Restart(Struct, frozen=True):

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from enum import StrEnum
 
-from drivers.contract import MeterReading, Permit, PilotReading
 from msgspec import Struct
+
+from drivers.contract import MeterReading, Permit, PilotReading
 
 
 class Now(Struct, frozen=True):
@@ -79,7 +80,7 @@ class MeterRead(Struct, frozen=True):
 
 
 class FaultRaised(Struct, frozen=True):
-    """A fault that no pilot reading carries: a lost device, an input. connector_id 0 = whole EVSE."""
+    """A fault that no pilot reading carries: a lost device, an input; connector_id 0: the EVSE."""
 
     evse_id: int
     connector_id: int
@@ -93,7 +94,7 @@ class FaultCleared(Struct, frozen=True):
 
 
 class TokenPresented(Struct, frozen=True):
-    """A driver showed a card or typed a code; `evse_ids` are those the reader serves (empty: all)."""
+    """A driver showed a card or typed a code; the reader serves `evse_ids` (empty: all)."""
 
     token: IdToken
     evse_ids: tuple[int, ...] = ()
@@ -284,7 +285,10 @@ class OutboxRow(Struct, frozen=True):
     """JSON object text; timestamps not yet known stand as "@<loop seconds>"."""
     boot_id: str
     """Boot whose loop clock the open timestamps count on."""
+    created_s: float
+    """Loop time it was recorded, on the clock of `boot_id`."""
     offline: bool
+    """Happened while the station was offline."""
     attempts: int
 
 

@@ -1,0 +1,108 @@
+"""Who may charge: from a presented token to a grant, a stop or a refusal (C01 to C15).
+
+The order of the questions stands in `Authorization._judge`; asking the cache (`LookUp`) and the
+CSMS (`AskCsms`) are effects, their answers come back as events.
+"""
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from agent.core.effects import AskCsms, LookUp, SaveToken
+from agent.core.events import IdToken, Now, TokenInfo
+from agent.core.policy import Policy
+
+
+class Question(Struct, frozen=True):
+    """A token somebody waits on. `evse_ids` empty: any; `remote_start_id` set: RequestStart."""
+
+    token: IdToken
+    evse_ids: tuple[int, ...] = ()
+    remote_start_id: int | None = None
+    cached: TokenInfo | None = None
+
+
+class Verdict(Struct, frozen=True):
+    """The end of a question: accepted or refused, and why, in words for the driver."""
+
+    question: Question
+    accepted: bool
+    info: TokenInfo
+    text: str = ""
+
+
+Outcome = tuple[list[object], Verdict | None]
+
+
+class Authorization:
+    """Open questions by token. Methods return (effects, verdict or None while it is open)."""
+
+    def __init__(self) -> None:
+        self.open: dict[tuple[str, str], Question] = {}
+
+    def present(self, question: Question, policy: Policy, online: bool, now: Now) -> Outcome:
+        """A token was presented; a second presentation while one is open changes nothing."""
+        key = question.token.key
+        if key in self.open:
+            return [], None
+        self.open[key] = question
+        if policy.auth_cache_enabled:
+            return [LookUp(question.token)], None
+        return self._judge(question, policy, online, now)
+
+    def looked_up(
+        self, token: IdToken, info: TokenInfo | None, policy: Policy, online: bool, now: Now
+    ) -> Outcome:
+        question = self.open.get(token.key)
+        if question is None:
+            return [], None
+        valid = info if info is not None and not expired(info, policy, now) else None
+        question = self.open[token.key] = replace(question, cached=valid)
+        return self._judge(question, policy, online, now)
+
+    def answered(self, token: IdToken, info: TokenInfo, policy: Policy, now: Now) -> Outcome:
+        """The CSMS's word counts; it goes to the cache whatever it is (C10.FR.01)."""
+        effects: list[object] = []
+        if policy.auth_cache_enabled:
+            effects.append(SaveToken(token, replace(info, updated_s=now.utc_s())))
+        question = self.open.pop(token.key, None)
+        if question is None:
+            return effects, None
+        return effects, Verdict(question, info.accepted, info, _words(info))
+
+    def unanswered(self, token: IdToken, policy: Policy, now: Now) -> Outcome:
+        """No usable answer: judged as offline."""
+        question = self.open.get(token.key)
+        return self._judge(question, policy, False, now) if question is not None else ([], None)
+
+    def _judge(self, question: Question, policy: Policy, online: bool, now: Now) -> Outcome:
+        cached = question.cached
+        if online and not (policy.local_pre_authorize and cached is not None and cached.accepted):
+            return [AskCsms(question.token)], None
+        del self.open[question.token.key]
+        if online and cached is not None:
+            return [], Verdict(question, True, cached)
+        return [], self._offline(question, policy)
+
+    def _offline(self, question: Question, policy: Policy) -> Verdict:
+        """C13, C15: without the CSMS only what it said before counts, unless told otherwise."""
+        cached, unknown = question.cached, TokenInfo("Unknown")
+        if not policy.local_authorize_offline:
+            text = "Offline: cards cannot be checked now; try again later"
+            return Verdict(question, False, unknown, text)
+        if cached is not None:
+            return Verdict(question, cached.accepted, cached, _words(cached))
+        if policy.offline_unknown_id:
+            return Verdict(question, True, TokenInfo("Accepted"))
+        return Verdict(question, False, unknown, "Offline: unknown card; use a card known here")
+
+
+def expired(info: TokenInfo, policy: Policy, now: Now) -> bool:
+    """C10.FR.08, FR.13: cacheExpiryDateTime, else LifeTime since the last update."""
+    if info.cache_expiry_s is not None:
+        return now.utc_s() >= info.cache_expiry_s
+    lifetime_s = policy.auth_cache_lifetime_s
+    return lifetime_s > 0 and now.utc_s() >= info.updated_s + lifetime_s
+
+
+def _words(info: TokenInfo) -> str:
+    return "" if info.accepted else f"Card not accepted ({info.status}); use another card"

@@ -1,0 +1,436 @@
+"""The charger as a whole: routes facts to its EVSEs, judges tokens, shares the supply.
+
+`handle(event, now) -> effects` and `deadline(now)`; nothing here waits, reads or writes.
+"""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+from drivers.contract import PowerPath
+from msgspec import Struct
+
+from agent.core import events as ev
+from agent.core.authorization import Authorization, Outcome, Question, Verdict
+from agent.core.connector import Connector
+from agent.core.effects import (
+    AllowPower,
+    LockPlug,
+    Log,
+    Save,
+    SaveToken,
+    Show,
+    StatusChanged,
+    StopPower,
+    WithdrawCurrent,
+)
+from agent.core.events import IdToken, Now, TokenInfo
+from agent.core.evse import Evse, Grant
+from agent.core.limits import Ceiling, Demand, Pacer, Place, share
+from agent.core.policy import Policy
+from agent.core.transaction import restore
+
+NO_TOKEN = IdToken("", "NoAuthorization")
+HOLD_S = 2.0
+"""After a refused order or a guard stop nothing is energised again for this long."""
+
+
+class ConnectorSite(Struct, frozen=True):
+    """What never changes about a connector: ratings in A per phase."""
+
+    connector_id: int
+    controller_a: float
+    connector_a: float
+    min_a: float = 6.0
+    fixed_cable: bool = True
+
+
+class EvseSite(Struct, frozen=True):
+    evse_id: int
+    connectors: tuple[ConnectorSite, ...]
+
+
+class Site(Struct, frozen=True):
+    """The wiring as the core needs it. `supply_a`: per phase, for all EVSEs together."""
+
+    evses: tuple[EvseSite, ...]
+    supply_a: float
+    phases: int = 3
+    voltage_v: float = 230.0
+
+
+class Floating(Struct, frozen=True):
+    """A token accepted before it was clear at which EVSE the cable will be plugged in."""
+
+    grant: Grant
+    evse_ids: tuple[int, ...]
+
+
+class Station:
+    """All that a charger does even with no CSMS in the world."""
+
+    def __init__(self, site: Site, policy: Policy, saved: Mapping[str, str]) -> None:
+        self.site = site
+        self.policy = policy
+        self.online = False
+        self.evses = {
+            e.evse_id: Evse(e.evse_id, tuple(c.connector_id for c in e.connectors))
+            for e in site.evses
+        }
+        self.authorization = Authorization()
+        self.floating: Floating | None = None
+        self.limits: dict[int, float | None] = {}
+        self._sites = {(e.evse_id, c.connector_id): c for e in site.evses for c in e.connectors}
+        self._pacer = Pacer()
+        self._status: dict[Place, str] = {}
+        self._saved = {k: v for k, v in saved.items() if k.startswith("transaction/")}
+        inoperative = msgspec.json.decode(saved.get("availability", "[]"), type=list[Place])
+        self._set_inoperative({tuple(place) for place in inoperative})
+
+    # --- views for the OCPP side ------------------------------------------------------------
+
+    @property
+    def evse_ids(self) -> tuple[int, ...]:
+        return tuple(self.evses)
+
+    def connector_ids(self, evse_id: int) -> tuple[int, ...]:
+        return tuple(self.evses[evse_id].connectors)
+
+    def transaction_id(self, evse_id: int) -> str | None:
+        """The running transaction; None also while only its session row exists."""
+        transaction = self.evses[evse_id].transaction if evse_id in self.evses else None
+        return transaction.transaction_id if transaction is not None else None
+
+    def evse_of(self, transaction_id: str) -> Evse | None:
+        """The EVSE a transaction runs on, until its Ended is recorded."""
+        for evse in self.evses.values():
+            if evse.transaction is not None:
+                if evse.transaction.transaction_id == transaction_id:
+                    return evse
+        return None
+
+    def hardware_limit_a(self, evse_id: int) -> float:
+        """Most that any connector of the EVSE (0: the supply) can offer, A per phase."""
+        if evse_id == 0:
+            return self.site.supply_a
+        ceilings = [self._ceiling(c).limit_a for c in self.evses[evse_id].connectors.values()]
+        return min(max(ceilings), self.site.supply_a)
+
+    def status(self, place: Place) -> str:
+        return self.evses[place[0]].status(place[1])
+
+    # --- events -----------------------------------------------------------------------------
+
+    def handle(self, event: object, now: Now) -> list[object]:
+        """Effects of one fact, orders to the hardware last."""
+        handler = _HANDLERS.get(type(event))
+        effects = handler(self, event, now) if handler is not None else []
+        effects += self._adopt_floating(now)
+        effects += self._orders(now)
+        return effects + self._statuses(now)
+
+    def deadline(self, now: Now) -> float | None:
+        times = [evse.deadline(now) for evse in self.evses.values()]
+        times.append(self._pacer.deadline(now.mono_s))
+        for connector in self._connectors():
+            if connector.hold_until_s > now.mono_s:
+                times.append(connector.hold_until_s)
+        if self.floating is not None:
+            times.append(self.floating.grant.deadline_s)
+        return min((t for t in times if t is not None), default=None)
+
+    def _started(self, event: ev.Started, now: Now) -> list[object]:
+        effects: list[object] = [StopPower(*c.place) for c in self._connectors()]
+        for key, text in self._saved.items():
+            try:
+                transaction = restore(text, now)
+            except ValueError as exc:
+                effects.append(Log(3, f"{key}: {exc}; it is kept under lost/{key}"))
+                effects += [Save(f"lost/{key}", text), Save(key, None)]
+                continue
+            evse = self.evses.get(transaction.evse_id)
+            if evse is not None:
+                effects += evse.resume(transaction, event.cause, now)
+        return effects
+
+    def _pilot(self, event: ev.PilotChanged, now: Now) -> list[object]:
+        evse = self.evses[event.evse_id]
+        was_plugged = evse.connectors[event.connector_id].plugged
+        effects = evse.pilot_changed(event.connector_id, event.reading, now, self.policy)
+        plugged = evse.connectors[event.connector_id].plugged
+        if plugged and not was_plugged and not self.policy.auth_enabled and evse.free:
+            grant = self._grant(NO_TOKEN, None, None, now)
+            effects += evse.authorize(grant, now, self.policy)
+        return effects
+
+    def _meter(self, event: ev.MeterRead, now: Now) -> list[object]:
+        return self.evses[event.evse_id].meter_read(event.reading, now, self.policy)
+
+    def _fault_raised(self, event: ev.FaultRaised, now: Now) -> list[object]:
+        evse = self.evses[event.evse_id]
+        return evse.fault(event.connector_id, event.fault, True, now, self.policy)
+
+    def _fault_cleared(self, event: ev.FaultCleared, now: Now) -> list[object]:
+        evse = self.evses[event.evse_id]
+        return evse.fault(event.connector_id, event.fault, False, now, self.policy)
+
+    def _token(self, event: ev.TokenPresented, now: Now) -> list[object]:
+        token = event.token
+        for evse in self._served(event.evse_ids):
+            if evse.grant is not None and evse.ending is None and token.same_as(evse.grant.token):
+                return self._stop_locally(evse, token, now)
+        if self.floating is not None and token.same_as(self.floating.grant.token):
+            self.floating = None
+            return [Show(0, "Cancelled; present the card again to charge")]
+        question = Question(token, event.evse_ids)
+        outcome = self.authorization.present(question, self.policy, self.online, now)
+        return self._conclude(outcome, now)
+
+    def _looked_up(self, event: ev.LookedUp, now: Now) -> list[object]:
+        outcome = self.authorization.looked_up(
+            event.token, event.info, self.policy, self.online, now
+        )
+        return self._conclude(outcome, now)
+
+    def _answered(self, event: ev.TokenAnswered, now: Now) -> list[object]:
+        outcome = self.authorization.answered(event.token, event.info, self.policy, now)
+        return self._conclude(outcome, now)
+
+    def _unanswered(self, event: ev.TokenUnanswered, now: Now) -> list[object]:
+        return self._conclude(self.authorization.unanswered(event.token, self.policy, now), now)
+
+    def _transaction_answered(self, event: ev.TransactionAnswered, now: Now) -> list[object]:
+        """The CSMS judged the token once more: cache it, stop what it refuses (C10, E05)."""
+        effects: list[object] = []
+        if self.policy.auth_cache_enabled and event.token.type != "NoAuthorization":
+            info = msgspec.structs.replace(event.info, updated_s=now.utc_s())
+            effects.append(SaveToken(event.token, info))
+        evse = self.evse_of(event.transaction_id)
+        if evse is None or evse.ending is not None or evse.grant is None:
+            return effects
+        if event.info.accepted or not event.token.same_as(evse.grant.token):
+            return effects
+        return effects + evse.revoke(now, self.policy)
+
+    def _start_requested(self, event: ev.StartRequested, now: Now) -> list[object]:
+        question = Question(event.token, (event.evse_id,), event.remote_start_id)
+        if self.policy.authorize_remote_start and event.token.type != "Central":
+            outcome = self.authorization.present(question, self.policy, self.online, now)
+            return self._conclude(outcome, now)
+        info = TokenInfo("Accepted", group=event.group)
+        return self._conclude(([], Verdict(question, True, info)), now)
+
+    def _stop_requested(self, event: ev.StopRequested, now: Now) -> list[object]:
+        evse = self.evse_of(event.transaction_id)
+        if evse is None:
+            return []
+        return evse.deauthorize("RemoteStop", "Remote", None, now, self.policy)
+
+    def _guard_stopped(self, event: ev.GuardStopped, now: Now) -> list[object]:
+        connector = self.evses[event.evse_id].connectors[event.connector_id]
+        connector.ordered_a = None
+        connector.hold_until_s = now.mono_s + HOLD_S
+        text = f"EVSE {event.evse_id}: power stopped at once: {event.cause}"
+        return [Log(4, text), *self.evses[event.evse_id].tick(now, self.policy)]
+
+    def _order_refused(self, event: ev.OrderRefused, now: Now) -> list[object]:
+        connector = self.evses[event.evse_id].connectors[event.connector_id]
+        connector.ordered_a = None
+        connector.hold_until_s = now.mono_s + HOLD_S
+        return [Log(5, f"EVSE {event.evse_id}: order to energise not passed on: {event.cause}")]
+
+    def _limited(self, event: ev.CurrentLimited, now: Now) -> list[object]:
+        self.limits[event.evse_id] = event.limit_a
+        return []
+
+    def _availability(self, event: ev.AvailabilityRequested, now: Now) -> list[object]:
+        if event.evse_id == 0:
+            for evse in self.evses.values():
+                evse.operative = event.operative
+        elif event.connector_id == 0:
+            self.evses[event.evse_id].operative = event.operative
+        else:
+            connector = self.evses[event.evse_id].connectors[event.connector_id]
+            connector.operative = event.operative
+        return [Save("availability", msgspec.json.encode(self._inoperative()).decode())]
+
+    def _policy(self, event: ev.PolicyChanged, now: Now) -> list[object]:
+        if isinstance(event.policy, Policy):
+            self.policy = event.policy
+        return []
+
+    def _reached(self, event: ev.CsmsReached, now: Now) -> list[object]:
+        self.online = True
+        return []
+
+    def _lost(self, event: ev.CsmsLost, now: Now) -> list[object]:
+        self.online = False
+        return []
+
+    def _tick(self, event: ev.Tick, now: Now) -> list[object]:
+        effects: list[object] = []
+        for evse in self.evses.values():
+            effects += evse.tick(now, self.policy)
+        if self.floating is not None and now.mono_s >= self.floating.grant.deadline_s:
+            self.floating = None
+            effects.append(Show(0, "No cable was plugged in; present the card again"))
+        return effects
+
+    # --- tokens -----------------------------------------------------------------------------
+
+    def _served(self, evse_ids: tuple[int, ...]) -> list[Evse]:
+        return [e for e in self.evses.values() if not evse_ids or e.evse_id in evse_ids]
+
+    def _grant(
+        self, token: IdToken, group: IdToken | None, remote_start_id: int | None, now: Now
+    ) -> Grant:
+        deadline_s = now.mono_s + self.policy.ev_connection_timeout_s
+        return Grant(token, group, deadline_s, remote_start_id)
+
+    def _conclude(self, outcome: Outcome, now: Now) -> list[object]:
+        effects, verdict = outcome
+        if verdict is None:
+            return effects
+        if not verdict.accepted:
+            return [*effects, Show(0, verdict.text)]
+        question, info = verdict.question, verdict.info
+        served = self._served(question.evse_ids)
+        for evse in served:
+            running = evse.grant
+            if running is not None and info.group and info.group.same_as(running.group):
+                return effects + self._stop_locally(evse, question.token, now)
+        usable = [e for e in served if not info.evse_ids or e.evse_id in info.evse_ids]
+        grant = self._grant(question.token, info.group, question.remote_start_id, now)
+        return effects + self._place(grant, [e for e in usable if e.free], now)
+
+    def _place(self, grant: Grant, free: list[Evse], now: Now) -> list[object]:
+        """Gives the grant to the EVSE last plugged in, else the only one, else whoever plugs in."""
+        plugged = [e for e in free if e.connected]
+        if plugged:
+            latest = max(plugged, key=lambda e: e.active.plugged_at_s if e.active else 0.0)
+            return latest.authorize(grant, now, self.policy)
+        if len(free) == 1:
+            return free[0].authorize(grant, now, self.policy)
+        if not free:
+            return [Show(0, "No free connector; wait until one is free")]
+        self.floating = Floating(grant, tuple(e.evse_id for e in free))
+        return [Show(0, "Accepted; plug in the cable")]
+
+    def _adopt_floating(self, now: Now) -> list[object]:
+        if self.floating is None:
+            return []
+        for evse_id in self.floating.evse_ids:
+            evse = self.evses[evse_id]
+            if evse.connected and evse.free and not evse.session_over:
+                grant, self.floating = self.floating.grant, None
+                return evse.authorize(grant, now, self.policy)
+        return []
+
+    def _stop_locally(self, evse: Evse, token: IdToken, now: Now) -> list[object]:
+        """E07: the card that started, or one of its group, ends the authorisation."""
+        return evse.deauthorize("StopAuthorized", "Local", token, now, self.policy)
+
+    # --- limits and orders --------------------------------------------------------------------
+
+    def _connectors(self) -> list[Connector]:
+        return [c for e in self.evses.values() for c in e.connectors.values()]
+
+    def _ceiling(self, connector: Connector) -> Ceiling:
+        site = self._sites[connector.place]
+        cable_a = None if site.fixed_cable else connector.reading.cable_a
+        return Ceiling(site.controller_a, site.connector_a, cable_a, site.min_a)
+
+    def _demands(self, now: Now) -> dict[Place, Demand]:
+        demands: dict[Place, Demand] = {}
+        for evse in self.evses.values():
+            wanting = evse.wants_power()
+            for connector in evse.connectors.values():
+                closed = connector.reading.power_path is PowerPath.CLOSED
+                still_a = (connector.reading.offered_a or 0.0) if closed else 0.0
+                wants = connector is wanting
+                demands[connector.place] = Demand(
+                    ceiling=self._ceiling(connector),
+                    wants_power=wants,
+                    is_charging=connector.ordered_a is not None,
+                    asked_at_s=connector.plugged_at_s,
+                    profile_limit_a=self.limits.get(evse.evse_id),
+                    unconfirmed_a=0.0 if wants else still_a,
+                )
+        return demands
+
+    def _orders(self, now: Now) -> list[object]:
+        demands = self._demands(now)
+        shares = share(demands, self.site.supply_a, self.limits.get(0))
+        offers = self._pacer.pace(shares, self.site.supply_a, now.mono_s)
+        effects: list[object] = []
+        for connector in self._connectors():
+            evse = self.evses[connector.evse_id]
+            wants = demands[connector.place].wants_power
+            offer_a = offers[connector.place] if wants else 0.0
+            if wants and evse.starved != (shares[connector.place] == 0.0):
+                evse.starved = not evse.starved
+                effects += evse.tick(now, self.policy)
+            effects += self._order(connector, offer_a, now)
+        return effects
+
+    def _order(self, connector: Connector, offer_a: float, now: Now) -> list[object]:
+        before_a = connector.ordered_a
+        if offer_a <= 0.0:
+            connector.ordered_a = None
+            if before_a is None:
+                return []
+            unlock = [] if connector.plugged else [LockPlug(*connector.place, locked=False)]
+            return [StopPower(*connector.place, emergency=bool(connector.faults)), *unlock]
+        if before_a is not None and offer_a < before_a:
+            connector.ordered_a = offer_a
+            return [WithdrawCurrent(*connector.place, offer_a)]
+        if (before_a is None or offer_a > before_a) and now.mono_s >= connector.hold_until_s:
+            connector.ordered_a = offer_a
+            lock = [LockPlug(*connector.place, locked=True)] if before_a is None else []
+            return [*lock, AllowPower(*connector.place, offer_a, now.permit)]
+        return []
+
+    def _statuses(self, now: Now) -> list[object]:
+        effects: list[object] = []
+        for connector in self._connectors():
+            status = self.status(connector.place)
+            if self._status.get(connector.place) != status:
+                self._status[connector.place] = status
+                effects.append(StatusChanged(*connector.place, status, now.mono_s))
+        return effects
+
+    # --- availability ---------------------------------------------------------------------------
+
+    def _inoperative(self) -> list[Place]:
+        places = [(e.evse_id, 0) for e in self.evses.values() if not e.operative]
+        return places + [c.place for c in self._connectors() if not c.operative]
+
+    def _set_inoperative(self, places: set[Place]) -> None:
+        for evse in self.evses.values():
+            evse.operative = (evse.evse_id, 0) not in places
+            for connector in evse.connectors.values():
+                connector.operative = connector.place not in places
+
+
+_HANDLERS: dict[type, Callable[[Station, object, Now], list[object]]] = {  # type: ignore[assignment]
+    ev.Started: Station._started,
+    ev.PilotChanged: Station._pilot,
+    ev.MeterRead: Station._meter,
+    ev.FaultRaised: Station._fault_raised,
+    ev.FaultCleared: Station._fault_cleared,
+    ev.TokenPresented: Station._token,
+    ev.LookedUp: Station._looked_up,
+    ev.TokenAnswered: Station._answered,
+    ev.TokenUnanswered: Station._unanswered,
+    ev.TransactionAnswered: Station._transaction_answered,
+    ev.StartRequested: Station._start_requested,
+    ev.StopRequested: Station._stop_requested,
+    ev.GuardStopped: Station._guard_stopped,
+    ev.OrderRefused: Station._order_refused,
+    ev.CurrentLimited: Station._limited,
+    ev.AvailabilityRequested: Station._availability,
+    ev.PolicyChanged: Station._policy,
+    ev.CsmsReached: Station._reached,
+    ev.CsmsLost: Station._lost,
+    ev.Tick: Station._tick,
+}
+"""One line per fact the core reacts to."""
