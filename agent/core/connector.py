@@ -22,6 +22,7 @@ class Connector:
         self.operative = True
         self.ordered_a: float | None = None
         """Limit of the last order to energise; None: ordered off."""
+        self.lock_ordered = False
         self.hold_until_s = 0.0
         """After a refused order or a guard stop: no new order before this loop time."""
 

@@ -1,11 +1,11 @@
 """How a transaction ends: what is told last, and with which value (E06, E07)."""
 
-from drivers.contract import MeterReading
 from msgspec import Struct
 
 from agent.core.effects import Announce, Log, MeterSample
 from agent.core.events import IdToken, Now, TransactionEnded
 from agent.core.transaction import Transaction
+from drivers.contract import MeterReading
 
 
 class Ending(Struct, frozen=True):

@@ -7,8 +7,9 @@ transaction, may one begin, what changed that must be told, is an ending complet
 from msgspec import Struct
 
 from agent.core.connector import Connector
-from agent.core.effects import Announce, Log, MeterSample, ReadMeter, Show
-from agent.core.events import IdToken, Now, StopCause, TransactionEnded, TransactionStarted
+from agent.core.effects import Announce, Log, MeterSample, ReadMeter, Record, Show
+from agent.core.ending import Ending, end_transaction
+from agent.core.events import IdToken, Now, StopCause, TransactionStarted
 from agent.core.metering import Metering, phases_used
 from agent.core.pilot import SUSPENDED_AT_MOST_S, SUSPENDING_FAULTS, stopped_reason
 from agent.core.policy import Policy

@@ -6,7 +6,6 @@
 from collections.abc import Callable, Mapping
 
 import msgspec
-from drivers.contract import PowerPath
 from msgspec import Struct
 
 from agent.core import events as ev
@@ -28,6 +27,7 @@ from agent.core.evse import Evse, Grant
 from agent.core.limits import Ceiling, Demand, Pacer, Place, share
 from agent.core.policy import Policy
 from agent.core.transaction import restore
+from drivers.contract import PowerPath
 
 NO_TOKEN = IdToken("", "NoAuthorization")
 HOLD_S = 2.0
@@ -84,7 +84,7 @@ class Station:
         self._status: dict[Place, str] = {}
         self._saved = {k: v for k, v in saved.items() if k.startswith("transaction/")}
         inoperative = msgspec.json.decode(saved.get("availability", "[]"), type=list[Place])
-        self._set_inoperative({tuple(place) for place in inoperative})
+        self._set_inoperative(set(inoperative))
 
     # --- views for the OCPP side ------------------------------------------------------------
 
@@ -103,9 +103,9 @@ class Station:
     def evse_of(self, transaction_id: str) -> Evse | None:
         """The EVSE a transaction runs on, until its Ended is recorded."""
         for evse in self.evses.values():
-            if evse.transaction is not None:
-                if evse.transaction.transaction_id == transaction_id:
-                    return evse
+            running = evse.transaction
+            if running is not None and running.transaction_id == transaction_id:
+                return evse
         return None
 
     def hardware_limit_a(self, evse_id: int) -> float:
@@ -369,6 +369,7 @@ class Station:
             if wants and evse.starved != (shares[connector.place] == 0.0):
                 evse.starved = not evse.starved
                 effects += evse.tick(now, self.policy)
+            effects += self._lock(connector, evse)
             effects += self._order(connector, offer_a, now)
         return effects
 
@@ -378,16 +379,22 @@ class Station:
             connector.ordered_a = None
             if before_a is None:
                 return []
-            unlock = [] if connector.plugged else [LockPlug(*connector.place, locked=False)]
-            return [StopPower(*connector.place, emergency=bool(connector.faults)), *unlock]
+            return [StopPower(*connector.place, emergency=bool(connector.faults))]
         if before_a is not None and offer_a < before_a:
             connector.ordered_a = offer_a
             return [WithdrawCurrent(*connector.place, offer_a)]
         if (before_a is None or offer_a > before_a) and now.mono_s >= connector.hold_until_s:
             connector.ordered_a = offer_a
-            lock = [LockPlug(*connector.place, locked=True)] if before_a is None else []
-            return [*lock, AllowPower(*connector.place, offer_a, now.permit)]
+            return [AllowPower(*connector.place, offer_a, now.permit)]
         return []
+
+    def _lock(self, connector: Connector, evse: Evse) -> list[object]:
+        """Locked for as long as a session is open, released with it (E06.FR.10)."""
+        wanted = evse.transaction is not None and evse.active is connector
+        if wanted == connector.lock_ordered:
+            return []
+        connector.lock_ordered = wanted
+        return [LockPlug(*connector.place, wanted)]
 
     def _statuses(self, now: Now) -> list[object]:
         effects: list[object] = []
@@ -411,7 +418,7 @@ class Station:
                 connector.operative = connector.place not in places
 
 
-_HANDLERS: dict[type, Callable[[Station, object, Now], list[object]]] = {  # type: ignore[assignment]
+_HANDLERS: dict[type, Callable[..., list[object]]] = {
     ev.Started: Station._started,
     ev.PilotChanged: Station._pilot,
     ev.MeterRead: Station._meter,
