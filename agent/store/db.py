@@ -1,0 +1,188 @@
+"""One SQLite file, one connection, one thread: the durable side of the agent."""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from agent.store.file import fault, open_file
+from agent.store.outbox import Outbox
+from agent.store.rows import Batch, Committed, Counts, HeadRow, StoreFault
+from agent.store.state import Tokens, read_state, save_state
+
+THINNED_KEY = "store/thinned"
+"""State key under which the store counts the rows it gave up."""
+
+_T = TypeVar("_T")
+_NOTHING = Batch()
+
+
+class _Database:
+    """The work itself; constructed and used in one thread only."""
+
+    def __init__(self, path: str, max_rows: int, max_tokens: int) -> None:
+        self._connection, self.notices = open_file(path)
+        self.saved = read_state(self._connection)
+        self._thinned = int(self.saved.pop(THINNED_KEY, "0"))
+        self.outbox = Outbox(self._connection, max_rows)
+        self.tokens = Tokens(self._connection, max_tokens)
+        self.counts_at_open = self.counts()
+
+    def commit(self, batch: Batch) -> Committed:
+        """One transaction, one sync; then the oldest waiting row, mostly from memory."""
+        self.outbox.recount()
+        if batch != _NOTHING:
+            thinned = self._thinned
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                thinned += self._apply(batch)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                # The first error tells what is wrong; a failed COMMIT may have rolled back.
+                with contextlib.suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                self.outbox.forget()
+                self.tokens.forget()
+                raise
+            self._thinned = thinned
+            self.tokens.uses_are_kept()
+        return self.head()
+
+    def _apply(self, batch: Batch) -> int:
+        save_state(self._connection, batch.save)
+        if batch.forget_tokens:
+            self.tokens.forget_all()
+        self.tokens.write_uses()
+        if batch.save_tokens:
+            self.tokens.save(batch.save_tokens)
+        self.outbox.settle(batch.settle)
+        self.outbox.count_attempts(batch.attempts)
+        self.outbox.set_aside(batch.set_aside)
+        self.outbox.enqueue(batch.enqueue)
+        thinned = self.outbox.thin()
+        if thinned:
+            save_state(self._connection, [(THINNED_KEY, str(self._thinned + thinned))])
+        return thinned
+
+    def head(self) -> Committed:
+        self.outbox.recount()
+        return Committed(self.outbox.head(), self.outbox.waiting)
+
+    def counts(self) -> Counts:
+        self.outbox.recount()
+        self.tokens.recount()
+        return Counts(
+            waiting=self.outbox.waiting,
+            set_aside=self.outbox.set_aside_count,
+            thinned=self._thinned,
+            tokens=self.tokens.count,
+        )
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class Store:
+    """Made by `open_store`. Calls are carried out in the order they were made.
+
+    Every method raises StoreFault when the disk or the database fails; a commit that raised
+    changed nothing. Cancelling a call leaves it to be carried out, only its result is lost.
+    """
+
+    saved: dict[str, str]
+    """The state table as it was at open."""
+    notices: tuple[str, ...]
+    """What the technician should know about opening it."""
+
+    def __init__(self, path: str, executor: ThreadPoolExecutor | None) -> None:
+        self._path = path
+        self._executor = executor
+        self._database: _Database | None = None
+        self._counts = Counts()
+
+    async def _open(self, max_rows: int, max_tokens: int) -> None:
+        database = await self._in_thread(lambda: _Database(self._path, max_rows, max_tokens))
+        self._database = database
+        self.saved, self.notices = database.saved, database.notices
+        self._counts = database.counts_at_open
+
+    async def commit(self, batch: Batch) -> Committed:
+        """Makes the whole batch durable, or raises and changes nothing; one sync."""
+        return await self._run(lambda database: database.commit(batch))
+
+    async def head(self) -> Committed:
+        """The oldest waiting row."""
+        return await self._run(lambda database: database.head())
+
+    async def look_up(self, value_key: str, type: str) -> str | None:
+        """The info_json of a token, or None."""
+        return await self._run(lambda database: database.tokens.look_up(value_key, type))
+
+    async def waiting_rows(self, after: int, limit: int) -> list[HeadRow]:
+        """Waiting rows with an id above `after`, oldest first."""
+        return await self._run(lambda database: database.outbox.rows(after, limit))
+
+    async def set_aside_rows(self, limit: int) -> list[HeadRow]:
+        """Rows that were refused to the end, oldest first, with their reasons."""
+        return await self._run(lambda database: database.outbox.set_aside_rows(limit))
+
+    def counts(self) -> Counts:
+        """Figures as of the last call; touches no disk."""
+        return self._counts
+
+    async def close(self) -> None:
+        """Writes the log back into the file and lets go of it. Closing twice is no error."""
+        database, self._database = self._database, None
+        try:
+            if database is not None:
+                await self._in_thread(database.close)
+        finally:
+            self._stop_thread()
+
+    def _stop_thread(self) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(wait=False)
+
+    async def _run(self, work: Callable[[_Database], _T]) -> _T:
+        database = self._database
+        if database is None:
+            raise StoreFault(f"store {self._path} is closed; start the service again")
+
+        def work_and_count() -> _T:
+            result = work(database)
+            self._counts = database.counts()
+            return result
+
+        return await self._in_thread(work_and_count)
+
+    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+        if self._executor is None:
+            return self._guarded(work)
+        loop = asyncio.get_running_loop()
+        return await asyncio.shield(loop.run_in_executor(self._executor, self._guarded, work))
+
+    def _guarded(self, work: Callable[[], _T]) -> _T:
+        try:
+            return work()
+        except (sqlite3.Error, OSError) as error:
+            raise fault(self._path, error) from error
+
+
+async def open_store(
+    path: str, *, inline: bool = False, max_rows: int = 50_000, max_tokens: int = 2_000
+) -> Store:
+    """Opens or creates the database (file 0600). Raises StoreFault.
+
+    `inline` does the work in the calling thread, for benches with virtual time; the path
+    ":memory:" keeps nothing. Above `max_rows` Updated rows are thinned out.
+    """
+    executor = None if inline else ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+    store = Store(path, executor)
+    try:
+        await store._open(max_rows, max_tokens)
+    except BaseException:
+        store._stop_thread()
+        raise
+    return store

@@ -1,0 +1,79 @@
+"""What goes into the store and what comes out: plain values without meaning."""
+
+from msgspec import Struct
+
+
+class StoreFault(Exception):
+    """The database cannot be used; the text ends with the next step."""
+
+
+class NewRow(Struct, frozen=True):
+    """A message to be kept until it is answered."""
+
+    message_id: str
+    action: str
+    body: str
+    boot_id: str
+    offline: bool
+    event_type: str
+    """Only rows that say exactly "Updated" may be thinned out."""
+    created_s: float
+
+
+class HeadRow(Struct, frozen=True):
+    """A kept message."""
+
+    row_id: int
+    message_id: str
+    action: str
+    body: str
+    boot_id: str
+    offline: bool
+    event_type: str
+    created_s: float
+    attempts: int
+    reason: str
+    """Why the last attempt failed, or why the row was set aside."""
+
+
+class TokenRow(Struct, frozen=True):
+    """What is known of a token; (value_key, type) names it."""
+
+    value_key: str
+    type: str
+    info_json: str
+    updated_s: float
+    accepted: bool
+
+
+class Batch(Struct, frozen=True):
+    """All that one commit changes. Tokens are forgotten before new ones are kept."""
+
+    enqueue: tuple[NewRow, ...] = ()
+    save: tuple[tuple[str, str | None], ...] = ()
+    """(key, value); None deletes the key."""
+    settle: tuple[int, ...] = ()
+    """Ids of rows that were answered; they go. An id that is gone already is no error."""
+    attempts: tuple[tuple[int, str], ...] = ()
+    """(row id, reason) of sends that failed."""
+    set_aside: tuple[tuple[int, str], ...] = ()
+    """(row id, reason) of rows refused to the end; they leave the queue and are kept."""
+    save_tokens: tuple[TokenRow, ...] = ()
+    forget_tokens: bool = False
+
+
+class Committed(Struct, frozen=True):
+    """The oldest waiting row after a commit, and how many wait."""
+
+    head: HeadRow | None
+    waiting: int
+
+
+class Counts(Struct, frozen=True):
+    """Figures for the technician, as of the last commit."""
+
+    waiting: int = 0
+    set_aside: int = 0
+    thinned: int = 0
+    """Updated rows given up for lack of room, since the store was made."""
+    tokens: int = 0

@@ -1,0 +1,71 @@
+"""State by key, and the bounded table of tokens."""
+
+from pathlib import Path
+
+from agent.store import Batch, Store, TokenRow, open_store
+
+
+def token(name: str, accepted: bool = True, info: str = "{}") -> TokenRow:
+    return TokenRow(name, "ISO14443", info, 10.0, accepted)
+
+
+async def known(store: Store, names: str) -> str:
+    """Which of the one-letter tokens are there; asking does count as use, so ask last."""
+    return "".join([name for name in names if await store.look_up(name, "ISO14443")])
+
+
+async def test_a_key_can_be_replaced_and_deleted(tmp_path: Path) -> None:
+    path = str(tmp_path / "store.db")
+    store = await open_store(path)
+    await store.commit(Batch(save=(("a", "1"), ("b", "2"), ("c", "3"))))
+    await store.commit(Batch(save=(("a", "4"), ("b", None), ("gone", None))))
+    await store.close()
+    store = await open_store(path)
+    assert store.saved == {"a": "4", "c": "3"}
+    await store.close()
+
+
+async def test_a_token_is_found_by_value_and_type(tmp_path: Path) -> None:
+    path = str(tmp_path / "store.db")
+    store = await open_store(path)
+    await store.commit(Batch(save_tokens=(token("a", info='{"status":"Accepted"}'),)))
+    await store.commit(Batch(save_tokens=(token("a", False, '{"status":"Blocked"}'),)))
+    await store.close()
+    store = await open_store(path)
+    assert await store.look_up("a", "ISO14443") == '{"status":"Blocked"}'
+    assert await store.look_up("a", "Central") is None
+    assert store.counts().tokens == 1
+    await store.close()
+
+
+async def test_forgetting_empties_the_table_before_new_tokens_are_kept() -> None:
+    store = await open_store(":memory:", inline=True)
+    await store.commit(Batch(save_tokens=(token("a"), token("b"))))
+    await store.commit(Batch(forget_tokens=True, save_tokens=(token("c"),)))
+    assert store.counts().tokens == 1
+    assert await known(store, "abc") == "c"
+
+
+async def test_not_accepted_tokens_go_first_then_the_least_recently_used() -> None:
+    """C10.FR.07."""
+    store = await open_store(":memory:", inline=True, max_tokens=3)
+    await store.commit(Batch(save_tokens=(token("a"), token("b"), token("x", accepted=False))))
+    await store.look_up("x", "ISO14443")
+    await store.commit(Batch(save_tokens=(token("c"),)))
+    assert store.counts().tokens == 3
+    await store.look_up("a", "ISO14443")
+    await store.commit(Batch(save_tokens=(token("d"),)))
+    assert await known(store, "abcdx") == "acd"
+
+
+async def test_the_use_of_a_token_is_remembered_over_a_restart(tmp_path: Path) -> None:
+    path = str(tmp_path / "store.db")
+    store = await open_store(path, max_tokens=2)
+    await store.commit(Batch(save_tokens=(token("a"), token("b"))))
+    await store.look_up("a", "ISO14443")
+    await store.commit(Batch(save=(("k", "1"),)))
+    await store.close()
+    store = await open_store(path, max_tokens=2)
+    await store.commit(Batch(save_tokens=(token("c"),)))
+    assert await known(store, "abc") == "ac"
+    await store.close()
