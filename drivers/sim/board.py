@@ -1,0 +1,249 @@
+"""A whole simulated station: the world, its parts, and the hands of a test harness."""
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from drivers.contract import (
+    Device,
+    DeviceOptions,
+    DriverError,
+    SimMeterOptions,
+    SimPilotOptions,
+    SimReaderOptions,
+)
+from drivers.sim.connector import Ev, Ready
+from drivers.sim.live import LiveWorld
+from drivers.sim.parts import METER_LOST, SimMeter, SimPilot, SimReader
+from drivers.sim.world import Place, World
+
+
+class BoardConnector(Struct, frozen=True):
+    """A connector and the device name of its pilot controller."""
+
+    id: int
+    pilot: str
+    phases: int = 3
+    current_a: float = 32.0
+    cable: str = "fixed"
+
+
+class BoardEvse(Struct, frozen=True):
+    """An EVSE, its connectors and the device name of its meter."""
+
+    id: int
+    connectors: tuple[BoardConnector, ...]
+    meter: str
+    meter_interval_s: float | None = None
+    """The meter never reports more often than the rest of the board."""
+
+
+class BoardPlan(Struct, frozen=True):
+    """What a simulated station is made of."""
+
+    evses: tuple[BoardEvse, ...]
+    readers: tuple[str, ...] = ()
+
+
+class _ConnectorSettings(Protocol):
+    @property
+    def id(self) -> int: ...
+    @property
+    def pilot(self) -> str: ...
+    @property
+    def cable(self) -> str: ...
+    @property
+    def current_a(self) -> float: ...
+    @property
+    def phases(self) -> int: ...
+
+
+class _EvseSettings(Protocol):
+    @property
+    def id(self) -> int: ...
+    @property
+    def connectors(self) -> Iterable[_ConnectorSettings]: ...
+    @property
+    def meter(self) -> str: ...
+
+
+class _BoardSettings(Protocol):
+    @property
+    def evses(self) -> Iterable[_EvseSettings]: ...
+    @property
+    def devices(self) -> Mapping[str, DeviceOptions]: ...
+
+
+def plan_of(settings: _BoardSettings) -> BoardPlan:
+    """The simulated part of a charger.yaml (duck-typed agent.settings.Settings).
+
+    Every EVSE and connector becomes physics; only sim_* devices become parts.
+    """
+    devices = settings.devices
+    meters = {n: o for n, o in devices.items() if isinstance(o, SimMeterOptions)}
+    return BoardPlan(
+        evses=tuple(
+            BoardEvse(
+                id=evse.id,
+                connectors=tuple(
+                    BoardConnector(
+                        id=connector.id,
+                        pilot=connector.pilot
+                        if isinstance(devices.get(connector.pilot), SimPilotOptions)
+                        else "",
+                        phases=connector.phases,
+                        current_a=connector.current_a,
+                        cable=connector.cable,
+                    )
+                    for connector in evse.connectors
+                ),
+                meter=evse.meter if evse.meter in meters else "",
+                meter_interval_s=meters[evse.meter].interval_s if evse.meter in meters else None,
+            )
+            for evse in settings.evses
+        ),
+        readers=tuple(n for n, o in devices.items() if isinstance(o, SimReaderOptions)),
+    )
+
+
+class SimBoard:
+    """Owns the world and all parts of a simulated station.
+
+    The harness commands take effect at the running loop's time. An empty device name in the
+    plan leaves that part out (something else, a desk part, plays it).
+    """
+
+    def __init__(
+        self,
+        plan: BoardPlan,
+        *,
+        report_interval_s: float = 1.0,
+        lost_after_s: float = 3.0,
+        meter_start_wh: float = 0.0,
+        save_path: str | None = None,
+    ) -> None:
+        self.world = World(
+            {evse.id: [connector.id for connector in evse.connectors] for evse in plan.evses},
+            meter_start_wh=meter_start_wh,
+        )
+        for evse in plan.evses:
+            for connector in evse.connectors:
+                state = self.world.connectors[evse.id, connector.id]
+                state.phases = 1 if connector.phases == 1 else 3
+                state.tethered = state.cable_at_evse = connector.cable == "fixed"
+        self.live = LiveWorld(self.world, save_path)
+        self.pilots: dict[str, SimPilot] = {}
+        self.meters: dict[str, SimMeter] = {}
+        self._pilot_places: dict[Place, SimPilot] = {}
+        self.readers = {name: SimReader(name) for name in plan.readers}
+        for evse in plan.evses:
+            self._build(evse, report_interval_s, lost_after_s)
+
+    def build(self, name: str, options: DeviceOptions | None = None) -> Device:
+        """The part of that name; has the shape of the registry's `build`. Raises DriverError."""
+        device: Device | None = (
+            self.pilots.get(name) or self.meters.get(name) or self.readers.get(name)
+        )
+        if device is None:
+            known = ", ".join([*self.pilots, *self.meters, *self.readers])
+            raise DriverError(
+                f"the simulated board has no device {name!r}; name one of: {known or 'none'}"
+            )
+        return device
+
+    # --- the hands ------------------------------------------------------------------------
+
+    def plug_in(
+        self, evse_id: int, connector_id: int, ev: Ev | None = None, cable_a: float | None = None
+    ) -> None:
+        """Connects an EV (default: 3 x 16 A, ready 1 s after it is offered power)."""
+        self.live.catch_up()
+        self.world.plug_in((evse_id, connector_id), ev, cable_a)
+
+    def plug_out(self, evse_id: int, connector_id: int) -> None:
+        """Disconnects the EV, whatever state it is in."""
+        self.live.catch_up()
+        self.world.plug_out((evse_id, connector_id))
+
+    def ev_state(self, evse_id: int, connector_id: int, wants: Ready) -> None:
+        """The EV goes to B, C or D now, as far as power is offered, and wants to stay there."""
+        self.live.catch_up()
+        ev = self.world.connectors[evse_id, connector_id].ev
+        if ev is None:
+            raise ValueError(f"no EV at {evse_id}/{connector_id}: plug one in first")
+        self.world.set_ev((evse_id, connector_id), replace(ev, wants=wants))
+
+    def set_ev(self, evse_id: int, connector_id: int, ev: Ev) -> None:
+        """The plugged EV is another one from now on: current, phases, manners."""
+        self.live.catch_up()
+        self.world.set_ev((evse_id, connector_id), ev)
+
+    def swipe(self, reader: str, uid: str, token_type: str = "ISO14443") -> None:
+        """Presents a card."""
+        self.readers[reader].swipe(uid, token_type)
+
+    def press(self, button: str, evse_id: int | None = None) -> None:
+        """Presses a button; it is wired to the first pilot controller (of the EVSE)."""
+        for (owner, _), pilot in self._pilot_places.items():
+            if evse_id is None or owner == evse_id:
+                pilot.press(button)
+                return
+        raise ValueError(f"no simulated pilot controller at EVSE {evse_id} to wire a button to")
+
+    def raise_fault(self, evse_id: int, connector_id: int, name: str) -> None:
+        """A fault stands until cleared; meter_lost counts for the EVSE."""
+        self.live.catch_up()
+        if name == METER_LOST:
+            self.world.raise_evse_fault(evse_id, name)
+        else:
+            self.world.raise_fault((evse_id, connector_id), name)
+
+    def clear_fault(self, evse_id: int, connector_id: int, name: str) -> None:
+        self.live.catch_up()
+        if name == METER_LOST:
+            self.world.clear_evse_fault(evse_id, name)
+        else:
+            self.world.clear_fault((evse_id, connector_id), name)
+
+    def weld(self, evse_id: int, connector_id: int) -> None:
+        """The contacts weld silently; the controller notices when it wants to open them."""
+        self.live.catch_up()
+        self.world.weld((evse_id, connector_id))
+
+    def set_voltage(self, *voltage_v: float) -> None:
+        """Grid voltage: one value, or one for each phase."""
+        self.live.catch_up()
+        self.world.set_voltage(*voltage_v)
+
+    def power_cut(self) -> None:
+        """Mains gone and back: controllers forget their orders, contactors drop unless welded."""
+        self.live.catch_up()
+        for pilot in self.pilots.values():
+            pilot.power_cut()
+        self.world.restore(self.world.snapshot())
+
+    # --- inside ---------------------------------------------------------------------------
+
+    def _build(self, evse: BoardEvse, report_interval_s: float, lost_after_s: float) -> None:
+        for connector in evse.connectors:
+            if connector.pilot:
+                self.pilots[connector.pilot] = pilot = SimPilot(
+                    connector.pilot,
+                    self.live,
+                    (evse.id, connector.id),
+                    report_interval_s=report_interval_s,
+                    lost_after_s=lost_after_s,
+                    max_a=connector.current_a,
+                    has_lock=connector.cable == "socket",
+                )
+                self._pilot_places[evse.id, connector.id] = pilot
+        if evse.meter:
+            self.meters[evse.meter] = SimMeter(
+                evse.meter,
+                self.live,
+                evse.id,
+                interval_s=max(evse.meter_interval_s or 0.0, report_interval_s),
+                lost_after_s=lost_after_s,
+            )
