@@ -1,1 +1,1 @@
-"""Digital inputs and outputs."""
+"""Pilot, contactor and inputs on the board's own pins; no driver of this family exists yet."""

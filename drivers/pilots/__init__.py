@@ -1,1 +1,1 @@
-"""Pilot controllers with their contactors."""
+"""Pilot controllers: control pilot and contactor of one connector."""

@@ -1,0 +1,1 @@
+"""Ports that drivers talk through: plain serial ports and shared RS-485 lines."""

@@ -1,0 +1,236 @@
+"""One Modbus RTU line and its arbiter; the only file that knows pymodbus.
+
+RTU has no transaction id, so an answer that comes after its time-out looks like the answer to the
+next request. Hence: one request at a time, silence and an emptied buffer after every failure, an
+answer counts only with the unit, function and length asked for, and each unit has a counter of
+doubts by which its driver knows that it must get back in step first.
+"""
+
+import asyncio
+import os
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pymodbus.client import AsyncModbusSerialClient
+from pymodbus.exceptions import ModbusException
+from pymodbus.pdu import ModbusPDU
+
+from drivers.bus.serial_port import FIRST_PAUSE_S, cannot_open, is_pty, next_pause_s
+from drivers.contract import NoAnswer, PortError, ProtocolError, SerialLine
+
+READ_HOLDING = 3
+READ_INPUT = 4
+NEVER_S = 3600.0
+"""pymodbus' own time-out; ours is always shorter, per device."""
+
+
+class Refused(ProtocolError):
+    """The device answered with a Modbus exception: it does not serve these registers."""
+
+
+def silence_s(line: SerialLine) -> float:
+    """Least pause between two frames: 3.5 characters, 1.75 ms above 19200 baud (RTU 2.5.1.1)."""
+    if line.baud > 19200:
+        return 0.00175
+    bits = 9 + line.stop_bits + (line.parity != "N")
+    return 3.5 * max(bits, 11) / line.baud
+
+
+class ModbusLine:
+    """Reads registers of the devices on one line, one request at a time."""
+
+    def __init__(self, name: str, line: SerialLine) -> None:
+        """Does no I/O; the port is opened by the first read."""
+        self._name = name
+        self._line = line
+        self._lock = asyncio.Lock()
+        self._users = 0
+        self._client: AsyncModbusSerialClient | None = None
+        self._free_at_s = 0.0
+        self._open_at_s = 0.0
+        self._open_pause_s = FIRST_PAUSE_S
+        self._waiting = False
+        self._heard_bytes = 0
+        self._line_doubts = 0
+        self._unit_doubts: dict[int, int] = {}
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """A device uses the line within; the last one to leave closes the port."""
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._close()
+
+    def doubts(self, unit: int) -> int:
+        """Grows whenever an old answer of `unit` may be under way: get in step, then trust."""
+        return self._line_doubts + self._unit_doubts.get(unit, 0)
+
+    async def read(
+        self,
+        unit: int,
+        function: int,
+        address: int,
+        count: int,
+        timeout_s: float = 1.0,
+        delay_s: float = 0.0,
+    ) -> list[int]:
+        """Registers of one unit; raises PortError, NoAnswer, ProtocolError, Refused.
+
+        Cancelling is safe: it counts as a failed request.
+        """
+        async with self._lock:
+            client = await self._opened()
+            await self._silence(delay_s)
+            self._drain(client)
+            ended_well = False
+            try:
+                response = await self._ask(client, unit, function, address, count, timeout_s)
+                registers = self._checked(response, unit, function, count)
+                ended_well = True
+                return registers
+            except Refused:
+                ended_well = True
+                raise
+            finally:
+                self._end(unit, ended_well, timeout_s)
+
+    async def _ask(
+        self,
+        client: AsyncModbusSerialClient,
+        unit: int,
+        function: int,
+        address: int,
+        count: int,
+        timeout_s: float,
+    ) -> ModbusPDU:
+        if function == READ_INPUT:
+            read = client.read_input_registers
+        elif function == READ_HOLDING:
+            read = client.read_holding_registers
+        else:
+            raise ProtocolError(f"Modbus function {function} reads no registers; use 3 or 4")
+        self._heard_bytes = 0
+        self._waiting = True
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await read(address, count=count, device_id=unit)
+        except TimeoutError:
+            if not client.connected:
+                raise self._port_lost() from None
+            raise NoAnswer(self._silent(unit, timeout_s)) from None
+        except ModbusException as error:
+            if not client.connected:
+                raise self._port_lost() from error
+            raise ProtocolError(
+                f"{self._where(unit)}: no usable answer ({error}); check the wiring and the line"
+            ) from error
+        finally:
+            self._waiting = False
+
+    def _checked(self, response: ModbusPDU, unit: int, function: int, count: int) -> list[int]:
+        if response.isError():
+            raise Refused(
+                f"{self._where(unit)}: refuses the request (exception code "
+                f"{response.exception_code}); check that the model fits the device"
+            )
+        registers = response.registers
+        if response.dev_id != unit or response.function_code != function or len(registers) != count:
+            raise ProtocolError(
+                f"{self._where(unit)}: an answer to another request ({len(registers)} registers "
+                f"instead of {count}); if this repeats, raise timeout_s of the device"
+            )
+        if self._heard_bytes != 5 + 2 * count:
+            self._line_doubts += 1
+        return list(registers)
+
+    def _end(self, unit: int, ended_well: bool, timeout_s: float) -> None:
+        now_s = asyncio.get_running_loop().time()
+        self._free_at_s = now_s + silence_s(self._line)
+        if not ended_well:
+            self._unit_doubts[unit] = self._unit_doubts.get(unit, 0) + 1
+            self._free_at_s = now_s + timeout_s
+
+    async def _silence(self, delay_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        pause_s = max(self._free_at_s - loop.time(), delay_s)
+        if pause_s > 0:
+            await asyncio.sleep(pause_s)
+
+    def _drain(self, client: AsyncModbusSerialClient) -> None:
+        transport = client.ctx.transport
+        port = getattr(transport, "sync_serial", None)
+        if port is None:
+            return
+        try:
+            if port.in_waiting:
+                self._line_doubts += 1
+                port.reset_input_buffer()
+        except (OSError, termios.error) as error:
+            raise self._port_lost() from error
+
+    async def _opened(self) -> AsyncModbusSerialClient:
+        if self._client is not None and self._client.connected:
+            return self._client
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._open_at_s:
+            raise cannot_open(self._line.port, "not yet tried again")
+        self._close()
+        client = AsyncModbusSerialClient(
+            self._line.port,
+            baudrate=self._line.baud,
+            parity="N" if is_pty(self._line.port) else self._line.parity,
+            stopbits=self._line.stop_bits,
+            timeout=NEVER_S,
+            retries=0,
+            reconnect_delay=0,
+            trace_packet=self._watch,
+        )
+        try:
+            opened = await client.connect()
+        except (OSError, ValueError, termios.error):
+            opened = False
+        if not opened:
+            client.close()
+            self._open_at_s = loop.time() + self._open_pause_s
+            self._open_pause_s = next_pause_s(self._open_pause_s)
+            raise cannot_open(self._line.port, _why_closed(self._line.port))
+        self._open_pause_s = FIRST_PAUSE_S
+        self._line_doubts += 1
+        self._client = client
+        return client
+
+    def _close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _watch(self, sending: bool, data: bytes) -> bytes:
+        """Hook of pymodbus: `data` is all that came since the request, or unasked-for bytes."""
+        if not sending:
+            self._heard_bytes = len(data)
+            if not self._waiting:
+                self._line_doubts += 1
+        return data
+
+    def _port_lost(self) -> PortError:
+        self._close()
+        return PortError(f"{self._line.port}: port lost; check the adapter of line {self._name}")
+
+    def _where(self, unit: int) -> str:
+        return f"unit {unit} on line {self._name} ({self._line.port})"
+
+    def _silent(self, unit: int, timeout_s: float) -> str:
+        heard = f"only {self._heard_bytes} unusable bytes" if self._heard_bytes else "no answer"
+        return (
+            f"{self._where(unit)}: {heard} within {timeout_s:g} s; check supply and wiring (A/B), "
+            f"unit id, baud rate and parity of the device"
+        )
+
+
+def _why_closed(port: str) -> str:
+    return "in use, or forbidden" if os.path.exists(port) else "no such port"

@@ -1,0 +1,310 @@
+"""OpenEVSE pilot controller over RAPI. It closes and opens its contactor by itself."""
+
+import asyncio
+from enum import StrEnum
+
+from drivers.bus.serial_port import FIRST_PAUSE_S, next_pause_s
+from drivers.contract import (
+    DeviceFound,
+    DeviceLost,
+    DriverError,
+    NoAnswer,
+    OpenEvseOptions,
+    PilotCapabilities,
+    PilotReading,
+    PilotSeen,
+    PilotState,
+    PowerPath,
+    Report,
+    SerialLine,
+)
+from drivers.pilots.openevse_view import (
+    DISABLED,
+    ENABLED,
+    FAULTS,
+    SLEEPING,
+    View,
+    from_change,
+    from_status,
+)
+from drivers.pilots.rapi import Frame
+from drivers.pilots.rapi_link import RapiLink
+
+LEAST_A = 6
+MOST_A = 80
+HEARTBEAT_S = 20
+"""The controller counts it in 16-bit milliseconds: never above 65."""
+PULSE_S = 5.0
+FAILURES_UNTIL_LOST = 3
+OPENS_WITHIN_S = 6.0
+"""Up to 3 s from sleep to an open relay, up to 1.1 s deaf in its self test, and the way there."""
+
+
+class Wish(StrEnum):
+    ALLOW = "allow"
+    STOP = "stop"
+    EMERGENCY_STOP = "emergency_stop"
+
+
+STOPS = {Wish.STOP: ("FS", SLEEPING), Wish.EMERGENCY_STOP: ("FD", DISABLED)}
+"""Command of each stop and the state it leads to."""
+
+
+class OpenEvse:
+    """Implements contract.PilotController."""
+
+    def __init__(self, name: str, options: OpenEvseOptions) -> None:
+        self.name = name
+        self._line = SerialLine(port=options.port, baud=options.baud)
+        self._poll_s = options.poll_s
+        self._fallback_a = max(LEAST_A, int(options.fallback_a))
+        self.capabilities = PilotCapabilities(
+            closes_itself=True,
+            opens_itself=True,
+            opens_within_s=OPENS_WITHIN_S,
+            report_interval_s=options.poll_s,
+            min_a=float(LEAST_A),
+            max_a=float(MOST_A),
+            host_loss_fallback=(
+                f"goes on charging, with at most {self._fallback_a} A after {HEARTBEAT_S} s; "
+                "it cannot stop by itself"
+            ),
+        )
+        self._wish = Wish.STOP
+        self._limit_a = 0
+        self._wake = asyncio.Event()
+        self._link: RapiLink | None = None
+        self._lost = False
+        self._pause_s = FIRST_PAUSE_S
+        self._start_over()
+
+    def _start_over(self) -> None:
+        """Nothing is known of the controller: it was just opened, or restarted by itself."""
+        self._order_is_due = True
+        self._view: View | None = None
+        self._amps: int | None = None
+        self._accepted_a = 0
+        self._supervised = ""
+        self._pulse_at_s = 0.0
+        self._poll_at_s = 0.0
+        self._repeat_at_s = 0.0
+        self._amps_are_fresh = False
+
+    # --- orders -----------------------------------------------------------------------------
+
+    def allow_power(self, limit_a: float) -> None:
+        """See contract; less than 6 A cannot be signalled and is a stop."""
+        limit = min(int(limit_a), MOST_A)
+        if limit < LEAST_A:
+            self.stop()
+        elif (self._wish, self._limit_a) != (Wish.ALLOW, limit):
+            self._limit_a = limit
+            self._order(Wish.ALLOW)
+
+    def stop(self) -> None:
+        """See contract; the relay opens when the EV let go, at the latest after 3 s."""
+        self._order(Wish.STOP)
+
+    def emergency_stop(self) -> None:
+        """See contract; -12 V on the pilot and the relay opens at once."""
+        self._order(Wish.EMERGENCY_STOP)
+
+    def lock(self, locked: bool) -> None:
+        """The controller locks by itself."""
+
+    def power_path(self) -> PowerPath:
+        """See contract; the view is stale after three polls."""
+        if self._view is None:
+            return PowerPath.UNKNOWN
+        age_s = asyncio.get_running_loop().time() - self._view.at_s
+        return PowerPath.UNKNOWN if age_s > 3 * self._poll_s else self._view.power_path
+
+    def _order(self, wish: Wish) -> None:
+        self._wish = wish
+        self._order_is_due = True
+        self._wake.set()
+        if self._link and wish in STOPS and self._link.asking != STOPS[wish][0]:
+            self._link.hurry()
+
+    # --- the port ---------------------------------------------------------------------------
+
+    async def run(self, report: Report) -> None:
+        """See contract."""
+        while True:
+            try:
+                await self._session(report)
+            except DriverError as error:
+                self._start_over()
+                if not self._lost:
+                    self._lost = True
+                    unseen = PilotReading(
+                        asyncio.get_running_loop().time(), PilotState.UNKNOWN, PowerPath.UNKNOWN
+                    )
+                    report(PilotSeen(self.name, unseen))
+                    report(DeviceLost(self.name, str(error)))
+            await self._rest(self._pause_s)
+            self._pause_s = next_pause_s(self._pause_s)
+
+    async def _session(self, report: Report) -> None:
+        """Works on one open port until it or the controller fails; raises DriverError."""
+
+        def unasked(frame: Frame) -> None:
+            self._heard(frame, report)
+
+        self._start_over()
+        link = self._link = RapiLink(self._line, unasked)
+        link.lost.add_done_callback(lambda _: self._wake.set())
+        try:
+            await self._obey(link, report)
+        except asyncio.CancelledError:
+            link.send("FD" if self._wish is Wish.EMERGENCY_STOP else "FS")
+            raise
+        finally:
+            self._link = None
+            link.close()
+
+    async def _obey(self, link: RapiLink, report: Report) -> None:
+        time = asyncio.get_running_loop().time
+        failures = 0
+        while True:
+            self._wake.clear()
+            command = self._next_command(time())
+            if link.lost.done():
+                raise link.lost.result()
+            if not command:
+                await self._rest(min(self._poll_at_s, self._pulse_at_s) - time())
+                continue
+            try:
+                self._answered(command, await link.ask(command), report)
+                failures = 0
+            except (NoAnswer, ValueError) as error:
+                failures += not link.hurried
+                if failures >= FAILURES_UNTIL_LOST:
+                    raise NoAnswer(f"controller {self.name}: {error}") from error
+
+    async def _rest(self, seconds: float) -> None:
+        """Waits, but not when an order or a message comes."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    # --- decisions --------------------------------------------------------------------------
+
+    def _next_command(self, now_s: float) -> str:
+        """What to ask next; empty when nothing is due. Stops come before everything."""
+        if not self._order_is_due and now_s >= self._repeat_at_s and not self._obeyed():
+            self._order_is_due = True
+            self._repeat_at_s = now_s + self._poll_s
+        if self._order_is_due:
+            if self._wish in STOPS:
+                return STOPS[self._wish][0]
+            return f"SC {self._limit_a} V"
+        if self._supervised != self._supervision():
+            return self._supervision()
+        if self._must_enable() and now_s >= self._repeat_at_s:
+            self._repeat_at_s = now_s + self._poll_s
+            return "FE"
+        if now_s >= self._pulse_at_s:
+            return "SY"
+        if now_s >= self._poll_at_s:
+            return "GS" if self._amps_are_fresh else "GC"
+        return ""
+
+    def _supervision(self) -> str:
+        """The fallback is never above the limit in force."""
+        limit_a = self._limit_a if self._wish is Wish.ALLOW else self._fallback_a
+        return f"SY {HEARTBEAT_S} {max(LEAST_A, min(self._fallback_a, limit_a))}"
+
+    def _obeyed(self) -> bool:
+        """Whether the controller shows what was ordered, as far as it can."""
+        view = self._view
+        if view is None:
+            return True
+        if self._wish in STOPS:
+            if view.power_path is PowerPath.CLOSED:
+                return False
+            return view.state == STOPS[self._wish][1] or view.state in FAULTS
+        return view.amps is None or view.amps == self._accepted_a or view.state not in ENABLED
+
+    def _must_enable(self) -> bool:
+        return (
+            self._wish is Wish.ALLOW
+            and self._view is not None
+            and self._view.state in (SLEEPING, DISABLED)
+        )
+
+    # --- what the controller says -----------------------------------------------------------
+
+    def _answered(self, command: str, reply: Frame, report: Report) -> None:
+        """Takes an answer in; raises ValueError when it makes no sense."""
+        now_s = asyncio.get_running_loop().time()
+        word, good = command.split(" ")[0], reply.word == "OK"
+        if word in ("FS", "FD", "SC"):
+            self._order_answered(command, reply, now_s)
+        elif word == "SY":
+            self._pulse_at_s = now_s + PULSE_S
+            if command == "SY":
+                supervised = good and reply.arguments[:1] in ((), (str(HEARTBEAT_S),))
+                tripped = reply.arguments[2:] not in ((), ("0",))
+                self._supervised = self._supervised if supervised and not tripped else ""
+            else:
+                self._supervised = command
+        elif not good:
+            if word == "FE":
+                return
+            raise ValueError(f"${command} was refused; check the controller's firmware")
+        elif word == "FE":
+            self._poll_at_s = now_s
+        elif word == "GC":
+            self._amps = reply.number(2, 10)
+            self._amps_are_fresh = True
+        elif word == "GS":
+            self._amps_are_fresh = False
+            missed = max(0.0, now_s - self._poll_at_s - self._poll_s)
+            self._poll_at_s = now_s + self._poll_s if missed else self._poll_at_s + self._poll_s
+            self._seen(from_status(reply, self._amps, now_s), report)
+
+    def _order_answered(self, command: str, reply: Frame, now_s: float) -> None:
+        """An order is done unless another one came meanwhile; its effect shows in the next view.
+
+        A refusal of $SC names the current in force: the controller's own ceiling is lower.
+        """
+        is_stop = command in ("FS", "FD")
+        if is_stop and reply.word != "OK":
+            raise ValueError(f"${command} was refused; check the controller's firmware")
+        accepted_a = 0 if is_stop else reply.number(0, 10)
+        if not is_stop and accepted_a > int(command.split(" ")[1]):
+            raise ValueError(f"${command} left {accepted_a} A in force; check the firmware")
+        self._poll_at_s = now_s
+        self._amps_are_fresh = False
+        self._repeat_at_s = now_s + self._poll_s
+        if self._wish in STOPS:
+            self._order_is_due = command != STOPS[self._wish][0]
+        elif command == f"SC {self._limit_a} V":
+            self._accepted_a = accepted_a
+            self._order_is_due = False
+
+    def _heard(self, frame: Frame, report: Report) -> None:
+        """$AT tells a change; $AB a restart, after which the controller is enabled."""
+        if frame.word == "AT":
+            try:
+                view = from_change(frame, asyncio.get_running_loop().time())
+            except ValueError:
+                return
+            self._amps = view.amps
+            self._seen(view, report)
+        elif frame.word == "AB":
+            self._start_over()
+            if self._link:
+                self._link.hurry(0.0)
+        self._wake.set()
+
+    def _seen(self, view: View, report: Report) -> None:
+        self._view = view
+        self._pause_s = FIRST_PAUSE_S
+        if self._lost:
+            self._lost = False
+            report(DeviceFound(self.name))
+        report(PilotSeen(self.name, view.reading()))
