@@ -134,7 +134,7 @@ async def test_started_and_ended_are_kept_however_many_there_are() -> None:
 
 async def test_what_was_thinned_is_counted_over_restarts(tmp_path: Path) -> None:
     path = str(tmp_path / "store.db")
-    for thinned in (2, 6):
+    for thinned in (2, 6, 10):
         store = await open_store(path, max_rows=4)
         await store.commit(Batch(enqueue=tuple(row("u", "Updated") for _ in range(5))))
         assert store.counts().thinned == thinned
