@@ -14,10 +14,10 @@ from drivers.contract import (
     SimPilotOptions,
     SimReaderOptions,
 )
-from drivers.sim.connector import Ev, Ready
+from drivers.sim.connector import Connector, Ev, Ready
 from drivers.sim.live import LiveWorld
 from drivers.sim.parts import METER_LOST, SimMeter, SimPilot, SimReader
-from drivers.sim.world import Place, World
+from drivers.sim.world import MeterView, Place, World
 
 
 class BoardConnector(Struct, frozen=True):
@@ -152,6 +152,23 @@ class SimBoard:
                 f"the simulated board has no device {name!r}; name one of: {known or 'none'}"
             )
         return device
+
+    # --- the eyes, past all drivers ---------------------------------------------------------
+
+    def connector(self, evse_id: int, connector_id: int) -> Connector:
+        """The true state of a connector now."""
+        self.live.catch_up()
+        return self.world.connectors[evse_id, connector_id]
+
+    def meter(self, evse_id: int) -> MeterView:
+        """What the meter of an EVSE shows now."""
+        self.live.catch_up()
+        return self.world.meter(evse_id)
+
+    def energy_wh(self, evse_id: int) -> float:
+        """The true energy, with its fraction of a Wh."""
+        self.live.catch_up()
+        return self.world.energy_wh(evse_id)
 
     # --- the hands ------------------------------------------------------------------------
 
