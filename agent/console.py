@@ -1,0 +1,276 @@
+"""The technician's socket: one JSON object a line, asked and answered; local users only."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import socket
+import stat
+import struct
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from inspect import isawaitable
+from typing import Any
+
+from agent.errors import ChargepointError
+from drivers.contract import DriverError
+
+logger = logging.getLogger(__name__)
+
+Command = Callable[[dict[str, Any]], dict[str, Any] | Awaitable[dict[str, Any]]]
+
+SOCKET_MODE = 0o660
+PATH_BYTES = 107
+REQUEST_BYTES = 65_536
+ANSWER_BYTES = 16_777_216
+CLIENTS = 16
+IDLE_S = 60.0
+SO_PEERGROUPS = 59
+
+
+class ConsoleError(ChargepointError):
+    """The console cannot be opened or asked."""
+
+
+def socket_path(data_directory: str, console_socket: str | None) -> str:
+    """Where the console of a station listens."""
+    return console_socket or os.path.join(data_directory, "console.sock")
+
+
+class Console:
+    """Answers `{"cmd": name, ...}` with `{"ok": true, ...}` or `{"ok": false, "error": text}`."""
+
+    def __init__(self, path: str, commands: Mapping[str, Command]) -> None:
+        self.path = path
+        self._commands = commands
+        self._clients: set[asyncio.Task[Any]] = set()
+
+    async def run(self) -> None:
+        """Listens for ever; raises ConsoleError when it cannot. Cancelling removes the socket."""
+        listener = bind(self.path)
+        mine = _identity(self.path)
+        try:
+            server = await asyncio.start_unix_server(
+                self._serve, sock=listener, limit=REQUEST_BYTES
+            )
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                server.close()
+        finally:
+            listener.close()
+            for task in self._clients:
+                task.cancel()
+            if mine is not None and _identity(self.path) == mine:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self.path)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One client until it hangs up, errs beyond repair, or is silent for IDLE_S."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._clients.add(task)
+        try:
+            await self._talk(reader, writer)
+        except (ConnectionError, TimeoutError):
+            logger.debug("console client went away")
+        finally:
+            self._clients.discard(task)
+            writer.close()
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        refusal = self._refusal(writer.get_extra_info("socket"))
+        if refusal:
+            await _write(writer, _no(refusal))
+            return
+        while True:
+            try:
+                async with asyncio.timeout(IDLE_S):
+                    line = await reader.readuntil(b"\n")
+            except asyncio.IncompleteReadError:
+                return
+            except asyncio.LimitOverrunError:
+                await _write(
+                    writer, _no(f"request longer than {REQUEST_BYTES} bytes; send a shorter one")
+                )
+                return
+            await _write(writer, await self._answer(line))
+
+    def _refusal(self, sock: socket.socket) -> str:
+        """Why this client may not ask; empty when it may."""
+        if len(self._clients) > CLIENTS:
+            return f"{CLIENTS} others are connected; close one and try again"
+        if not may_ask(*peer(sock)):
+            return "this user may not ask; use root or a member of the service's group"
+        return ""
+
+    async def _answer(self, line: bytes) -> dict[str, Any]:
+        try:
+            request = json.loads(line)
+        except (ValueError, RecursionError):
+            return _no('not one JSON object a line; send for example {"cmd": "status"}')
+        if not isinstance(request, dict) or not isinstance(request.get("cmd"), str):
+            return _no('"cmd" is missing; send for example {"cmd": "status"}')
+        command = self._commands.get(request["cmd"])
+        if command is None:
+            return _no(f"no command {request['cmd'][:50]!r}; use: {', '.join(self._commands)}")
+        try:
+            answer = command(request)
+            if isawaitable(answer):
+                answer = await answer
+            return {"ok": True, **answer}
+        except (ChargepointError, DriverError) as error:
+            return _no(str(error))
+        except Exception:  # a bug in one command must not end the console; the journal has it
+            logger.exception("console command %r failed", request["cmd"])
+            return _no("internal error; the journal says more (journalctl -u chargepoint)")
+
+
+def bind(path: str) -> socket.socket:
+    """A listening socket at `path`, mode 0660, in place of a dead one. Raises ConsoleError."""
+    length = len(os.fsencode(path))
+    if length > PATH_BYTES:
+        raise ConsoleError(
+            f"console socket path has {length} bytes, {PATH_BYTES} fit; set a shorter "
+            "console_socket in charger.yaml"
+        )
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        _remove_stale(path)
+        os.fchmod(listener.fileno(), SOCKET_MODE)
+        listener.bind(path)
+        os.chmod(path, SOCKET_MODE)
+        listener.listen(CLIENTS)
+    except OSError as error:
+        listener.close()
+        raise ConsoleError(
+            f"console socket {path} cannot be opened ({error.strerror}); check that its "
+            "directory exists and belongs to the service"
+        ) from error
+    except ConsoleError:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener
+
+
+def _remove_stale(path: str) -> None:
+    try:
+        mode = os.stat(path, follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise ConsoleError(f"{path} is there and is no socket; remove it or set console_socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except (ConnectionRefusedError, FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            return
+        except BlockingIOError:
+            pass
+    raise ConsoleError(
+        f"another process listens on {path}; stop it first (systemctl stop chargepoint)"
+    )
+
+
+def peer(sock: socket.socket) -> tuple[int, frozenset[int]]:
+    """User id and all group ids of the process at the other end (SO_PEERCRED)."""
+    layout = struct.Struct("3i")
+    raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, layout.size)
+    _, uid, gid = layout.unpack(raw)
+    groups = {gid}
+    with contextlib.suppress(OSError):
+        more = sock.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 1024)
+        groups.update(struct.unpack(f"{len(more) // 4}I", more))
+    return uid, frozenset(groups)
+
+
+def may_ask(uid: int, groups: frozenset[int]) -> bool:
+    """Root, the service's own user, and members of its group may."""
+    return uid in (0, os.geteuid()) or os.getegid() in groups
+
+
+def ask(path: str, request: dict[str, Any], timeout_s: float = 5.0) -> dict[str, Any]:
+    """Asks a running station; blocking. Raises ConsoleError with the next step."""
+    until = time.monotonic() + timeout_s
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(timeout_s)
+            sock.connect(path)
+            sock.sendall(json.dumps(request).encode() + b"\n")
+            line = _read_line(sock, until)
+    except (FileNotFoundError, ConnectionRefusedError):
+        raise ConsoleError(
+            f"nothing listens on {path}: the service does not run; "
+            "start it (systemctl start chargepoint) or read journalctl -u chargepoint"
+        ) from None
+    except PermissionError:
+        raise ConsoleError(
+            f"this user may not use {path}; use sudo or join the service's group"
+        ) from None
+    except TimeoutError:
+        raise ConsoleError(
+            f"no answer on {path} within {timeout_s:g} s; read journalctl -u chargepoint"
+        ) from None
+    except OSError as error:
+        raise ConsoleError(f"{path} cannot be asked ({error.strerror}); check the path") from None
+    return _checked(path, line)
+
+
+def _read_line(sock: socket.socket, until: float) -> bytes:
+    """Up to the line end or the end of the stream."""
+    chunks: list[bytes] = []
+    size = 0
+    while not chunks or b"\n" not in chunks[-1]:
+        left_s = until - time.monotonic()
+        if left_s <= 0 or size > ANSWER_BYTES:
+            raise TimeoutError
+        sock.settimeout(left_s)
+        chunk = sock.recv(65_536)
+        if not chunk:
+            break
+        chunks.append(chunk)
+        size += len(chunk)
+    return b"".join(chunks)
+
+
+def _checked(path: str, line: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise ConsoleError(
+            f"{path} hung up without an answer; the service may be stopping, try again"
+        )
+    if answer.get("ok") is not True:
+        raise ConsoleError(str(answer.get("error", "refused without a reason")))
+    return answer
+
+
+def _no(text: str) -> dict[str, Any]:
+    return {"ok": False, "error": text}
+
+
+async def _write(writer: asyncio.StreamWriter, answer: dict[str, Any]) -> None:
+    try:
+        text = json.dumps(answer, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        logger.error("console answer is no JSON: %s", error)
+        text = json.dumps(_no("internal error: the answer is no JSON; the journal says more"))
+    writer.write(text.encode() + b"\n")
+    async with asyncio.timeout(IDLE_S):
+        await writer.drain()
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """What tells our socket file from one that took its place."""
+    try:
+        found = os.stat(path, follow_symlinks=False)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,81 @@
+"""Log lines for the journal: one line a record, a syslog priority in front, no secrets."""
+
+import logging
+import os
+import sys
+from typing import TextIO
+from urllib.parse import quote
+
+LEVEL_VARIABLE = "CHARGEPOINT_LOG"
+MASK = "***"
+HUMAN = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+JOURNAL = "%(name)s: %(message)s"
+TALKATIVE = ("websockets", "pymodbus", "asyncio", "ocpp")
+"""Libraries whose records below WARNING are shown at level DEBUG only."""
+
+_secrets: set[str] = set()
+
+
+def hide(secret: str) -> None:
+    """From now on `secret` (also percent-encoded) appears in no log line; empty text is ignored."""
+    if secret:
+        _secrets.update((secret, quote(secret, safe="")))
+
+
+def masked(text: str) -> str:
+    """`text` without the hidden secrets."""
+    for secret in sorted(_secrets, key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    return text
+
+
+class HumanFormat(logging.Formatter):
+    """For a terminal: time, level, text, tracebacks on lines of their own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return masked(super().format(record))
+
+
+class JournalFormat(logging.Formatter):
+    """For the journal: `<N>` (syslog priority) and exactly one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = masked(super().format(record))
+        return f"<{priority(record.levelno)}>{_one_line(text)}"
+
+
+def priority(level: int) -> int:
+    """Syslog priority of a logging level: 2 critical, 3 error, 4 warning, 6 info, 7 debug."""
+    if level >= logging.CRITICAL:
+        return 2
+    if level >= logging.ERROR:
+        return 3
+    if level >= logging.WARNING:
+        return 4
+    return 6 if level >= logging.INFO else 7
+
+
+def set_up(level: str | None = None, stream: TextIO | None = None) -> None:
+    """Sends all records to `stream` (stderr); `level` wins over $CHARGEPOINT_LOG, default INFO."""
+    stream = sys.stderr if stream is None else stream
+    asked = (level or os.environ.get(LEVEL_VARIABLE) or "INFO").upper()
+    number = logging.getLevelNamesMapping().get(asked)
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(HumanFormat(HUMAN) if stream.isatty() else JournalFormat(JOURNAL))
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(logging.INFO if number is None else number)
+    for name in TALKATIVE:
+        quiet = logging.NOTSET if number == logging.DEBUG else logging.WARNING
+        logging.getLogger(name).setLevel(quiet)
+    if number is None:
+        logging.getLogger(__name__).warning(
+            "there is no log level %r; use DEBUG, INFO, WARNING or ERROR", asked
+        )
+
+
+def _one_line(text: str) -> str:
+    """Line ends and other control characters spelled out, so that no text can forge a record."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

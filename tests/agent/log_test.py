@@ -1,0 +1,102 @@
+import io
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from agent import log
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def _restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    monkeypatch.setattr(log, "_secrets", set())
+    monkeypatch.delenv(log.LEVEL_VARIABLE, raising=False)
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name in log.TALKATIVE:
+        logging.getLogger(name).setLevel(logging.NOTSET)
+
+
+@pytest.mark.parametrize(
+    ("level", "prefix"),
+    [("critical", "<2>"), ("error", "<3>"), ("warning", "<4>"), ("info", "<6>"), ("debug", "<7>")],
+)
+def test_each_level_has_its_syslog_priority(level: str, prefix: str) -> None:
+    out = io.StringIO()
+    log.set_up("debug", out)
+    getattr(logging.getLogger("x"), level)("hello %d", 7)
+    assert out.getvalue() == f"{prefix}x: hello 7\n"
+
+
+def test_a_record_is_one_line_even_with_a_traceback_or_a_forged_text() -> None:
+    out = io.StringIO()
+    log.set_up(stream=out)
+    try:
+        raise ValueError("first\nsecond")
+    except ValueError:
+        logging.getLogger("x").exception("bad\n<2>forged\r\x1b[2J")
+    text = out.getvalue()
+    assert text.count("\n") == 1
+    assert text.startswith("<3>x: bad\\n<2>forged\\r\\x1b[2J")
+    assert "ValueError" in text
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
+def test_a_hidden_secret_appears_nowhere(stream: io.StringIO) -> None:
+    log.set_up("debug", stream)
+    log.hide("s3cret/with slash")
+    try:
+        raise ValueError("wss://me:s3cret%2Fwith%20slash@csms")
+    except ValueError:
+        logging.getLogger("x").exception("password %s", "s3cret/with slash")
+    assert "s3cret" not in stream.getvalue()
+    assert stream.getvalue().count(log.MASK) >= 2
+
+
+def test_hiding_nothing_masks_nothing() -> None:
+    log.hide("")
+    assert log.masked("abc") == "abc"
+
+
+def test_a_terminal_gets_time_and_level() -> None:
+    out = Terminal()
+    log.set_up(stream=out)
+    logging.getLogger("x").warning("careful")
+    assert "WARNING x: careful\n" in out.getvalue()
+    assert not out.getvalue().startswith("<")
+
+
+def test_the_argument_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(log.LEVEL_VARIABLE, "error")
+    out = io.StringIO()
+    log.set_up(stream=out)
+    logging.getLogger("x").warning("no")
+    log.set_up("warning", out)
+    logging.getLogger("x").warning("yes")
+    assert out.getvalue() == "<4>x: yes\n"
+
+
+def test_an_unknown_level_is_named_and_info_is_used() -> None:
+    out = io.StringIO()
+    log.set_up("loud", out)
+    logging.getLogger("x").info("still here")
+    assert "'LOUD'" in out.getvalue()
+    assert "still here" in out.getvalue()
+
+
+def test_libraries_talk_at_debug_only() -> None:
+    out = io.StringIO()
+    log.set_up("info", out)
+    logging.getLogger("websockets.client").info("chatter")
+    assert out.getvalue() == ""
+    log.set_up("debug", out)
+    logging.getLogger("websockets.client").info("chatter")
+    assert "chatter" in out.getvalue()
