@@ -179,7 +179,7 @@ def _url(path: Path, endpoint: CsmsEndpoint, identity: object) -> Iterator[Findi
             yield Finding(
                 here,
                 "ws:// without a password lets anybody pose as this station; use wss://, add "
-                "password_file, or on a desk set lab_unsecured: yes",
+                "password_file, or on a desk set lab_unsecured: true",
             )
         else:
             yield Finding(

@@ -35,9 +35,13 @@ class Mistake(Struct, frozen=True, order=True):
     """Key by key, for example evses[0].meter; empty for the file as a whole."""
     text: str
 
+    def told(self, kind: str = "") -> str:
+        """One line in the form editors can jump to; `kind` (say warning) stands after the place."""
+        parts = (f"{self.file}:{self.mark.line}:{self.mark.column}", kind, self.path, self.text)
+        return ": ".join(part for part in parts if part)
+
     def __str__(self) -> str:
-        at = f"{self.file}:{self.mark.line}:{self.mark.column}: "
-        return f"{at}{self.path}: {self.text}" if self.path else at + self.text
+        return self.told()
 
 
 def dotted(path: Path) -> str:
@@ -218,7 +222,7 @@ class Walk:
         if isinstance(shape, inspect.BoolType):
             if text.lower() in YES | NO:
                 return text.lower() in YES
-            return self.wrong(path, f"is {_shown(path, text)}; write yes or no")
+            return self.wrong(path, f"is {_shown(path, text)}; write true or false")
         if isinstance(shape, inspect.LiteralType):
             for choice in shape.values:
                 whole = isinstance(choice, int) and WHOLE.fullmatch(text)
@@ -275,7 +279,7 @@ def words(shape: Shape) -> str:
     if isinstance(shape, inspect.LiteralType):
         return "one of: " + ", ".join(str(value) for value in shape.values)
     if isinstance(shape, inspect.BoolType):
-        return "yes or no"
+        return "true or false"
     if isinstance(shape, inspect.VarTupleType):
         return "a list, each entry begun with '- '"
     if isinstance(shape, inspect.StructType):

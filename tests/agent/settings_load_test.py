@@ -282,7 +282,7 @@ URL = "url: wss://csms.example.com/ocpp"
 
 
 def test_ws_without_a_password_is_refused_unless_the_lab_says_so() -> None:
-    assert "lab_unsecured: yes" in the_mistake((URL, "url: ws://10.0.0.1/ocpp"))
+    assert "lab_unsecured: true" in the_mistake((URL, "url: ws://10.0.0.1/ocpp"))
     warning = the_warning((URL, "url: ws://10.0.0.1/ocpp\n    lab_unsecured: yes"))
     assert "desk only" in warning
 

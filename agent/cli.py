@@ -1,0 +1,200 @@
+"""The command line: `chargepoint VERB ...`; each verb imports only what it needs."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from agent.errors import ChargepointError
+from drivers.contract import DriverError
+
+DEFAULT_CONFIG = "/etc/chargepoint/charger.yaml"
+COMMAND_GROUP = "chargepoint.commands"
+VERBS = ("run", "check", "status", "safe-off")
+EX_CONFIG = 78
+CLEAR_SCREEN = "\x1b[H\x1b[2J"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb; answers the exit code (78: charger.yaml cannot be used)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if words and not words[0].startswith("-") and words[0] not in VERBS:
+            return _other(words[0], words[1:])
+        arguments = _parser().parse_args(words)
+        action: Callable[[argparse.Namespace], int] = arguments.action
+        return action(arguments)
+    except (ChargepointError, DriverError) as error:
+        print(f"chargepoint: {error}", file=sys.stderr)
+        return getattr(error, "exit_code", 1)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader left, nothing more to print
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="chargepoint", description="OCPP 2.0.1 charging station agent"
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    run = _verb(verbs, "run", _run, "run the station until it is told to stop")
+    run.add_argument("--log-level", help="DEBUG, INFO, WARNING or ERROR; else $CHARGEPOINT_LOG")
+    _verb(verbs, "check", _check, "name every mistake in charger.yaml")
+    status = _verb(verbs, "status", _status, "what the running station does")
+    status.add_argument("--json", action="store_true", help="the answer as JSON")
+    status.add_argument("--watch", action="store_true", help="again every second")
+    status.add_argument("--socket", help="console socket, when charger.yaml cannot be read")
+    _verb(verbs, "safe-off", _safe_off, "open every contactor that charger.yaml names")
+    return parser
+
+
+def _verb(
+    verbs: Any, name: str, action: Callable[[argparse.Namespace], int], text: str
+) -> argparse.ArgumentParser:
+    verb: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text)
+    verb.add_argument("config", metavar="CONFIG", nargs="?", default=DEFAULT_CONFIG)
+    verb.set_defaults(action=action)
+    return verb
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(f"chargepoint {version('chargepoint')}")
+        except PackageNotFoundError:
+            print("chargepoint (run from the sources, not installed)")
+        parser.exit()
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from agent import log
+    from agent.settings_load import load
+
+    loaded = load(arguments.config)
+    if loaded.settings is None:
+        return _become_check(arguments.config)
+    log.set_up(arguments.log_level)
+    if loaded.warnings:
+        import logging
+
+        for warning in loaded.warnings:
+            logging.getLogger("chargepoint").warning("%s", warning)
+    from agent import app
+
+    return int(app.run(loaded.settings, arguments.config))
+
+
+def _become_check(config: str) -> int:
+    """Replaces this process by `check`, which names the mistakes and ends with 78."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "agent.cli", "check", config])
+    return EX_CONFIG
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from agent.settings_load import load
+
+    loaded = load(arguments.config)
+    for mistake in loaded.mistakes:
+        print(mistake)
+    for warning in loaded.warnings:
+        print(warning.told("warning"))
+    if not loaded.mistakes and not loaded.warnings:
+        print(f"{arguments.config}: ok")
+    else:
+        mistakes = _count(len(loaded.mistakes), "mistake")
+        print(f"{mistakes}, {_count(len(loaded.warnings), 'warning')}")
+    return EX_CONFIG if loaded.mistakes else 0
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    import time
+
+    path = arguments.socket or _console_path(arguments.config)
+    if not arguments.watch:
+        print(_status_text(path, as_json=arguments.json))
+        return 0
+    while True:
+        try:
+            text = _status_text(path, as_json=arguments.json)
+        except ChargepointError as error:
+            text = f"chargepoint: {error}"
+        print((CLEAR_SCREEN if sys.stdout.isatty() else "") + text, flush=True)
+        time.sleep(1)
+
+
+def _console_path(config: str) -> str:
+    from agent.console import socket_path
+    from agent.errors import SettingsError
+    from agent.settings_load import load
+
+    settings = load(config).settings
+    if settings is None:
+        raise SettingsError(
+            f"{config} cannot be used; run `chargepoint check {config}`, or name the console "
+            "socket of the running station with --socket"
+        )
+    return socket_path(settings.data_directory, settings.console_socket)
+
+
+def _status_text(path: str, *, as_json: bool) -> str:
+    from agent.console import ask
+
+    answer = ask(path, {"cmd": "status"})
+    if as_json:
+        import json
+
+        return json.dumps(answer, indent=None if not sys.stdout.isatty() else 2)
+    from agent.status_table import table
+
+    return table(answer)
+
+
+def _safe_off(arguments: argparse.Namespace) -> int:
+    from agent import app
+
+    return int(app.safe_off(arguments.config))
+
+
+def _other(verb: str, rest: list[str]) -> int:
+    """A verb that another installed part brings (the benches)."""
+    from importlib.metadata import entry_points
+
+    for entry in entry_points(group=COMMAND_GROUP, name=verb):
+        try:
+            action = entry.load()
+        except ModuleNotFoundError as error:
+            if (error.name or "").split(".")[0] != entry.module.split(".")[0]:
+                raise
+            break
+        return int(action(rest) or 0)
+    print(f"chargepoint: {_no_such_verb(verb)}", file=sys.stderr)
+    return 2
+
+
+def _no_such_verb(verb: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(verb, VERBS, n=1)
+    if near:
+        return f"there is no command {verb!r}; did you mean {near[0]!r}?"
+    return (
+        f"there is no command {verb!r} here. Commands: {', '.join(VERBS)}. demo and bench come "
+        "with the benches, which the board's package leaves out: in the sources run `make venv`, "
+        "then .venv/bin/chargepoint"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

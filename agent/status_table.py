@@ -1,0 +1,59 @@
+"""The console's answer to `status` as a table for a terminal."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+COLUMNS = (
+    ("EVSE", "evse_id"),
+    ("CONN", "connector_id"),
+    ("STATUS", "status"),
+    ("PILOT", "pilot"),
+    ("POWER PATH", "power_path"),
+    ("OFFERED A", "offered_a"),
+    ("A", "current_a"),
+    ("kW", "power_kw"),
+    ("kWh", "energy_kwh"),
+    ("TRANSACTION", "transaction_id"),
+    ("FAULTS", "faults"),
+)
+HEAD = ("station", "link", "queue", "set_aside")
+
+
+def table(answer: Mapping[str, Any]) -> str:
+    """Connectors as rows, the rest of the answer as `name: value` lines above; '-' for unknown."""
+    names = [name for name in HEAD if name in answer]
+    names += [name for name in answer if name not in (*HEAD, "ok", "connectors")]
+    width = max((len(name) for name in names), default=0)
+    lines = [f"{_label(name) + ':':<{width + 1}} {shown(answer[name])}" for name in names]
+    rows = [row for row in answer.get("connectors") or () if isinstance(row, Mapping)]
+    columns = [(title, key) for title, key in COLUMNS if any(key in row for row in rows)]
+    cells = [[title for title, _ in columns]]
+    cells += [[shown(row.get(key)) for _, key in columns] for row in rows]
+    if rows:
+        lines += ["", *_aligned(cells)]
+    return "\n".join(lines)
+
+
+def shown(value: object) -> str:
+    """A value for the eye; control characters are dropped."""
+    if value is None or value == "" or value == []:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3f}".rstrip("0").rstrip(".")
+    if isinstance(value, Mapping):
+        return ", ".join(f"{_label(str(name))} {shown(one)}" for name, one in value.items())
+    if isinstance(value, list):
+        return ", ".join(shown(one) for one in value)
+    return "".join(c for c in str(value) if c.isprintable())
+
+
+def _label(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _aligned(cells: list[list[str]]) -> Iterable[str]:
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    for row in cells:
+        yield "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
