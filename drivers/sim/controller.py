@@ -42,8 +42,7 @@ class Controller:
         connector = self._world.connectors[self._place]
         blocked = bool(connector.faults - NOT_BLOCKING)
         limit_a = 0.0 if blocked or self._limit_a is None else self._limit_a
-        if connector.offered_a != limit_a:
-            self._world.offer(self._place, limit_a)
+        self._world.offer(self._place, limit_a)
         wants = self._world.pilot_state(self._place) is PilotState.C
         allowed = not blocked and WELDED not in connector.faults and self._limit_a is not None
         if wants and allowed:

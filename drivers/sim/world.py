@@ -156,8 +156,10 @@ class World:
 
     def offer(self, place: Place, current_a: float) -> None:
         """What the pilot signals, A per phase; below 6 it offers no power."""
-        self._at(place).offered_a = current_a
-        self._changed()
+        connector = self._at(place)
+        if connector.offered_a != current_a:
+            connector.offered_a = current_a
+            self._changed()
 
     def order_contactor(self, place: Place, closed: bool) -> None:
         """Energises or releases the coil; the contacts follow after their delay."""

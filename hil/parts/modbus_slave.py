@@ -1,0 +1,170 @@
+"""A Modbus RTU slave line for benches, with its own codec and faults that can be switched on."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+
+from msgspec import Struct
+
+from hil.parts.pty_port import PtyPort
+
+Registers = Mapping[tuple[int, int], int]
+"""(function code 3 or 4, 0-based address) -> 16-bit value."""
+READ_FUNCTIONS = (3, 4)
+REQUEST_BYTES = 8
+SILENCE_S = 0.05
+"""A frame that makes no sense is forgotten after this much silence on the line."""
+ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
+
+
+class Fault(StrEnum):
+    """What a slave can do wrong with an answer."""
+
+    SILENT = "silent"
+    LATE = "late"
+    SHORT = "short"
+    """Two registers are missing, byte count and checksum fit."""
+    DOUBLED = "doubled"
+    WRONG_UNIT = "wrong unit"
+    BAD_CRC = "bad crc"
+
+
+class Unit(Struct, frozen=True):
+    """One meter on the line: its registers at the moment of asking, and its largest block."""
+
+    read: Callable[[], Registers]
+    max_registers: int = 125
+    answer_after_s: float = 0.0
+
+
+class _Injected(Struct):
+    fault: Fault
+    unit: int | None
+    times: int | None
+    delay_s: float
+
+
+def crc16(data: bytes) -> bytes:
+    """Modbus CRC (polynomial 0xA001, start 0xFFFF), low byte first as on the wire."""
+    crc = 0xFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc >> 1) ^ 0xA001 if crc & 1 else crc >> 1
+    return crc.to_bytes(2, "little")
+
+
+def framed(unit: int, pdu: bytes) -> bytes:
+    """Address, PDU and checksum."""
+    body = bytes([unit]) + pdu
+    return body + crc16(body)
+
+
+def answer(unit: Unit, pdu: bytes) -> bytes:
+    """The answer PDU to a request PDU: registers, or a Modbus exception.
+
+    Gaps between registers of the same function read as 0; outside of the map is exception 2.
+    """
+    function = pdu[0]
+    if function not in READ_FUNCTIONS:
+        return bytes([function | 0x80, ILLEGAL_FUNCTION])
+    address, count = int.from_bytes(pdu[1:3], "big"), int.from_bytes(pdu[3:5], "big")
+    if not 1 <= count <= unit.max_registers:
+        return bytes([function | 0x80, ILLEGAL_VALUE])
+    registers = unit.read()
+    known = [at for kind, at in registers if kind == function]
+    if not known or address < min(known) or address + count - 1 > max(known):
+        return bytes([function | 0x80, ILLEGAL_ADDRESS])
+    words = (registers.get((function, at), 0) for at in range(address, address + count))
+    data = b"".join(word.to_bytes(2, "big") for word in words)
+    return bytes([function, len(data)]) + data
+
+
+class ModbusSlave:
+    """Several units on one RS-485 line; a request to any other unit gets no answer."""
+
+    def __init__(self, port: PtyPort, units: Mapping[int, Unit]) -> None:
+        self.units = dict(units)
+        self.requests: list[tuple[int, bytes]] = []
+        """(unit, request PDU) of everything with a good checksum."""
+        self._port = port
+        self._buffer = bytearray()
+        self._faults: list[_Injected] = []
+        self._forget: asyncio.TimerHandle | None = None
+        port.on_bytes = self._on_bytes
+
+    def inject(
+        self,
+        fault: Fault,
+        *,
+        unit: int | None = None,
+        times: int | None = None,
+        delay_s: float = 0.5,
+    ) -> None:
+        """Spoils the next `times` answers (None: all until `heal`) of a unit (None: of all).
+
+        `delay_s` is for Fault.LATE; the request that is answered late does not hold up the next.
+        """
+        self._faults.append(_Injected(fault, unit, times, delay_s))
+
+    def heal(self) -> None:
+        """Ends all faults; what is late still comes."""
+        self._faults.clear()
+
+    def _on_bytes(self, data: bytes) -> None:
+        self._buffer += data
+        while len(self._buffer) >= REQUEST_BYTES:
+            frame = bytes(self._buffer[:REQUEST_BYTES])
+            if crc16(frame[:-2]) != frame[-2:]:
+                break
+            del self._buffer[:REQUEST_BYTES]
+            self._handle(frame[0], frame[1:-2])
+        if self._forget is not None:
+            self._forget.cancel()
+        if self._buffer:
+            self._forget = asyncio.get_running_loop().call_later(SILENCE_S, self._buffer.clear)
+
+    def _handle(self, unit_id: int, pdu: bytes) -> None:
+        self.requests.append((unit_id, pdu))
+        unit = self.units.get(unit_id)
+        if unit is None:
+            return
+        fault = self._take_fault(unit_id)
+        reply = answer(unit, pdu)
+        frame, delay_s = _spoil(unit_id, reply, fault)
+        delay_s += unit.answer_after_s
+        if frame and delay_s > 0:
+            asyncio.get_running_loop().call_later(delay_s, self._port.write, frame)
+        elif frame:
+            self._port.write(frame)
+
+    def _take_fault(self, unit_id: int) -> _Injected | None:
+        for injected in self._faults:
+            if injected.unit in (None, unit_id):
+                if injected.times is not None:
+                    injected.times -= 1
+                    if injected.times <= 0:
+                        self._faults.remove(injected)
+                return injected
+        return None
+
+
+def _spoil(unit_id: int, reply: bytes, injected: _Injected | None) -> tuple[bytes, float]:
+    """What goes onto the line, and how late."""
+    frame = framed(unit_id, reply)
+    match injected.fault if injected else None:
+        case Fault.SILENT:
+            return b"", 0.0
+        case Fault.LATE:
+            return frame, injected.delay_s if injected else 0.0
+        case Fault.SHORT:
+            data = reply[2:-4]
+            return framed(unit_id, bytes([reply[0], len(data)]) + data), 0.0
+        case Fault.DOUBLED:
+            return frame + frame, 0.0
+        case Fault.WRONG_UNIT:
+            return framed(unit_id % 247 + 1, reply), 0.0
+        case Fault.BAD_CRC:
+            return frame[:-1] + bytes([frame[-1] ^ 0x55]), 0.0
+        case _:
+            return frame, 0.0

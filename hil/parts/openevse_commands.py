@@ -1,0 +1,201 @@
+"""What each RAPI command does to the bench's OpenEVSE and answers."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from hil.parts.openevse import OpenEvse
+
+LEAST_A = 6
+HARDWARE_MAX_A = 80
+HEARTBEAT_COOKIE = 165
+FIRMWARE = "8.2.3.EU"
+PROTOCOL = "5.2.1"
+Words = tuple[str, ...]
+
+
+class Mode(StrEnum):
+    """What the host asked for last."""
+
+    ENABLED = "enabled"
+    SLEEPING = "sleeping"
+    DISABLED = "disabled"
+
+
+class Settings(Struct):
+    """What the host has set; the first three outlive a restart (EEPROM)."""
+
+    saved_a: int = 32
+    hardware_max_a: int = HARDWARE_MAX_A
+    hardware_max_set: bool = False
+    current_a: int = 0
+    millivolts: int = 240_000
+    heartbeat_ms: int = 0
+    heartbeat_s: int = 0
+    heartbeat_a: int = 0
+    heartbeat_trigger: int = 0
+    """0 never missed, 1 missed and acknowledged, 2 limiting."""
+
+    def __post_init__(self) -> None:
+        self.current_a = self.current_a or self.saved_a
+
+    def restarted(self) -> "Settings":
+        """What is left after a restart."""
+        return Settings(self.saved_a, self.hardware_max_a, self.hardware_max_set)
+
+
+def _numbers(arguments: Words) -> list[int] | None:
+    try:
+        return [int(word) for word in arguments]
+    except ValueError:
+        return None
+
+
+def _enable(evse: "OpenEvse", arguments: Words) -> Words:
+    evse.set_mode(Mode.ENABLED)
+    return ("OK",)
+
+
+def _sleep(evse: "OpenEvse", arguments: Words) -> Words:
+    evse.set_mode(Mode.SLEEPING)
+    return ("OK",)
+
+
+def _disable(evse: "OpenEvse", arguments: Words) -> Words:
+    evse.set_mode(Mode.DISABLED)
+    return ("OK",)
+
+
+def _set_current(evse: "OpenEvse", arguments: Words) -> Words:
+    numbers = _numbers(arguments[:1])
+    if not numbers:
+        return ("NK",)
+    wanted, flag, now = numbers[0], arguments[1:2], evse.settings
+    if flag == ("M",):
+        if now.hardware_max_set:
+            return "NK", str(now.hardware_max_a)
+        now.hardware_max_a, now.hardware_max_set = min(wanted, HARDWARE_MAX_A), True
+        return "OK", str(now.hardware_max_a)
+    volatile = flag == ("V",)
+    most_a = now.saved_a if volatile else now.hardware_max_a
+    result = max(LEAST_A, min(wanted, most_a))
+    if not volatile:
+        now.saved_a = result
+    now.current_a = result
+    evse.apply_current()
+    return "OK" if result == wanted else "NK", str(result)
+
+
+def _heartbeat(evse: "OpenEvse", arguments: Words) -> Words:
+    now = evse.settings
+    numbers = _numbers(arguments)
+    if numbers is None or len(numbers) > 2:
+        return ("NK",)
+    status = "OK"
+    if len(numbers) == 2:
+        interval_s, fallback_a = numbers
+        now.heartbeat_s = interval_s
+        # The firmware multiplies in 16 bits.
+        now.heartbeat_ms = interval_s * 1000 & 0xFFFF
+        now.heartbeat_a = max(LEAST_A, fallback_a) if interval_s else 0
+        now.heartbeat_trigger = 0
+    elif numbers == [HEARTBEAT_COOKIE]:
+        if now.heartbeat_trigger == 2:
+            now.heartbeat_trigger, now.current_a = 1, now.saved_a
+            evse.apply_current()
+    elif numbers or now.heartbeat_trigger == 2:
+        status = "NK"
+    evse.supervise()
+    return status, *_heartbeat_status(evse, ())[1:]
+
+
+def _heartbeat_status(evse: "OpenEvse", arguments: Words) -> Words:
+    now = evse.settings
+    return "OK", str(now.heartbeat_s), str(now.heartbeat_a), str(now.heartbeat_trigger)
+
+
+def _set_voltage(evse: "OpenEvse", arguments: Words) -> Words:
+    numbers = _numbers(arguments)
+    if not numbers:
+        return ("NK",)
+    evse.settings.millivolts = numbers[0]
+    return ("OK",)
+
+
+def _state(evse: "OpenEvse", arguments: Words) -> Words:
+    return (
+        "OK",
+        f"{evse.state_code:02x}",
+        str(evse.charging_s),
+        f"{evse.pilot_code:02x}",
+        f"{evse.flags:04x}",
+    )
+
+
+def _capacity(evse: "OpenEvse", arguments: Words) -> Words:
+    now = evse.settings
+    return "OK", str(LEAST_A), str(now.hardware_max_a), str(now.current_a), str(now.saved_a)
+
+
+def _measured(evse: "OpenEvse", arguments: Words) -> Words:
+    milliamps = round(evse.connector.drawn_a * 1000)
+    return "OK", str(milliamps), str(evse.settings.millivolts)
+
+
+def _energy(evse: "OpenEvse", arguments: Words) -> Words:
+    return "OK", str(evse.session_ws), f"{evse.live.world.energy_wh(evse.place[0]):.0f}"
+
+
+def _saved_settings(evse: "OpenEvse", arguments: Words) -> Words:
+    return "OK", str(evse.settings.saved_a), "0201"
+
+
+def _version(evse: "OpenEvse", arguments: Words) -> Words:
+    return "OK", FIRMWARE, PROTOCOL
+
+
+def _plugged(evse: "OpenEvse", arguments: Words) -> Words:
+    if evse.mode is Mode.DISABLED:
+        return "OK", "2"
+    return "OK", "0" if evse.pilot_code == 1 else "1"
+
+
+def _temperatures(evse: "OpenEvse", arguments: Words) -> Words:
+    hot = "over_temperature" in evse.connector.faults
+    return "OK", "720" if hot else "250", "-2560", "-2560"
+
+
+def _fault_counters(evse: "OpenEvse", arguments: Words) -> Words:
+    return "OK", *(f"{evse.counters[name]:x}" for name in ("gfi", "no ground", "stuck"))
+
+
+def _accept(evse: "OpenEvse", arguments: Words) -> Words:
+    return ("OK",)
+
+
+COMMANDS: dict[str, Callable[["OpenEvse", Words], Words]] = {
+    "FE": _enable,
+    "FS": _sleep,
+    "FD": _disable,
+    "SC": _set_current,
+    "SY": _heartbeat,
+    "GY": _heartbeat_status,
+    "SV": _set_voltage,
+    "GS": _state,
+    "GC": _capacity,
+    "GG": _measured,
+    "GU": _energy,
+    "GE": _saved_settings,
+    "GV": _version,
+    "G0": _plugged,
+    "GP": _temperatures,
+    "GF": _fault_counters,
+    "SL": _accept,
+    "S5": _accept,
+    "FF": _accept,
+    "F0": _accept,
+    "SB": _accept,
+}
