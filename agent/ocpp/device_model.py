@@ -1,0 +1,410 @@
+"""The device model: variables as blocks declare them, their values, and who may change them.
+
+Components and variables are named as they stand on the wire; names compare without case.
+Only the attribute type Actual is supported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+from msgspec import Struct
+
+from agent.core.effects import Save
+from agent.core.events import Now, PolicyChanged
+from agent.core.policy import Policy
+from agent.ocpp.block import Payload
+from agent.ocpp.variable import Variable, accepted_text, completed, policy_value
+
+if TYPE_CHECKING:
+    from agent.ocpp.view import View
+
+__all__ = ["Change", "DeviceModel", "Entry", "Variable", "VariablesSet", "Verdict"]
+
+FIRST_VALUES_KEY = "meta/first_values"
+"""State key that says: the technician's first values were applied once."""
+FULL, CONFIGURATION = "FullInventory", "ConfigurationInventory"
+
+_PREFIX = "var/"
+
+
+class Entry(Struct, frozen=True):
+    """A variable at its place; `key` is the state key of its value."""
+
+    variable: Variable
+    evse_id: int
+    connector_id: int
+    key: str
+
+
+class Change(Struct, frozen=True):
+    """A new value that was found valid."""
+
+    key: str
+    value: str
+
+    def __repr__(self) -> str:
+        return f"Change({self.key!r})"
+
+
+class VariablesSet(Struct, frozen=True):
+    """Variables have new values, durable by now; `DeviceModel.handle` takes them over."""
+
+    changes: tuple[Change, ...]
+
+
+class Verdict(Struct, frozen=True):
+    """SetVariableStatusEnumType, a reason code where it is a refusal, and what would change."""
+
+    status: str
+    reason: str = ""
+    change: Change | None = None
+
+
+class _Name(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def instance(self) -> str | None: ...
+
+
+class _PlacedName(_Name, Protocol):
+    @property
+    def evse(self) -> int | None: ...
+    @property
+    def connector(self) -> int | None: ...
+
+
+class FirstValue(Protocol):
+    """A first value from the technician's file."""
+
+    @property
+    def component(self) -> _PlacedName: ...
+    @property
+    def variable(self) -> _Name: ...
+    @property
+    def value(self) -> str: ...
+    @property
+    def attribute(self) -> str: ...
+
+
+# --- names --------------------------------------------------------------------------------------
+
+_ComponentKey = tuple[str, str, int, int]
+_VariableKey = tuple[str, str]
+
+
+def _component_key(component: Payload) -> _ComponentKey:
+    evse = component.get("evse", {})
+    instance = component.get("instance", "")
+    return (
+        component["name"].lower(),
+        instance.lower(),
+        evse.get("id", 0),
+        evse.get("connectorId", 0),
+    )
+
+
+def _variable_key(variable: Payload) -> _VariableKey:
+    return variable["name"].lower(), variable.get("instance", "").lower()
+
+
+def _named(name: str, instance: str | None) -> Payload:
+    return {"name": name, "instance": instance} if instance else {"name": name}
+
+
+def _component(name: str, instance: str | None, evse_id: int, connector_id: int) -> Payload:
+    component = _named(name, instance)
+    if evse_id:
+        component["evse"] = {"id": evse_id}
+        if connector_id:
+            component["evse"]["connectorId"] = connector_id
+    return component
+
+
+def _state_key(variable: Variable, evse_id: int, connector_id: int) -> str:
+    component = variable.component
+    if variable.component_instance:
+        component += f"[{variable.component_instance}]"
+    if evse_id:
+        component += f"@{evse_id}" + (f".{connector_id}" if connector_id else "")
+    name = variable.name + (f"[{variable.instance}]" if variable.instance else "")
+    return f"{_PREFIX}{component}/{name}"
+
+
+def _places(level: str, places: Sequence[tuple[int, tuple[int, ...]]]) -> list[tuple[int, int]]:
+    if level == "evse":
+        return [(evse_id, 0) for evse_id, _ in places]
+    if level == "connector":
+        return [(evse_id, connector) for evse_id, connectors in places for connector in connectors]
+    return [(0, 0)]
+
+
+# --- the model ----------------------------------------------------------------------------------
+
+
+class DeviceModel:
+    """Values of all variables. Handlers only ask; `handle` is the one place that changes.
+
+    `places`: (evse_id, connector_ids) of the station. `saved`: the state table. Raises ValueError
+    when a block declares a variable wrongly or a second time.
+    """
+
+    def __init__(
+        self,
+        variables: Iterable[Variable],
+        places: Sequence[tuple[int, tuple[int, ...]]],
+        saved: Mapping[str, str],
+        first_values: Iterable[FirstValue] = (),
+    ) -> None:
+        self.warnings: list[str] = []
+        """What the technician should know about saved and first values."""
+        self.first_saves: tuple[Save, ...] = ()
+        """To be committed at start, so that first values are applied only once."""
+        self._entries: dict[str, Entry] = {}
+        self._components: dict[_ComponentKey, dict[_VariableKey, Entry]] = {}
+        self._values: dict[str, str] = {}
+        self._policy_keys: dict[str, str] = {}
+        for variable in map(completed, variables):
+            for evse_id, connector_id in _places(variable.level, places):
+                self._declare(variable, evse_id, connector_id)
+        self._load(saved)
+        if FIRST_VALUES_KEY not in saved and not any(key.startswith(_PREFIX) for key in saved):
+            self._apply_first(first_values)
+
+    def _declare(self, variable: Variable, evse_id: int, connector_id: int) -> None:
+        entry = Entry(variable, evse_id, connector_id, _state_key(variable, evse_id, connector_id))
+        component = _component_key(component_of(entry))
+        variables = self._components.setdefault(component, {})
+        name = _variable_key(variable_of(entry))
+        if name in variables:
+            raise ValueError(f"{entry.key} is declared twice")
+        variables[name] = entry
+        self._entries[entry.key] = entry
+        if variable.policy is not None:
+            self._policy_keys[variable.policy] = entry.key
+
+    def _load(self, saved: Mapping[str, str]) -> None:
+        for key, text in saved.items():
+            entry = self._entries.get(key)
+            if entry is None or entry.variable.is_fact or not entry.variable.persistent:
+                continue
+            try:
+                value = accepted_text(entry.variable, msgspec.json.decode(text, type=str))
+            except msgspec.DecodeError:
+                value = None
+            if value is None:
+                self.warnings.append(
+                    f"{key.removeprefix(_PREFIX)}: the saved value is not valid any more and the"
+                    " default is used; set it again from the CSMS"
+                )
+            else:
+                self._values[key] = value
+
+    def _apply_first(self, first_values: Iterable[FirstValue]) -> None:
+        saves = []
+        for first in first_values:
+            named, variable = first.component, first.variable
+            component = _component(
+                named.name, named.instance, named.evse or 0, named.connector or 0
+            )
+            wanted = _named(variable.name, variable.instance)
+            verdict = self.judge(component, wanted, first.attribute, first.value, by_station=True)
+            if verdict.change is None:
+                self.warnings.append(
+                    f"ocpp.variables: {named.name}.{variable.name} was not applied"
+                    f" ({verdict.reason or verdict.status}); correct it in charger.yaml or set it"
+                    " from the CSMS"
+                )
+            else:
+                self._values[verdict.change.key] = verdict.change.value
+                saves.append(self._save(verdict.change))
+        self.first_saves = (*saves, Save(FIRST_VALUES_KEY, "true"))
+
+    # --- asking -----------------------------------------------------------------------------
+
+    def _find(self, component: Payload, variable: Payload, attribute: str) -> Entry | str:
+        """The entry, or the status that says what is unknown (B05.FR.04 to 06, B06.FR.15)."""
+        variables = self._components.get(_component_key(component))
+        if variables is None:
+            return "UnknownComponent"
+        entry = variables.get(_variable_key(variable))
+        if entry is None:
+            return "UnknownVariable"
+        return entry if attribute == "Actual" else "NotSupportedAttributeType"
+
+    def get(
+        self, component: Payload, variable: Payload, attribute: str, view: View, now: Now
+    ) -> tuple[str, str | None]:
+        """(GetVariableStatusEnumType, value); unset is "", a refusal has None (B06.FR.13)."""
+        found = self._find(component, variable, attribute)
+        if isinstance(found, str):
+            return found, None
+        if found.variable.mutability == "WriteOnly":
+            return "Rejected", None
+        return "Accepted", self._read(found, view, now) or ""
+
+    def _read(self, entry: Entry, view: View, now: Now) -> str | None:
+        variable = entry.variable
+        if variable.read_at is not None:
+            return variable.read_at(now)
+        if variable.read is None:
+            return self._values.get(entry.key, variable.default)
+        if variable.level == "station":
+            return variable.read(view)
+        return variable.read(view, entry.evse_id, entry.connector_id)
+
+    def value(
+        self,
+        component: str,
+        variable: str,
+        instance: str = "",
+        *,
+        component_instance: str = "",
+        evse_id: int = 0,
+        connector_id: int = 0,
+    ) -> str:
+        """Value of a stored variable, secrets too, "" when unset; KeyError when not declared."""
+        key = (component.lower(), component_instance.lower(), evse_id, connector_id)
+        entry = self._components[key][variable.lower(), instance.lower()]
+        if entry.variable.is_fact:
+            raise KeyError(f"{entry.key} is a fact: ask its source")
+        return self._values.get(entry.key, entry.variable.default) or ""
+
+    def policy(self, changes: Iterable[Change] = ()) -> Policy:
+        """What the core is to obey, with `changes` if they happened now."""
+        new = {change.key: change.value for change in changes}
+        fields: dict[str, Any] = {}
+        for name, key in self._policy_keys.items():
+            text = new.get(key, self._values.get(key, self._entries[key].variable.default or ""))
+            fields[name] = policy_value(name, text)
+        return Policy(**fields)
+
+    # --- changing ---------------------------------------------------------------------------
+
+    def judge(
+        self,
+        component: Payload,
+        variable: Payload,
+        attribute: str,
+        value: str,
+        *,
+        by_station: bool = False,
+    ) -> Verdict:
+        """What setting the value would come to; the station itself may set ReadOnly ones."""
+        found = self._find(component, variable, attribute)
+        if isinstance(found, str):
+            return Verdict(found)
+        read_only = found.variable.mutability == "ReadOnly" and not by_station
+        if read_only or found.variable.is_fact:
+            return Verdict("Rejected", "ReadOnly")
+        text = accepted_text(found.variable, value)
+        if text is None:
+            return Verdict("Rejected", "InvalidValue")
+        status = "RebootRequired" if found.variable.reboot_needed else "Accepted"
+        return Verdict(status, change=Change(found.key, text))
+
+    def check(self, component: Payload, variable: Payload, attribute: str, value: str) -> str:
+        """SetVariableStatusEnumType that the CSMS would get."""
+        return self.judge(component, variable, attribute, value).status
+
+    def set(
+        self,
+        component: Payload,
+        variable: Payload,
+        attribute: str,
+        value: str,
+        *,
+        by_station: bool = False,
+    ) -> tuple[str, tuple[Save, ...], tuple[object, ...]]:
+        """(status, effects, events) of one new value; nothing changes before `handle`."""
+        verdict = self.judge(component, variable, attribute, value, by_station=by_station)
+        changes = () if verdict.change is None else (verdict.change,)
+        return verdict.status, *self.consequences(changes)
+
+    def consequences(
+        self, changes: Sequence[Change]
+    ) -> tuple[tuple[Save, ...], tuple[object, ...]]:
+        """(effects, events) of all changes of one request; of two for one variable the last."""
+        last = {change.key: change for change in changes}
+        new = tuple(
+            change for change in last.values() if self._values.get(change.key) != change.value
+        )
+        if not new:
+            return (), ()
+        events: tuple[object, ...] = (VariablesSet(new),)
+        policy = self.policy(new)
+        if policy != self.policy():
+            events += (PolicyChanged(policy),)
+        kept = (change for change in new if self._entries[change.key].variable.persistent)
+        return tuple(self._save(change) for change in kept), events
+
+    @staticmethod
+    def _save(change: Change) -> Save:
+        return Save(change.key, msgspec.json.encode(change.value).decode())
+
+    def handle(self, event: VariablesSet) -> None:
+        """Takes over values that are durable."""
+        for change in event.changes:
+            self._values[change.key] = change.value
+
+    # --- reporting --------------------------------------------------------------------------
+
+    def entries(self, report_base: str) -> tuple[Entry, ...]:
+        """What a base report tells of, in a standing order (B07.FR.07, FR.08)."""
+        everything = tuple(self._entries.values())
+        if report_base == FULL:
+            return everything
+        return tuple(entry for entry in everything if entry.variable.mutability != "ReadOnly")
+
+    def inventory(self, report_base: str, view: View, now: Now) -> Iterator[Payload]:
+        """ReportDataType of each entry, made one by one."""
+        return (self.report(entry, view, now) for entry in self.entries(report_base))
+
+    def report(self, entry: Entry, view: View, now: Now) -> Payload:
+        """ReportDataType; a WriteOnly or unset value is left out (B07.FR.03, FR.11)."""
+        variable = entry.variable
+        attribute: Payload = {"type": "Actual"}
+        if variable.mutability != "WriteOnly":
+            value = self._read(entry, view, now)
+            if value is not None:
+                attribute["value"] = value
+        attribute["mutability"] = variable.mutability
+        attribute["persistent"] = variable.persistent and not variable.is_fact
+        return {
+            "component": component_of(entry),
+            "variable": variable_of(entry),
+            "variableAttribute": [attribute],
+            "variableCharacteristics": _characteristics(variable),
+        }
+
+
+def component_of(entry: Entry) -> Payload:
+    """ComponentType of an entry."""
+    variable = entry.variable
+    return _component(
+        variable.component, variable.component_instance, entry.evse_id, entry.connector_id
+    )
+
+
+def variable_of(entry: Entry) -> Payload:
+    """VariableType of an entry."""
+    return _named(entry.variable.name, entry.variable.instance)
+
+
+def _characteristics(variable: Variable) -> Payload:
+    """VariableCharacteristicsType; the most characters of a text stand as its maxLimit."""
+    characteristics: Payload = {"dataType": variable.data_type}
+    if variable.unit:
+        characteristics["unit"] = variable.unit
+    high = variable.max_length if variable.max_limit is None else variable.max_limit
+    if variable.min_limit is not None:
+        characteristics["minLimit"] = variable.min_limit
+    if high is not None:
+        characteristics["maxLimit"] = high
+    if variable.values:
+        characteristics["valuesList"] = ",".join(variable.values)
+    characteristics["supportsMonitoring"] = variable.supports_monitoring
+    return characteristics
