@@ -24,7 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _other(words[0], words[1:])
         arguments = _parser().parse_args(words)
         action: Callable[[argparse.Namespace], int] = arguments.action
-        return action(arguments)
+        code = action(arguments)
+        sys.stdout.flush()
+        return code
     except (ChargepointError, DriverError) as error:
         print(f"chargepoint: {error}", file=sys.stderr)
         return getattr(error, "exit_code", 1)

@@ -1,6 +1,7 @@
 """The files for systemd, read by systemd's own tools."""
 
 import configparser
+import os
 import re
 import shutil
 import subprocess
@@ -74,6 +75,7 @@ def test_the_exposure_is_at_most_two(copy: Path) -> None:
 
 
 @needs("systemd-sysusers")
+@pytest.mark.skipif(os.geteuid() != 0, reason="systemd-sysusers needs root")
 def test_the_user_and_its_directories_come_to_be(tmp_path: Path) -> None:
     (tmp_path / "etc" / "chargepoint").mkdir(parents=True)
     made = run(
@@ -128,7 +130,8 @@ def test_the_ports_of_a_charger_are_allowed() -> None:
 def test_each_directive_left_open_has_its_reason() -> None:
     """A line like `X=no` or a wide choice stands under a comment that begins with `# Left open`."""
     lines = UNIT.read_text().splitlines()
-    for key in ("PrivateDevices=no", "ProcSubset=all", "PrivateUsers=no", "RestrictAddressFamilies"):
+    keys = ("PrivateDevices=no", "ProcSubset=all", "PrivateUsers=no", "RestrictAddressFamilies")
+    for key in keys:
         number = next(i for i, line in enumerate(lines) if line.startswith(key))
         above = number - 1
         while lines[above].startswith("#") and not lines[above].startswith("# Left open"):
