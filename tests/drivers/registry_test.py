@@ -1,0 +1,80 @@
+import subprocess
+import sys
+
+import pytest
+from drivers.contract import (
+    DriverError,
+    ModbusMeterOptions,
+    OpenEvseOptions,
+    SerialLine,
+    SerialReaderOptions,
+    SimMeterOptions,
+    SimPilotOptions,
+    SimReaderOptions,
+)
+from drivers.registry import Registry, role_of
+
+METER = ModbusMeterOptions(line="bus", model="eastron_sdm630_v2", interval_s=2.0)
+LINES = {"bus": SerialLine(port="/dev/nothing_here")}
+
+
+@pytest.mark.parametrize(
+    ("options", "role"),
+    [
+        (METER, "meter"),
+        (OpenEvseOptions(port="x"), "pilot"),
+        (SerialReaderOptions(port="x"), "reader"),
+        (SimPilotOptions(), "pilot"),
+        (SimMeterOptions(), "meter"),
+        (SimReaderOptions(), "reader"),
+    ],
+)
+def test_the_role_follows_from_the_options(options, role: str) -> None:
+    assert role_of(options) == role
+
+
+def test_devices_are_built_without_touching_a_port() -> None:
+    registry = Registry(LINES)
+    meter = registry.build("m", METER)
+    assert (meter.name, meter.interval_s) == ("m", 2.0)
+    pilot = registry.build("p", OpenEvseOptions(port="/dev/nothing_here"))
+    assert pilot.capabilities.closes_itself
+    assert registry.build("r", SerialReaderOptions(port="/dev/nothing_here")).name == "r"
+
+
+def test_meters_on_one_line_share_its_arbiter() -> None:
+    registry = Registry({**LINES, "other": SerialLine(port="/dev/x")})
+    one, two = registry.build("a", METER), registry.build("b", METER)
+    third = registry.build("c", ModbusMeterOptions(line="other", model=METER.model))
+    assert one._line is two._line
+    assert one._line is not third._line
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (ModbusMeterOptions(line="buss", model="eastron_sdm630_v2"), "no line 'buss'.*bus"),
+        (ModbusMeterOptions(line="bus", model="sdm"), "no register map.*eastron_sdm630_v2"),
+        (SimPilotOptions(), "benches only"),
+        (SimMeterOptions(), "benches only"),
+        (SimReaderOptions(), "benches only"),
+        (SerialReaderOptions(port="x", pattern="("), "no regular expression"),
+        (SerialReaderOptions(port="x", pattern="abc"), "brackets"),
+    ],
+)
+def test_what_cannot_be_built_is_named_with_the_next_step(options, complaint: str) -> None:
+    with pytest.raises(DriverError, match=complaint):
+        Registry(LINES).build("d", options)
+
+
+def test_families_are_imported_only_when_one_of_their_devices_is_built() -> None:
+    script = (
+        "import sys\n"
+        "from drivers.registry import Registry, role_of\n"
+        "from drivers.contract import OpenEvseOptions\n"
+        "role_of(OpenEvseOptions(port='x'))\n"
+        "assert 'serial' not in sys.modules\n"
+        "Registry({}).build('p', OpenEvseOptions(port='x'))\n"
+        "assert 'serial' in sys.modules and 'pymodbus' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
