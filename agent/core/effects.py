@@ -173,13 +173,6 @@ class Restart(Struct, frozen=True):
     reason: str
 
 
-class StartJob(Struct, frozen=True):
-    """Slow work for `agent.jobs`; reports back as events."""
-
-    job: str
-    arguments: dict[str, str]
-
-
 class Dial(Struct, frozen=True):
     """Open a websocket to `url` (identity included)."""
 

@@ -100,11 +100,6 @@ class TokenPresented(Struct, frozen=True):
     evse_ids: tuple[int, ...] = ()
 
 
-class ButtonPressed(Struct, frozen=True):
-    button: str
-    evse_id: int = 0
-
-
 class GuardStopped(Struct, frozen=True):
     """The guard stopped power by itself; permits up to then are void."""
 
@@ -129,14 +124,6 @@ class LookedUp(Struct, frozen=True):
 
     token: IdToken
     info: TokenInfo | None
-
-
-class DiskFailed(Struct, frozen=True):
-    reason: str
-
-
-class DiskRecovered(Struct, frozen=True):
-    pass
 
 
 # --- what the CSMS side tells the charger (emitted by OCPP blocks) ----------------------------

@@ -115,6 +115,13 @@ class Station:
         ceilings = [self._ceiling(c).limit_a for c in self.evses[evse_id].connectors.values()]
         return min(max(ceilings), self.site.supply_a)
 
+    def is_operative(self, evse_id: int, connector_id: int = 0) -> bool:
+        """What ChangeAvailability last said of this level (0: the one above)."""
+        if evse_id == 0:
+            return all(evse.operative for evse in self.evses.values())
+        evse = self.evses[evse_id]
+        return evse.connectors[connector_id].operative if connector_id else evse.operative
+
     def status(self, place: Place) -> str:
         return self.evses[place[0]].status(place[1])
 

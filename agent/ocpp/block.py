@@ -37,7 +37,7 @@ class Answer(Struct, frozen=True):
     """Response to an incoming CALL, and what follows from it. The handler itself changes nothing.
 
     `events` go to the pure rooms and `effects` to the runtime; both are committed before the
-    response leaves, messages in `stream` leave after it (FR.05).
+    response leaves. An OutgoingCall in `effects` and the parts of `stream` follow it (FR.05).
     """
 
     payload: Payload
@@ -46,15 +46,8 @@ class Answer(Struct, frozen=True):
     stream: Stream | None = None
 
 
-class Later(Struct, frozen=True):
-    """The answer needs a result first; without one by `deadline_s` (loop time) `otherwise` is sent."""
-
-    deadline_s: float
-    otherwise: Payload
-
-
 class Consequences(Struct, frozen=True):
-    """What a response to our own CALL leads to."""
+    """What a response to our own CALL, or a fact, leads to; an OutgoingCall in `effects` is sent."""
 
     events: tuple[object, ...] = ()
     effects: tuple[object, ...] = ()
@@ -69,7 +62,7 @@ class OutgoingCall(Struct, frozen=True):
     """0 leaves first; 1 = a driver is waiting, 5 = normal, 9 = reports."""
 
 
-Incoming = Mapping[str, Callable[[Payload, "View", Now], Answer | Later]]
+Incoming = Mapping[str, Callable[[Payload, "View", Now], Answer]]
 """Action -> handler. The payload has passed the schema."""
 
 Outgoing = Mapping[type, Callable[[Any, "View", Now], OutgoingCall]]
@@ -79,10 +72,15 @@ OnResponse = Mapping[str, Callable[[Payload, Payload | None, "View", Now], Conse
 """Action -> (request, response payload or None when there was no usable answer)."""
 
 
+OnEvent = Mapping[type, Callable[[Any, "View", Now], Consequences]]
+"""Fact -> what the block makes of it; only here a block changes its own state."""
+
+
 class Block(Protocol):
     """What every module in `agent.ocpp.blocks` has; tables may be empty."""
 
     INCOMING: Incoming
     OUTGOING: Outgoing
     ON_RESPONSE: OnResponse
+    ON_EVENT: OnEvent
     VARIABLES: tuple[Variable, ...]

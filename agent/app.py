@@ -1,0 +1,313 @@
+"""Builds the agent from its parts, runs it, and leaves power off behind it. Constructs, decides
+nothing; the only room that knows all others."""
+
+import asyncio
+import logging
+import os
+import random
+import signal
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from agent import log as journal
+from agent.boot import Boot, read_boot
+from agent.console import Console, socket_path
+from agent.core import events as ev
+from agent.core.station import Station
+from agent.csms.link import Connect, Credentials, connect_websocket
+from agent.csms.session import Session
+from agent.guard import Guard
+from agent.health import Health
+from agent.ocpp.blocks.k_smart_charging import ChargingProfiles
+from agent.ocpp.connection import Connection, Slot
+from agent.ocpp.device_model import DeviceModel
+from agent.ocpp.router import VARIABLES, Router
+from agent.ocpp.view import Facts, View
+from agent.runtime import ClockReading, Runtime
+from agent.settings import CsmsEndpoint, Settings
+from agent.status import snapshot
+from agent.store.db import Store, open_store
+from agent.store.rows import Batch
+from agent.wiring import Senses, Wiring, site_of, wire
+from drivers.contract import Device
+
+log = logging.getLogger(__name__)
+
+DATABASE = "chargepoint.db"
+WIRING = "wiring.json"
+SYNCED = "/run/systemd/timesync/synchronized"
+RESTART_EXIT_CODE = 0
+CREDENTIAL = "csms-password"
+
+
+def read_clock() -> ClockReading:
+    """The board's clocks; trusted once the time service says so."""
+    mono_s = time.monotonic()
+    return ClockReading(mono_s, time.time(), os.path.exists(SYNCED), _boot_id())
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return "unknown"
+
+
+class Agent:
+    """One station. `open`, then `run` until cancelled or a restart is ordered."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        wiring: Wiring,
+        *,
+        connect: Connect = connect_websocket,
+        read_clock: Callable[[], ClockReading] = read_clock,
+        inline_store: bool = False,
+        random: Callable[[], float] = random.random,
+        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+        watch: Callable[[object], None] = lambda effect: None,
+    ) -> None:
+        self.settings = settings
+        self.wiring = wiring
+        self.store: Store
+        self.runtime: Runtime
+        self.guard: Guard
+        self.stop_was_ordered = False
+        """Set before cancelling `run`, so that the next start does not take it for a crash."""
+        self._senses: Senses
+        self._session: Session
+        self._connect = connect
+        self._read_clock = read_clock
+        self._inline_store = inline_store
+        self._random = random
+        self._new_id = new_id
+        self._watch = watch
+        self._health = Health.from_environment()
+
+    async def open(self) -> None:
+        """Opens the store and builds the rooms; nothing is energised, nothing is told yet."""
+        directory = Path(self.settings.data_directory)
+        database = str(directory / DATABASE)
+        self.store = await open_store(database, inline=self._inline_store)
+        for notice in self.store.notices:
+            log.warning("%s", notice)
+        self._build()
+        await self._begin()
+        save_wiring(self.settings)
+
+    def _build(self) -> None:
+        settings, saved = self.settings, self.store.saved
+        places = [(e.id, tuple(c.id for c in e.connectors)) for e in settings.evses]
+        variables = DeviceModel(VARIABLES, places, saved, settings.ocpp.variables)
+        station = Station(site_of(settings, self.wiring), variables.policy(), saved)
+        connection = Connection(_slots(settings), variables.value)
+        profiles = ChargingProfiles(station.evse_ids, settings.supply.voltage_v)
+        view = View(station, variables, connection, profiles, _facts(settings))
+        self.guard = Guard(
+            self.wiring.pilots,
+            {evse_id: meter.interval_s for evse_id, meter in self.wiring.meters.items()},
+            lambda: self._read_clock().mono_s,
+            lambda place, cause: self.runtime.post(ev.GuardStopped(*place, cause)),
+        )
+        self._session = Session(self._connect, self._credentials, lambda e: self.runtime.post(e))
+        self.runtime = Runtime(
+            station=station,
+            router=Router(view),
+            store=self.store,
+            guard=self.guard,
+            hardware=self,
+            wire=self._session,
+            read_clock=self._read_clock,
+            random=self._random,
+            new_id=self._new_id,
+            watch=self._watch,
+        )
+        self._senses = Senses(self.wiring, self.guard, self.runtime.post)
+        self.view = view
+        for warning in variables.warnings:
+            log.warning("%s", warning)
+
+    async def _begin(self) -> None:
+        """Why we start, told to the rooms; what must last of it is committed first."""
+        now = self.runtime.now()
+        boot: Boot = read_boot(self.store.saved, now)
+        first = self.view.variables.first_saves
+        await self.store.commit(Batch(save=(*boot.saves, *((s.key, s.value) for s in first))))
+        events, effects = self.view.profiles.restore(self.store.saved, {}, now)
+        self.runtime.post(ev.Started(boot.cause, boot.reason))
+        for event in events:
+            self.runtime.post(event)
+        await self.runtime.perform(effects)
+        if boot.is_looping:
+            log.error("three crashes in ten minutes: not selling; send the journal to the maker")
+            for evse_id in self.view.station.evse_ids:
+                self.runtime.post(ev.FaultRaised(evse_id, 0, "restart_loop"))
+
+    async def run(self) -> None:
+        """Runs until a Restart is ordered; cancelling is safe and leaves power off."""
+        console = Console(
+            socket_path(self.settings.data_directory, self.settings.console_socket),
+            {"status": lambda request: self.status()},
+        )
+        devices = [
+            asyncio.create_task(device.run(self._senses.report), name=name)
+            for name, device in self.wiring.devices.items()
+        ]
+        others = [
+            asyncio.create_task(self.guard.run(), name="guard"),
+            asyncio.create_task(console.run(), name="console"),
+            asyncio.create_task(self._health.run(self._moved, self._headline), name="health"),
+        ]
+        runtime = asyncio.create_task(self.runtime.run(), name="runtime")
+        tasks = [runtime, *others, *devices]
+        self._health.ready(self._headline())
+        try:
+            await _first_to_end(runtime, tasks)
+        finally:
+            await self._shut(tasks)
+
+    async def _shut(self, tasks: list[asyncio.Task[None]]) -> None:
+        """Power off first, then the ports, the link and the store, in this order."""
+        self._health.stopping()
+        for pilot in self.wiring.pilots.values():
+            pilot.stop()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._session.close()
+        if self.stop_was_ordered:
+            await self.store.commit(Batch(save=(("meta/clean", "1"),)))
+        await self.store.close()
+
+    # --- what others ask ----------------------------------------------------------------------
+
+    def read_meter(self, evse_id: int) -> None:
+        self.wiring.meters[evse_id].read_soon()
+
+    def lock_plug(self, place: tuple[int, int], locked: bool) -> None:
+        self.wiring.pilots[place].lock(locked)
+
+    def status(self) -> dict[str, Any]:
+        """What `chargepoint status` shows."""
+        return snapshot(self.view, self._senses.pilots, self.store.counts(), self.runtime)
+
+    def _moved(self) -> tuple[int, int]:
+        return self.guard.moves, self.runtime.moves
+
+    def _headline(self) -> str:
+        waiting = self.store.counts().waiting
+        link = "online" if self.view.connection.online else "offline"
+        return f"{link}, {waiting} events waiting"
+
+    def _credentials(self, slot: int) -> Credentials:
+        return Credentials(password=password_of(self.settings.csms[slot]))
+
+
+async def _first_to_end(runtime: asyncio.Task[None], tasks: list[asyncio.Task[None]]) -> None:
+    """Returns when the runtime ended by order; the error of any task that failed is raised."""
+    pending = set(tasks)
+    while not runtime.done():
+        done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+
+def _slots(settings: Settings) -> tuple[Slot, ...]:
+    """The file's endpoints with the identity appended (OCPP-J 3.1.1)."""
+    identity = settings.station.identity
+    slots = []
+    for csms in settings.csms:
+        profile = 2 if csms.url.startswith("wss:") else 1
+        slots.append(Slot(connection_url(csms.url, identity), identity, profile))
+    return tuple(slots)
+
+
+def connection_url(endpoint: str, identity: str) -> str:
+    """Endpoint, a slash, the percent-encoded identity; a trailing slash is not doubled."""
+    return f"{endpoint.removesuffix('/')}/{quote(identity, safe='')}"
+
+
+def _facts(settings: Settings) -> Facts:
+    station = settings.station
+    return Facts(
+        station.identity,
+        station.vendor,
+        station.model,
+        station.serial,
+        station.firmware_version,
+        settings.supply.voltage_v,
+        {e.id: max(c.phases for c in e.connectors) for e in settings.evses},
+    )
+
+
+def password_of(csms: CsmsEndpoint) -> str | None:
+    """systemd credential, else password_file, else the file itself; hidden from every log."""
+    password = csms.password
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    if directory and os.path.exists(os.path.join(directory, CREDENTIAL)):
+        password = Path(directory, CREDENTIAL).read_text().strip()
+    elif csms.password_file is not None:
+        password = Path(csms.password_file).read_text().strip()
+    if password is not None:
+        journal.hide(password)
+    return password
+
+
+def save_wiring(settings: Settings) -> None:
+    """Keeps the wiring of a good start without secrets, so that `safe-off` finds the contactor."""
+    bare = tuple(
+        msgspec.structs.replace(c, password=None, password_file=None) for c in settings.csms
+    )
+    path = Path(settings.data_directory, WIRING)
+    draft = path.with_suffix(".new")
+    draft.write_bytes(msgspec.json.encode(msgspec.structs.replace(settings, csms=bare)))
+    draft.chmod(0o600)
+    draft.replace(path)
+
+
+def run(settings: Settings, config: str) -> int:
+    """The daemon: returns the exit code once it was told to stop or to restart."""
+    return asyncio.run(_run(settings))
+
+
+async def _run(settings: Settings) -> int:
+    agent = Agent(settings, wire(settings, _registry_build(settings)))
+    await agent.open()
+    running = asyncio.create_task(agent.run())
+    loop = asyncio.get_running_loop()
+    ordered: list[int] = []
+
+    def stop(number: int) -> None:
+        ordered.append(number)
+        agent.stop_was_ordered = True
+        running.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number)
+    try:
+        await running
+    except asyncio.CancelledError:
+        if not ordered:
+            raise
+        log.info("stopped by signal %s; power is off", ordered[0])
+    return RESTART_EXIT_CODE
+
+
+def safe_off(config: str | None) -> int:
+    """Opens every power path of the last good wiring; 0 when all are seen open."""
+    from agent.safe_off import open_all
+
+    return open_all(config, WIRING, _registry_build)
+
+
+def _registry_build(settings: Settings) -> Callable[[str, Any], Device]:
+    from drivers.registry import Registry
+
+    return Registry(settings.lines).build

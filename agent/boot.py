@@ -1,0 +1,44 @@
+"""Why this process started: from what the last one left behind."""
+
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Struct
+
+from agent.core.events import Now, StopCause
+
+CRASHES_KEPT = 3
+LOOP_S = 600.0
+"""Three crashes within this time: start, but do not sell."""
+
+
+class Boot(Struct, frozen=True):
+    """What to tell the rooms, and what to remember for the next start."""
+
+    cause: StopCause
+    reason: str
+    """BootReasonEnumType."""
+    is_looping: bool
+    saves: tuple[tuple[str, str | None], ...]
+
+
+def read_boot(saved: Mapping[str, str], now: Now) -> Boot:
+    """A new boot id means power was gone; the same one a crash, unless the stop was ordered."""
+    last_boot = saved.get("meta/boot_id")
+    cold = last_boot != now.boot_id
+    clean = "meta/clean" in saved
+    crashes = msgspec.json.decode(saved.get("meta/crashes", "[]"), type=list[float])
+    if cold or clean:
+        crashes = []
+    else:
+        crashes = [*crashes, now.mono_s][-CRASHES_KEPT:]
+    looping = len(crashes) == CRASHES_KEPT and crashes[-1] - crashes[0] <= LOOP_S
+    saves: tuple[tuple[str, str | None], ...] = (
+        ("meta/boot_id", now.boot_id),
+        ("meta/clean", None),
+        ("meta/crashes", msgspec.json.encode(crashes).decode()),
+    )
+    if cold:
+        return Boot(StopCause.POWER_LOSS, "PowerUp", False, saves)
+    reason = "ApplicationReset" if clean else "Watchdog"
+    return Boot(StopCause.REBOOT, reason, looping, saves)

@@ -1,0 +1,94 @@
+"""Block C: authorization. Deciding is `core.authorization`; here is what crosses the wire."""
+
+from agent.core.effects import AskCsms, ForgetTokens
+from agent.core.events import Now, TokenAnswered, TokenUnanswered
+from agent.ocpp.block import (
+    Answer,
+    Consequences,
+    Incoming,
+    OnEvent,
+    OnResponse,
+    Outgoing,
+    OutgoingCall,
+    Payload,
+)
+from agent.ocpp.device_model import Variable
+from agent.ocpp.tokens import from_wire, info_from_wire, to_wire
+from agent.ocpp.view import View
+
+
+def _authorize(effect: AskCsms, view: View, now: Now) -> OutgoingCall:
+    """A driver waits at the reader: nothing but the boot goes before it."""
+    return OutgoingCall("Authorize", {"idToken": to_wire(effect.token)}, priority=1)
+
+
+def _authorized(
+    request: Payload, response: Payload | None, view: View, now: Now
+) -> Consequences:
+    token = from_wire(request["idToken"])
+    if response is None:
+        return Consequences(events=(TokenUnanswered(token),))
+    return Consequences(events=(TokenAnswered(token, info_from_wire(response["idTokenInfo"])),))
+
+
+def _clear_cache(payload: Payload, view: View, now: Now) -> Answer:
+    """C11.FR.01, FR.04: rejected where there is no cache."""
+    if not view.station.policy.auth_cache_enabled:
+        return Answer({"status": "Rejected"})
+    return Answer({"status": "Accepted"}, effects=(ForgetTokens(),))
+
+
+INCOMING: Incoming = {"ClearCache": _clear_cache}
+OUTGOING: Outgoing = {AskCsms: _authorize}
+ON_RESPONSE: OnResponse = {"Authorize": _authorized}
+ON_EVENT: OnEvent = {}
+
+VARIABLES: tuple[Variable, ...] = (
+    Variable(
+        "AuthCtrlr", "Enabled", data_type="boolean", default="true", policy="auth_enabled"
+    ),
+    Variable(
+        "AuthCtrlr",
+        "LocalAuthorizeOffline",
+        data_type="boolean",
+        default="true",
+        policy="local_authorize_offline",
+    ),
+    Variable(
+        "AuthCtrlr",
+        "LocalPreAuthorize",
+        data_type="boolean",
+        default="false",
+        policy="local_pre_authorize",
+    ),
+    Variable(
+        "AuthCtrlr",
+        "OfflineTxForUnknownIdEnabled",
+        data_type="boolean",
+        default="false",
+        policy="offline_unknown_id",
+    ),
+    Variable(
+        "AuthCtrlr",
+        "AuthorizeRemoteStart",
+        data_type="boolean",
+        default="false",
+        policy="authorize_remote_start",
+    ),
+    Variable(
+        "AuthCacheCtrlr",
+        "Enabled",
+        data_type="boolean",
+        default="true",
+        policy="auth_cache_enabled",
+    ),
+    Variable(
+        "AuthCacheCtrlr",
+        "LifeTime",
+        data_type="integer",
+        unit="s",
+        min_limit=0,
+        default="0",
+        policy="auth_cache_lifetime_s",
+    ),
+)

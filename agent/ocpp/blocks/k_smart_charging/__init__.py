@@ -1,0 +1,237 @@
+"""Block K, smart charging: profiles set, reported and cleared by the CSMS (K01 to K10).
+
+The limits reach the core as `CurrentLimited`; EVSE 0 stands for the station as a whole. External
+limits (K11 to K14) and ISO 15118 schedules (K15 to K17) have no source on this hardware yet.
+"""
+
+from itertools import groupby
+
+from agent.core.events import (
+    ClockSet,
+    Now,
+    Started,
+    Tick,
+    TransactionEnded,
+    TransactionStarted,
+)
+from agent.ocpp.block import (
+    Answer,
+    CallError,
+    Consequences,
+    Incoming,
+    OnEvent,
+    OnResponse,
+    Outgoing,
+    Payload,
+    Stream,
+)
+from agent.ocpp.blocks.k_smart_charging.composite import composite
+from agent.ocpp.blocks.k_smart_charging.profiles import (
+    ChargingProfiles,
+    ProfilesCleared,
+    ProfileSet,
+    Running,
+    StartProfileSet,
+)
+from agent.ocpp.blocks.k_smart_charging.rules import (
+    MAX_PERIODS,
+    MAX_PROFILES,
+    MAX_STACK_LEVEL,
+    check_profile,
+    check_start_profile,
+    expired,
+    is_enabled,
+    status_info,
+)
+from agent.ocpp.blocks.k_smart_charging.schedule import Profile
+from agent.ocpp.device_model import Variable
+from agent.ocpp.view import View
+
+__all__ = [
+    "INCOMING",
+    "ON_EVENT",
+    "ON_RESPONSE",
+    "OUTGOING",
+    "VARIABLES",
+    "ChargingProfiles",
+    "ProfileSet",
+    "ProfilesCleared",
+    "Running",
+    "StartProfileSet",
+    "check_start_profile",
+]
+
+PROFILES_PER_REPORT = 4
+LIMIT_SOURCE = "CSO"
+"""chargingLimitSource of every profile a CSMS set."""
+MAX_COMPOSITE_S = 366 * 86_400
+
+
+def set_charging_profile(payload: Payload, view: View, now: Now) -> Answer:
+    """K01; a full house lets the longest expired profile go for a new one.
+
+    Raises CallError while SmartChargingCtrlr.Enabled is false (K01.FR.29).
+    """
+    if not is_enabled(view):
+        raise CallError("NotSupported", "SmartChargingCtrlr.Enabled is false")
+    evse_id, profile = payload["evseId"], payload["chargingProfile"]
+    refusal = check_profile(profile, evse_id, view, now)
+    if refusal is not None:
+        return Answer({"status": "Rejected", "statusInfo": refusal})
+    events: list[object] = [ProfileSet(evse_id, profile)]
+    others = [other for other in view.profiles.installed if other.profile_id != profile["id"]]
+    if len(others) >= MAX_PROFILES:
+        gone = [each.profile_id for each in expired(view, now) if each in others]
+        events.insert(0, ProfilesCleared((gone[0],)))
+    return Answer({"status": "Accepted"}, events=tuple(events))
+
+
+def clear_charging_profile(payload: Payload, view: View, now: Now) -> Answer:
+    """K10: the one with the id, or all that match every given criterion."""
+    installed = view.profiles.installed
+    if "chargingProfileId" in payload:
+        found = [each for each in installed if each.profile_id == payload["chargingProfileId"]]
+    else:
+        wanted = payload.get("chargingProfileCriteria", {})
+        found = [each for each in installed if _matches(each, wanted, wanted.get("evseId"))]
+    if not found:
+        info = status_info("NotFound", "no installed charging profile matches")
+        return Answer({"status": "Unknown", "statusInfo": info})
+    ids = tuple(profile.profile_id for profile in found)
+    return Answer({"status": "Accepted"}, events=(ProfilesCleared(ids),))
+
+
+def get_charging_profiles(payload: Payload, view: View, now: Now) -> Answer:
+    """K09: the profiles follow as ReportChargingProfiles, per EVSE and a few at a time."""
+    wanted = payload["chargingProfile"]
+    sources = wanted.get("chargingLimitSource", [LIMIT_SOURCE])
+    found = [
+        profile
+        for profile in view.profiles.installed
+        if _matches(profile, wanted, payload.get("evseId"))
+        and profile.profile_id in wanted.get("chargingProfileId", [profile.profile_id])
+        and LIMIT_SOURCE in sources
+    ]
+    if not found:
+        info = status_info("NotFound", "no installed charging profile matches")
+        return Answer({"status": "NoProfiles", "statusInfo": info})
+    return Answer({"status": "Accepted"}, stream=_reports(payload["requestId"], found))
+
+
+def get_composite_schedule(payload: Payload, view: View, now: Now) -> Answer:
+    """K08; without a unit in A."""
+    evse_id, duration_s = payload["evseId"], payload["duration"]
+    refusal = None
+    if evse_id not in (0, *view.station.evse_ids):
+        refusal = status_info("UnknownEvse", f"there is no EVSE {evse_id}")
+    elif not 0 < duration_s <= MAX_COMPOSITE_S:
+        refusal = status_info("ValueOutOfRange", f"duration must be 1 to {MAX_COMPOSITE_S} s")
+    if refusal is not None:
+        return Answer({"status": "Rejected", "statusInfo": refusal})
+    unit = payload.get("chargingRateUnit", "A")
+    schedule = composite(evse_id, unit, duration_s, view, now)
+    return Answer({"status": "Accepted", "schedule": schedule})
+
+
+def _matches(profile: Profile, wanted: Payload, evse_id: int | None) -> bool:
+    """All criteria that are given hold (K09.FR.04 to 06, K10.FR.04)."""
+    return (
+        (evse_id is None or profile.evse_id == evse_id)
+        and wanted.get("stackLevel", profile.stack_level) == profile.stack_level
+        and wanted.get("chargingProfilePurpose", profile.purpose) == profile.purpose
+    )
+
+
+def _reports(request_id: int, profiles: list[Profile]) -> Stream:
+    """K09.FR.01, K09.FR.02"""
+    parts: list[tuple[int, list[Profile]]] = []
+    profiles = sorted(profiles, key=lambda profile: (profile.evse_id, profile.profile_id))
+    for evse_id, group in groupby(profiles, key=lambda profile: profile.evse_id):
+        of_evse = list(group)
+        for first in range(0, len(of_evse), PROFILES_PER_REPORT):
+            parts.append((evse_id, of_evse[first : first + PROFILES_PER_REPORT]))
+
+    def next_part(cursor: int) -> tuple[str, Payload, int | None]:
+        evse_id, part = parts[cursor]
+        more = cursor + 1 < len(parts)
+        report: Payload = {
+            "requestId": request_id,
+            "chargingLimitSource": LIMIT_SOURCE,
+            "evseId": evse_id,
+            "chargingProfile": [profile.payload for profile in part],
+            "tbc": more,
+        }
+        return "ReportChargingProfiles", report, cursor + 1 if more else None
+
+    return Stream(0, next_part)
+
+
+def take(event: object, view: View, now: Now) -> Consequences:
+    """Hands a fact to the profiles."""
+    events, effects = view.profiles.handle(event, now)
+    return Consequences(tuple(events), tuple(effects))
+
+
+def take_start(event: StartProfileSet, view: View, now: Now) -> Consequences:
+    """The profile of a start request; nobody minds it while disabled (F01.FR.12)."""
+    return take(event, view, now) if is_enabled(view) else Consequences()
+
+
+INCOMING: Incoming = {
+    "SetChargingProfile": set_charging_profile,
+    "ClearChargingProfile": clear_charging_profile,
+    "GetChargingProfiles": get_charging_profiles,
+    "GetCompositeSchedule": get_composite_schedule,
+}
+OUTGOING: Outgoing = {}
+ON_RESPONSE: OnResponse = {}
+ON_EVENT: OnEvent = {
+    Started: take,
+    Tick: take,
+    ClockSet: take,
+    TransactionStarted: take,
+    TransactionEnded: take,
+    ProfileSet: take,
+    ProfilesCleared: take,
+    StartProfileSet: take_start,
+}
+
+
+def _fixed(name: str, data_type: str, value: str, values: tuple[str, ...] = ()) -> Variable:
+    return Variable(
+        "SmartChargingCtrlr",
+        name,
+        data_type=data_type,
+        values=values,
+        mutability="ReadOnly",
+        default=value,
+    )
+
+
+VARIABLES: tuple[Variable, ...] = (
+    Variable("SmartChargingCtrlr", "Enabled", data_type="boolean", default="true"),
+    _fixed("Available", "boolean", "true"),
+    _fixed("ProfileStackLevel", "integer", str(MAX_STACK_LEVEL)),
+    _fixed("RateUnit", "MemberList", "A,W", ("A", "W")),
+    _fixed("PeriodsPerSchedule", "integer", str(MAX_PERIODS)),
+    _fixed("Phases3to1", "boolean", "false"),
+    _fixed("ExternalControlSignalsEnabled", "boolean", "false"),
+    Variable(
+        "SmartChargingCtrlr",
+        "Entries",
+        instance="ChargingProfiles",
+        data_type="integer",
+        max_limit=MAX_PROFILES,
+        mutability="ReadOnly",
+        read=lambda view: str(len(view.profiles.installed)),
+    ),
+    Variable(
+        "SmartChargingCtrlr",
+        "LimitChangeSignificance",
+        data_type="decimal",
+        unit="Percent",
+        min_limit=0,
+        max_limit=100,
+        default="1.0",
+    ),
+)

@@ -1,0 +1,256 @@
+"""The charging profiles a station holds, and the limits that follow from them now."""
+
+from collections.abc import Mapping
+from math import floor, inf
+
+import msgspec
+from msgspec import Struct
+
+from agent.core.effects import Log, Save
+from agent.core.events import (
+    ClockSet,
+    CurrentLimited,
+    Now,
+    Started,
+    Tick,
+    TransactionEnded,
+    TransactionStarted,
+)
+from agent.ocpp.block import Payload
+from agent.ocpp.blocks.k_smart_charging.rules import check_start_profile
+from agent.ocpp.blocks.k_smart_charging.schedule import Limit, Profile, leading, parse
+from agent.ocpp.view import View
+
+KEY = "profile/"
+"""The store's keys are this and the profile's id."""
+EDGE_SLACK_S = 0.001
+"""An edge is acted on this much late, so that rounding never leaves it just ahead."""
+
+Outcome = tuple[list[object], list[object]]
+"""(events, effects)"""
+
+
+class ProfileSet(Struct, frozen=True):
+    """SetChargingProfile was accepted (K01); the profile has passed the rules."""
+
+    evse_id: int
+    profile: Payload
+
+
+class StartProfileSet(Struct, frozen=True):
+    """RequestStartTransaction was accepted with a profile (K05) for the transaction it leads to."""
+
+    evse_id: int
+    remote_start_id: int
+    profile: Payload
+
+
+class ProfilesCleared(Struct, frozen=True):
+    """ClearChargingProfile was accepted (K10)."""
+
+    profile_ids: tuple[int, ...]
+
+
+class Running(Struct, frozen=True):
+    """A transaction that may have profiles; `at_s` is the loop time that Relative ones begin at."""
+
+    transaction_id: str
+    at_s: float
+
+
+class _Saved(Struct, rename="camel"):
+    evse_id: int
+    charging_profile: Payload
+
+
+class ChargingProfiles:
+    """All profiles by id. As many as the rules let in; those of a start request one per EVSE."""
+
+    def __init__(self, evse_ids: tuple[int, ...], voltage_v: float) -> None:
+        """`voltage_v` is the nominal voltage of a phase (K01.FR.50)."""
+        self._evse_ids = evse_ids
+        self._voltage_v = voltage_v
+        self._profiles: dict[int, Profile] = {}
+        self._expected: dict[int, tuple[int, Profile]] = {}
+        self._running: dict[int, Running] = {}
+        self._told: dict[int, float | None] = {}
+
+    @property
+    def installed(self) -> tuple[Profile, ...]:
+        return tuple(self._profiles.values())
+
+    def restore(
+        self, saved: Mapping[str, str], running: Mapping[int, Running], now: Now
+    ) -> Outcome:
+        """Take up what was saved before a restart (K01.FR.27); other keys are left alone.
+
+        A TxProfile goes unless its transaction is in `running` (K02.FR.05); what cannot be read or
+        belongs to an EVSE that is no longer there goes, and the journal says so.
+        """
+        self._running = dict(running)
+        alive = {transaction.transaction_id for transaction in running.values()}
+        effects: list[object] = []
+        for key, text in saved.items():
+            if not key.startswith(KEY):
+                continue
+            try:
+                entry = msgspec.json.decode(text, type=_Saved)
+                profile = parse(entry.charging_profile, entry.evse_id)
+            except (msgspec.MsgspecError, ValueError, KeyError, IndexError, TypeError) as error:
+                effects += _dropped(key, f"it cannot be read ({error})")
+                continue
+            if profile.evse_id not in (0, *self._evse_ids):
+                effects += _dropped(key, f"there is no EVSE {profile.evse_id}")
+            elif profile.purpose == "TxProfile" and profile.transaction_id not in alive:
+                effects.append(Save(key, None))
+            else:
+                self._profiles[profile.profile_id] = profile
+        return self._changes(now), effects
+
+    def handle(self, event: object, now: Now) -> Outcome:
+        """CurrentLimited for each EVSE whose limit changed, and what is to be kept."""
+        effects: list[object] = []
+        match event:
+            case ProfileSet():
+                effects = self._install(parse(event.profile, event.evse_id))
+            case ProfilesCleared():
+                effects = self._remove(event.profile_ids)
+            case StartProfileSet():
+                effects = self._expect(event)
+            case TransactionStarted():
+                effects = self._begin(event)
+            case TransactionEnded():
+                effects = self._end(event)
+            case Started() | Tick() | ClockSet():
+                pass
+            case _:
+                return [], []
+        return self._changes(now), effects
+
+    def deadline(self, now: Now) -> float | None:
+        """Loop time of the next edge of any schedule."""
+        at_s = now.utc_s()
+        edge_s = min(
+            (
+                self.next_edge(evse_id, at_s, self.anchor_s(evse_id, now))
+                for evse_id in self._places
+            ),
+            default=inf,
+        )
+        return None if edge_s == inf else edge_s - now.utc_offset_s + EDGE_SLACK_S
+
+    # --- for a start request (block F) ------------------------------------------------------------
+
+    def check_start(self, profile: Payload, evse_id: int, view: View, now: Now) -> Payload | None:
+        """statusInfo to reject a RequestStartTransaction with, None when the profile is fine."""
+        return check_start_profile(profile, evse_id, view, now)
+
+    def start_event(self, profile: Payload, evse_id: int, remote_start_id: int) -> StartProfileSet:
+        """Event that keeps the profile for the transaction which the request will start."""
+        return StartProfileSet(evse_id, remote_start_id, profile)
+
+    # --- what applies -----------------------------------------------------------------------------
+
+    @property
+    def _places(self) -> tuple[int, ...]:
+        return (0, *self._evse_ids)
+
+    def anchor_s(self, evse_id: int, now: Now) -> float | None:
+        """UTC second at which Relative schedules of the EVSE's transaction begin."""
+        running = self._running.get(evse_id)
+        return None if running is None else float(floor(now.utc_s(running.at_s)))
+
+    def limit(self, evse_id: int, at_s: float, anchor_s: float | None) -> Limit | None:
+        """Merged limit of an EVSE, or of the whole station for 0; None: none (SC.01, K02.FR.08)."""
+        station = leading(self._of(0, "ChargingStationMaxProfile"), at_s, anchor_s, self._voltage_v)
+        if evse_id == 0:
+            return station
+        own = leading(self._tx_profiles(evse_id), at_s, anchor_s, self._voltage_v)
+        if own is None or evse_id not in self._running:
+            default = leading(self._defaults(evse_id), at_s, anchor_s, self._voltage_v)
+            own = default if own is None else own.lower(default)
+        return station if own is None else own.lower(station)
+
+    def next_edge(self, evse_id: int, at_s: float, anchor_s: float | None) -> float:
+        """UTC second after `at_s` at which the limit of an EVSE may change; infinite when never."""
+        profiles = self._of(0, "ChargingStationMaxProfile")
+        if evse_id != 0:
+            profiles = [*profiles, *self._tx_profiles(evse_id), *self._defaults(evse_id)]
+        return min((profile.next_edge(at_s, anchor_s) for profile in profiles), default=inf)
+
+    def _of(self, evse_id: int, purpose: str) -> list[Profile]:
+        profiles = self._profiles.values()
+        return [p for p in profiles if p.evse_id == evse_id and p.purpose == purpose]
+
+    def _defaults(self, evse_id: int) -> list[Profile]:
+        """TxDefaultProfiles of the station act on every EVSE (K01.FR.14)."""
+        return self._of(0, "TxDefaultProfile") + self._of(evse_id, "TxDefaultProfile")
+
+    def _tx_profiles(self, evse_id: int) -> list[Profile]:
+        """Those of the running transaction, or the one a requested start will bring."""
+        running = self._running.get(evse_id)
+        if running is not None:
+            profiles = self._of(evse_id, "TxProfile")
+            return [p for p in profiles if p.transaction_id == running.transaction_id]
+        return [self._expected[evse_id][1]] if evse_id in self._expected else []
+
+    def _changes(self, now: Now) -> list[object]:
+        events: list[object] = []
+        for evse_id in self._places:
+            limit = self.limit(evse_id, now.utc_s(), self.anchor_s(evse_id, now))
+            limit_a = None if limit is None else limit.current_a
+            if limit_a != self._told.get(evse_id):
+                self._told[evse_id] = limit_a
+                events.append(CurrentLimited(evse_id, limit_a))
+        return events
+
+    # --- what is held -----------------------------------------------------------------------------
+
+    def _install(self, profile: Profile) -> list[object]:
+        """Adds a profile, or replaces the one of its id (K01.FR.05)."""
+        self._profiles[profile.profile_id] = profile
+        saved = _Saved(profile.evse_id, profile.payload)
+        return [Save(f"{KEY}{profile.profile_id}", msgspec.json.encode(saved).decode())]
+
+    def _remove(self, profile_ids: tuple[int, ...]) -> list[object]:
+        gone = [i for i in profile_ids if self._profiles.pop(i, None) is not None]
+        return [Save(f"{KEY}{profile_id}", None) for profile_id in gone]
+
+    def _expect(self, event: StartProfileSet) -> list[object]:
+        running = self._running.get(event.evse_id)
+        if running is not None:
+            return self._bind(event.profile, event.evse_id, running.transaction_id)
+        if event.evse_id in self._evse_ids:
+            profile = parse(event.profile, event.evse_id)
+            self._expected[event.evse_id] = event.remote_start_id, profile
+        return []
+
+    def _begin(self, event: TransactionStarted) -> list[object]:
+        """The start request's profile is for its own transaction only (F01.FR.10)."""
+        self._running[event.evse_id] = Running(event.transaction_id, event.at_s)
+        remote_start_id, profile = self._expected.pop(event.evse_id, (None, None))
+        if profile is None or remote_start_id != event.remote_start_id:
+            return []
+        return self._bind(profile.payload, event.evse_id, event.transaction_id)
+
+    def _bind(self, payload: Payload, evse_id: int, transaction_id: str) -> list[object]:
+        return self._install(parse({**payload, "transactionId": transaction_id}, evse_id))
+
+    def _end(self, event: TransactionEnded) -> list[object]:
+        """TxProfiles end with their transaction (K02.FR.05)."""
+        running = self._running.get(event.evse_id)
+        if running is not None and running.transaction_id == event.transaction_id:
+            del self._running[event.evse_id]
+        profiles = self._profiles.values()
+        return self._remove(
+            tuple(
+                p.profile_id
+                for p in profiles
+                if p.purpose == "TxProfile" and p.transaction_id == event.transaction_id
+            )
+        )
+
+
+def _dropped(key: str, why: str) -> list[object]:
+    text = f"charging profile {key} was dropped: {why}; have the CSMS set it again"
+    return [Save(key, None), Log(4, text)]

@@ -1,0 +1,238 @@
+"""Between frames and blocks: which block answers a CALL, what an answer or a fact leads to."""
+
+from types import ModuleType
+
+import msgspec
+
+from agent.core import effects as ef
+from agent.core import events as ev
+from agent.core.events import Now
+from agent.ocpp import messages, rpc
+from agent.ocpp.block import Answer, CallError, OutgoingCall, Payload
+from agent.ocpp.blocks import (
+    a_security,
+    b_provisioning,
+    c_authorization,
+    d_local_list,
+    e_transactions,
+    f_remote_control,
+    g_availability,
+    h_reservation,
+    i_tariff_cost,
+    j_meter_values,
+    k_smart_charging,
+    l_firmware,
+    m_iso15118_certificates,
+    n_diagnostics,
+    o_display,
+    p_data_transfer,
+)
+from agent.ocpp.view import View
+
+BLOCKS: tuple[ModuleType, ...] = (
+    a_security,
+    b_provisioning,
+    c_authorization,
+    d_local_list,
+    e_transactions,
+    f_remote_control,
+    g_availability,
+    h_reservation,
+    i_tariff_cost,
+    j_meter_values,
+    k_smart_charging,
+    l_firmware,
+    m_iso15118_certificates,
+    n_diagnostics,
+    o_display,
+    p_data_transfer,
+)
+
+INCOMING = {action: handler for block in BLOCKS for action, handler in block.INCOMING.items()}
+OUTGOING = {effect: make for block in BLOCKS for effect, make in block.OUTGOING.items()}
+ON_RESPONSE = {action: take for block in BLOCKS for action, take in block.ON_RESPONSE.items()}
+VARIABLES = tuple(variable for block in BLOCKS for variable in block.VARIABLES)
+
+Turn = tuple[list[object], list[object]]
+"""(events for the pure rooms, effects for the runtime)"""
+
+
+class Router:
+    """The OCPP side as one pure thing: `handle(event, now)`, `translate(effect, now)`."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.connection = view.connection
+
+    def handle(self, event: object, now: Now) -> Turn:
+        """What one event means to the connection and the blocks."""
+        events: list[object] = []
+        effects: list[object] = []
+        self._take(self._link(event, now), events, effects, now)
+        found_events, found_effects = self.view.profiles.handle(event, now)
+        events += found_events
+        effects += found_effects
+        for block in BLOCKS:
+            take = block.ON_EVENT.get(type(event))
+            if take is not None:
+                found = take(event, self.view, now)
+                events += found.events
+                self._take(list(found.effects), events, effects, now)
+        self._answers(events, effects, now)
+        self._take(self.connection.send_next(now), events, effects, now)
+        return events, effects
+
+    def translate(self, effect: object, now: Now) -> list[object]:
+        """An effect of the core as what the runtime carries out; most pass unchanged."""
+        make = OUTGOING.get(type(effect))
+        if make is None:
+            return [effect]
+        if isinstance(effect, ef.Record):
+            call = make(effect, self.view, now)
+            body = messages.dump(call.payload)
+            if now.utc_known:
+                body = messages.close_stamps(body, now.utc_s)
+            offline = not self.connection.online
+            return [ef.Enqueue(now.new_id(), call.action, body, offline, effect.event_type)]
+        if not self.connection.online:
+            return []
+        call = make(effect, self.view, now)
+        self.connection.enqueue(call, call.priority)
+        return self.connection.send_next(now)
+
+    def deadline(self, now: Now) -> float | None:
+        times = (self.connection.deadline(now), self.view.profiles.deadline(now))
+        return min((t for t in times if t is not None), default=None)
+
+    # --- the link ---------------------------------------------------------------------------
+
+    def _link(self, event: object, now: Now) -> list[object]:
+        connection = self.connection
+        match event:
+            case ev.FrameReceived(text):
+                connection.heard(now)
+                return self._frame(text, now)
+            case ev.OutboxHead():
+                connection.head(event)
+            case ev.Tick():
+                return connection.tick(now)
+            case ev.LinkOpened():
+                return connection.opened(now)
+            case ev.LinkClosed(reason):
+                return connection.closed(reason, now)
+            case ev.LinkHeard():
+                connection.heard(now)
+            case ev.Started():
+                connection.start(self._boot_payload(event))
+        return []
+
+    def _boot_payload(self, event: ev.Started) -> Payload:
+        facts = self.view.facts
+        station: Payload = {"model": facts.model, "vendorName": facts.vendor}
+        if facts.serial:
+            station["serialNumber"] = facts.serial
+        if facts.firmware_version:
+            station["firmwareVersion"] = facts.firmware_version
+        return {"reason": event.boot_reason, "chargingStation": station}
+
+    def _frame(self, text: str, now: Now) -> list[object]:
+        frame = rpc.parse(text)
+        match frame:
+            case rpc.Call():
+                return self._call(frame, now)
+            case rpc.CallResult(message_id, payload):
+                return self._result(message_id, payload, now)
+            case rpc.CallErrorFrame(message_id, code, description):
+                return self.connection.refused(message_id, f"{code} {description}".strip(), now)
+            case rpc.Malformed(reply, reason, answers):
+                found: list[object] = [ef.Log(4, f"CSMS: bad frame dropped: {reason}")]
+                if reply is not None:
+                    found.append(ef.SendFrame(reply))
+                if answers is not None:
+                    found += self.connection.refused(answers, f"unusable answer: {reason}", now)
+                return found
+
+    def _result(self, message_id: str, payload: Payload, now: Now) -> list[object]:
+        """An answer with extra fields is used; one that cannot be used counts as refused."""
+        flight = self.connection.in_flight
+        noted: list[object] = []
+        if flight is not None and flight.message_id == message_id:
+            try:
+                extra = messages.validate_response(flight.action, payload)
+            except CallError as error:
+                return self.connection.refused(message_id, f"unusable answer: {error}", now)
+            noted = [ef.Log(6, f"CSMS: {flight.action} answer: {text}") for text in extra]
+        return noted + self.connection.response(message_id, payload, now)
+
+    # --- CALLs of the CSMS --------------------------------------------------------------------
+
+    def _call(self, call: rpc.Call, now: Now) -> list[object]:
+        """One answer for one CALL; a handler that fails changed nothing (InternalError)."""
+        try:
+            answer = self._dispatch(call, now)
+        except CallError as error:
+            refusal = ef.SendFrame(rpc.error(call.message_id, error.code, error.description))
+            level = 3 if error.code == "InternalError" else 5
+            return [refusal, ef.Log(level, f"CSMS: {call.action} answered with {error}")]
+        effects: list[object] = [ef.Announce(event) for event in answer.events]
+        effects.append(ef.SendFrame(rpc.result(call.message_id, answer.payload)))
+        effects += answer.effects
+        if answer.stream is not None:
+            self.connection.enqueue(answer.stream, 9)
+        return effects
+
+    def _dispatch(self, call: rpc.Call, now: Now) -> Answer:
+        if self.connection.boot_status == "Rejected":
+            raise CallError("SecurityError", "the station was not accepted")
+        handler = INCOMING.get(call.action)
+        if handler is None:
+            if call.action in messages.KNOWN_ACTIONS:
+                raise CallError("NotSupported", f"{call.action} is not supported here")
+            raise CallError("NotImplemented", "this action is not part of OCPP 2.0.1")
+        messages.validate_request(call.action, call.payload)
+        try:
+            answer: Answer = handler(call.payload, self.view, now)
+        except CallError:
+            raise
+        except Exception as error:
+            raise CallError("InternalError", f"{type(error).__name__} in {call.action}") from error
+        return answer
+
+    # --- what follows ---------------------------------------------------------------------------
+
+    def _take(
+        self, found: list[object], events: list[object], effects: list[object], now: Now
+    ) -> None:
+        """Sorts what blocks and connection produced: facts, CALLs to send, orders."""
+        for item in found:
+            match item:
+                case ef.Announce(event):
+                    events.append(event)
+                case OutgoingCall():
+                    self.connection.enqueue(item, item.priority)
+                case ef.Enqueue() if now.utc_known:
+                    body = messages.close_stamps(item.body, now.utc_s)
+                    effects.append(msgspec.structs.replace(item, body=body))
+                case _:
+                    effects.append(item)
+
+    def _answers(self, events: list[object], effects: list[object], now: Now) -> None:
+        """Ended CALLs: BootNotification belongs to the connection, the others to their block."""
+        while self.connection.answered:
+            ended = self.connection.answered.pop(0)
+            if ended.action == "BootNotification" and ended.response is not None:
+                self._take(self._booted(ended.response, now), events, effects, now)
+            take = ON_RESPONSE.get(ended.action)
+            if take is not None:
+                found = take(ended.payload, ended.response, self.view, now)
+                events += found.events
+                self._take(list(found.effects), events, effects, now)
+
+    def _booted(self, response: Payload, now: Now) -> list[object]:
+        found: list[object] = []
+        try:
+            utc_s = messages.parse_time(response["currentTime"])
+            found.append(ef.Announce(ev.ClockSet(utc_s, now.mono_s)))
+        except ValueError:
+            found.append(ef.Log(4, "CSMS: BootNotification answer with an unreadable time"))
+        return found + self.connection.booted(response["status"], response["interval"], now)

@@ -1,0 +1,52 @@
+"""What block handlers may look at: the charger, the variables, the connection, fixed facts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from agent.core.station import Station
+
+if TYPE_CHECKING:
+    from agent.ocpp.blocks.k_smart_charging import ChargingProfiles
+    from agent.ocpp.connection import Connection
+    from agent.ocpp.device_model import DeviceModel
+
+Place = tuple[int, int]
+
+
+class Facts(Struct, frozen=True):
+    """What the technician's file says and no CSMS may change."""
+
+    identity: str
+    vendor: str
+    model: str
+    serial: str = ""
+    firmware_version: str = ""
+    voltage_v: float = 230.0
+    phases_by_evse: dict[int, int] = {}
+
+    def phases(self, evse_id: int) -> int:
+        """Phases of the EVSE, 3 when not known (K01.FR.49)."""
+        return self.phases_by_evse.get(evse_id, 3)
+
+
+class View:
+    """Read by handlers; each block changes only its own state, in ON_EVENT."""
+
+    def __init__(
+        self,
+        station: Station,
+        variables: DeviceModel,
+        connection: Connection,
+        profiles: ChargingProfiles,
+        facts: Facts,
+    ) -> None:
+        self.station = station
+        self.variables = variables
+        self.connection = connection
+        self.profiles = profiles
+        self.facts = facts
+        self.told_status: dict[Place, str] = {}
+        """Block G: what the CSMS was last told of each connector."""

@@ -1,0 +1,336 @@
+"""One inbox, one consumer: what happened goes in, what follows is carried out in a fixed order.
+
+`Runtime.perform` is the only place where effects touch the world, always in this order:
+safe, durable, energise, tell.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from agent.core import effects as ef
+from agent.core import events as ev
+from agent.core.events import IdToken, Now, TokenInfo
+from agent.core.station import Station
+from agent.guard import Guard
+from agent.ocpp.router import Router
+from agent.store.db import Store
+from agent.store.rows import Batch, Committed, HeadRow, NewRow, StoreFault, TokenRow
+from drivers.contract import Permit
+
+log = logging.getLogger(__name__)
+
+EVENTS_PER_BATCH = 64
+TICK_FLOOR_S = 0.02
+"""Two ticks are at least this far apart, so that no mistake in a deadline can spin the loop."""
+IDLE_S = 10.0
+"""The loop turns at least this often, to show the watchdog that it can."""
+SLOW_COMMIT_S = 2.0
+"""A commit that takes longer is a disk fault."""
+COMMIT_RETRY_S = 1.0
+CLOCK_STEP_S = 1.0
+"""The CSMS's clock replaces ours only where they differ by more: answers take time to travel."""
+
+
+class ClockReading(Struct, frozen=True):
+    """One look at the clocks: loop seconds, system UTC seconds, and whether that is trusted."""
+
+    mono_s: float
+    utc_s: float
+    is_synced: bool
+    boot_id: str
+
+
+class Hardware(Protocol):
+    """What `tell` and `energise` reach beside the guard."""
+
+    def read_meter(self, evse_id: int) -> None: ...
+
+    def lock_plug(self, place: tuple[int, int], locked: bool) -> None: ...
+
+
+class Wire(Protocol):
+    """The session with the CSMS: sync orders."""
+
+    def dial(self, effect: ef.Dial) -> None: ...
+
+    def hangup(self, reason: str) -> None: ...
+
+    def send(self, text: str) -> None: ...
+
+
+SAFE = (ef.StopPower, ef.WithdrawCurrent)
+ENERGISE = (ef.AllowPower, ef.LockPlug)
+DURABLE = (
+    ef.Enqueue,
+    ef.Save,
+    ef.SaveToken,
+    ef.ForgetTokens,
+    ef.SettleRow,
+    ef.CountAttempt,
+    ef.SetAside,
+    ef.FetchHead,
+)
+
+
+class Runtime:
+    """The one writer of the store and the one caller of the pure rooms."""
+
+    def __init__(
+        self,
+        *,
+        station: Station,
+        router: Router,
+        store: Store,
+        guard: Guard,
+        hardware: Hardware,
+        wire: Wire,
+        read_clock: Callable[[], ClockReading],
+        random: Callable[[], float],
+        new_id: Callable[[], str],
+        watch: Callable[[object], None],
+    ) -> None:
+        self.station = station
+        self.router = router
+        self.store = store
+        self.guard = guard
+        self.moves = 0
+        self.disk_fault: str | None = None
+        self.restart: ef.Restart | None = None
+        self._hardware = hardware
+        self._wire = wire
+        self._read_clock = read_clock
+        self._random = random
+        self._new_id = new_id
+        self._watch = watch
+        self._inbox: deque[tuple[object, Permit]] = deque()
+        self._wake = asyncio.Event()
+        self._csms_offset_s: float | None = None
+        self._last_tick_s = float("-inf")
+
+    def post(self, event: object) -> None:
+        """A fact happened: it is handled after those before it, with today's permits."""
+        self._inbox.append((event, self.guard.permit))
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Consumes the inbox until a Restart is ordered; cancelling leaves power to `app`."""
+        while self.restart is None:
+            await self._wait()
+            self.moves += 1
+            await self.perform(self._turn())
+
+    # --- thinking ---------------------------------------------------------------------------
+
+    def now(self, permit: Permit | None = None) -> Now:
+        clock = self._read_clock()
+        offset_s = self._csms_offset_s
+        return Now(
+            mono_s=clock.mono_s,
+            utc_offset_s=clock.utc_s - clock.mono_s if offset_s is None else offset_s,
+            utc_known=clock.is_synced or offset_s is not None,
+            boot_id=clock.boot_id,
+            permit=self.guard.permit if permit is None else permit,
+            random=self._random,
+            new_id=self._new_id,
+        )
+
+    def deadline(self, now: Now) -> float | None:
+        times = (self.station.deadline(now), self.router.deadline(now))
+        return min((t for t in times if t is not None), default=None)
+
+    async def _wait(self) -> None:
+        if self._inbox:
+            return
+        self._wake.clear()
+        now = self.now()
+        deadline_s = self.deadline(now)
+        idle_s = now.mono_s + IDLE_S
+        due_s = idle_s if deadline_s is None else max(deadline_s, self._last_tick_s + TICK_FLOOR_S)
+        try:
+            async with asyncio.timeout(max(0.0, min(due_s, idle_s) - now.mono_s)):
+                await self._wake.wait()
+        except TimeoutError:
+            if deadline_s is not None and due_s <= idle_s:
+                self._last_tick_s = self.now().mono_s
+                self.post(ev.Tick())
+
+    def _turn(self) -> list[object]:
+        """Effects of what waits in the inbox: one batch, so that several EVSEs share a commit."""
+        effects: list[object] = []
+        for _ in range(min(len(self._inbox), EVENTS_PER_BATCH)):
+            event, permit = self._inbox.popleft()
+            effects += self.think(event, permit)
+        return effects
+
+    def think(self, event: object, permit: Permit) -> list[object]:
+        """One fact and all that follows from it in the pure rooms."""
+        effects: list[object] = []
+        queue = deque([event])
+        while queue:
+            fact = queue.popleft()
+            if isinstance(fact, ev.ClockSet):
+                self._set_clock(fact)
+            now = self.now(permit)
+            for effect in self.station.handle(fact, now):
+                if isinstance(effect, ef.Announce):
+                    queue.append(effect.event)
+                else:
+                    effects += self.router.translate(effect, now)
+            events, found = self.router.handle(fact, now)
+            queue.extend(events)
+            effects += found
+        return effects
+
+    def _set_clock(self, event: ev.ClockSet) -> None:
+        offset_s = event.utc_s - event.at_s
+        if self._csms_offset_s is None or abs(offset_s - self._csms_offset_s) > CLOCK_STEP_S:
+            self._csms_offset_s = offset_s
+
+    # --- doing ------------------------------------------------------------------------------
+
+    async def perform(self, effects: list[object]) -> None:
+        """Safe, durable, energise, tell; nothing later happens where something earlier failed."""
+        for effect in effects:
+            if isinstance(effect, SAFE):
+                self._make_safe(effect)
+        durable = [effect for effect in effects if isinstance(effect, DURABLE)]
+        committed = await self._commit(durable) if durable else None
+        for effect in effects:
+            if isinstance(effect, ENERGISE):
+                self._energise(effect)
+        for effect in effects:
+            if not isinstance(effect, SAFE + DURABLE + ENERGISE):
+                await self._tell(effect)
+        for effect in effects:
+            self._watch(effect)
+        if committed is not None:
+            row = _outbox_row(committed.head) if committed.head is not None else None
+            self.post(ev.OutboxHead(row, committed.waiting))
+
+    def _make_safe(self, effect: object) -> None:
+        match effect:
+            case ef.StopPower(evse_id, connector_id, emergency):
+                self.guard.stop((evse_id, connector_id), emergency=emergency)
+            case ef.WithdrawCurrent(evse_id, connector_id, limit_a):
+                self.guard.withdraw((evse_id, connector_id), limit_a)
+
+    async def _commit(self, effects: Sequence[object]) -> Committed:
+        """One commit; while the disk refuses, power is off and nothing that follows happens."""
+        batch = to_batch(effects, self.now())
+        while True:
+            began_s = time.monotonic()
+            try:
+                committed = await self.store.commit(batch)
+            except StoreFault as fault:
+                self.disk_fault = str(fault)
+                log.error("%s", fault)
+                self.guard.stop_all("events cannot be stored")
+                await asyncio.sleep(COMMIT_RETRY_S)
+                continue
+            took_s = time.monotonic() - began_s
+            self.disk_fault = None
+            if took_s > SLOW_COMMIT_S:
+                self.disk_fault = f"the disk took {took_s:.1f} s; check or replace the card"
+                log.error("%s", self.disk_fault)
+                self.guard.stop_all("the disk is too slow to sell safely")
+            return committed
+
+    def _energise(self, effect: object) -> None:
+        match effect:
+            case ef.AllowPower(evse_id, connector_id, limit_a, permit):
+                place = (evse_id, connector_id)
+                refusal = self.disk_fault or self.guard.allow(place, limit_a, permit)
+                if refusal is not None:
+                    self.post(ev.OrderRefused(evse_id, connector_id, refusal))
+            case ef.LockPlug(evse_id, connector_id, locked):
+                self._hardware.lock_plug((evse_id, connector_id), locked)
+
+    async def _tell(self, effect: object) -> None:
+        match effect:
+            case ef.SendFrame(text):
+                self._wire.send(text)
+            case ef.ReadMeter(evse_id):
+                self._hardware.read_meter(evse_id)
+            case ef.LookUp(token):
+                await self._look_up(token)
+            case ef.Dial():
+                self._wire.dial(effect)
+            case ef.Hangup(reason):
+                self._wire.hangup(reason)
+            case ef.Log(level, text):
+                log.log(LEVELS[level], "%s", text)
+            case ef.Show(evse_id, text):
+                log.info("EVSE %s display: %s", evse_id or "all", text)
+            case ef.StatusChanged(evse_id, connector_id, status):
+                log.info("EVSE %s connector %s: %s", evse_id, connector_id, status)
+            case ef.Restart():
+                self.restart = effect
+            case _:
+                raise TypeError(f"no room carries out {type(effect).__name__}")
+
+    async def _look_up(self, token: IdToken) -> None:
+        """An unreadable or unreachable cache is an empty one: the CSMS is asked."""
+        info = None
+        try:
+            text = await self.store.look_up(*token.key)
+            info = msgspec.json.decode(text, type=TokenInfo) if text is not None else None
+        except (StoreFault, msgspec.MsgspecError) as fault:
+            log.error("authorization cache: %s", fault)
+        self.post(ev.LookedUp(token, info))
+
+
+LEVELS = {3: logging.ERROR, 4: logging.WARNING, 5: logging.INFO, 6: logging.DEBUG}
+
+
+def to_batch(effects: Sequence[object], now: Now) -> Batch:
+    """Durable effects as rows; of several values for one key the last counts."""
+    saves: dict[str, str | None] = {}
+    tokens: list[TokenRow] = []
+    for effect in effects:
+        match effect:
+            case ef.Save(key, value):
+                saves[key] = value
+            case ef.SaveToken(token, info):
+                text = msgspec.json.encode(info).decode()
+                tokens.append(TokenRow(*token.key, text, info.updated_s, info.accepted))
+    return Batch(
+        enqueue=tuple(
+            NewRow(
+                message_id=e.message_id,
+                action=e.action,
+                body=e.body,
+                boot_id=now.boot_id,
+                offline=e.offline,
+                event_type=e.event_type,
+                created_s=now.mono_s,
+            )
+            for e in effects
+            if isinstance(e, ef.Enqueue)
+        ),
+        save=tuple(saves.items()),
+        settle=tuple(e.row_id for e in effects if isinstance(e, ef.SettleRow)),
+        attempts=tuple((e.row_id, e.reason) for e in effects if isinstance(e, ef.CountAttempt)),
+        set_aside=tuple((e.row_id, e.reason) for e in effects if isinstance(e, ef.SetAside)),
+        save_tokens=tuple(tokens),
+        forget_tokens=any(isinstance(e, ef.ForgetTokens) for e in effects),
+    )
+
+
+def _outbox_row(row: HeadRow) -> ev.OutboxRow:
+    return ev.OutboxRow(
+        row_id=row.row_id,
+        message_id=row.message_id,
+        action=row.action,
+        body=row.body,
+        boot_id=row.boot_id,
+        created_s=row.created_s,
+        offline=row.offline,
+        attempts=row.attempts,
+    )

@@ -1,0 +1,64 @@
+"""The station at one glance: what `chargepoint status` and the service manager are told."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from agent.core.evse import Evse
+from agent.ocpp.view import View
+from agent.runtime import Runtime
+from agent.store.rows import Counts
+from drivers.contract import PilotReading
+
+Place = tuple[int, int]
+
+
+def snapshot(
+    view: View, pilots: Mapping[Place, PilotReading], counts: Counts, runtime: Runtime
+) -> dict[str, Any]:
+    """Plain values, no secrets, no full idToken."""
+    connection = view.connection
+    link = connection.link if not connection.online else "online"
+    answer: dict[str, Any] = {
+        "station": view.facts.identity,
+        "link": link,
+        "boot": connection.boot_status or "not yet",
+        "queue": counts.waiting,
+        "set_aside": counts.set_aside,
+        "thinned": counts.thinned,
+        "connectors": [
+            _connector(evse, connector_id, pilots)
+            for evse in view.station.evses.values()
+            for connector_id in evse.connectors
+        ],
+    }
+    if runtime.disk_fault is not None:
+        answer["disk"] = runtime.disk_fault
+    return answer
+
+
+def _connector(
+    evse: Evse, connector_id: int, pilots: Mapping[Place, PilotReading]
+) -> dict[str, Any]:
+    connector = evse.connectors[connector_id]
+    row: dict[str, Any] = {
+        "evse_id": evse.evse_id,
+        "connector_id": connector_id,
+        "status": evse.status(connector_id),
+        "faults": sorted(connector.faults),
+    }
+    reading = pilots.get((evse.evse_id, connector_id))
+    if reading is not None:
+        row |= {
+            "pilot": reading.state.value,
+            "power_path": reading.power_path.value,
+            "offered_a": reading.offered_a,
+        }
+    meter = evse.metering.last
+    if meter is not None:
+        row["current_a"] = max(meter.current_a, default=0.0)
+        row["power_kw"] = (meter.power_w or 0.0) / 1000
+        row["energy_kwh"] = meter.energy_wh / 1000
+    if evse.transaction is not None and evse.active is connector:
+        row["transaction_id"] = evse.transaction.transaction_id
+        row["charging_state"] = evse.transaction.charging_state
+    return row

@@ -1,0 +1,141 @@
+"""From the technician's file to the objects that play the roles of a station."""
+
+import logging
+from collections.abc import Callable
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from agent.core import events as ev
+from agent.core.events import IdToken
+from agent.core.station import ConnectorSite, EvseSite, Site
+from agent.guard import Guard
+from agent.settings import Settings
+from drivers.contract import (
+    CardSeen,
+    Device,
+    DeviceFound,
+    DeviceLost,
+    DeviceOptions,
+    Meter,
+    MeterSeen,
+    Observation,
+    PilotController,
+    PilotReading,
+    PilotSeen,
+    SerialReaderOptions,
+    SimReaderOptions,
+)
+
+log = logging.getLogger(__name__)
+
+Place = tuple[int, int]
+Build = Callable[[str, DeviceOptions], Device]
+"""(name, options) -> driver: the registry's, or a bench's."""
+
+
+class Wiring(Struct, frozen=True):
+    """Drivers by role. `reader_evses`: which EVSEs a reader serves (empty: all)."""
+
+    pilots: dict[Place, PilotController]
+    meters: dict[int, Meter]
+    devices: dict[str, Device]
+    reader_evses: dict[str, tuple[int, ...]]
+
+
+def wire(settings: Settings, build: Build) -> Wiring:
+    """Builds every configured device once; raises DriverError."""
+    devices = {name: build(name, options) for name, options in settings.devices.items()}
+    pilots: dict[Place, PilotController] = {}
+    meters: dict[int, Meter] = {}
+    for evse in settings.evses:
+        meters[evse.id] = devices[evse.meter]  # type: ignore[assignment]
+        for connector in evse.connectors:
+            pilots[evse.id, connector.id] = devices[connector.pilot]  # type: ignore[assignment]
+    readers = {
+        name: options.evses
+        for name, options in settings.devices.items()
+        if isinstance(options, SerialReaderOptions | SimReaderOptions)
+    }
+    return Wiring(pilots, meters, devices, readers)
+
+
+def site_of(settings: Settings, wiring: Wiring) -> Site:
+    """The ratings that the core shares and never exceeds."""
+    evses = []
+    for evse in settings.evses:
+        connectors = []
+        for connector in evse.connectors:
+            capabilities = wiring.pilots[evse.id, connector.id].capabilities
+            connectors.append(
+                ConnectorSite(
+                    connector.id,
+                    capabilities.max_a,
+                    connector.current_a,
+                    capabilities.min_a,
+                    connector.cable == "fixed",
+                )
+            )
+        evses.append(EvseSite(evse.id, tuple(connectors)))
+    supply = settings.supply
+    return Site(tuple(evses), supply.current_a, supply.phases, supply.voltage_v)
+
+
+class Senses:
+    """Turns drivers' observations into guard calls, at once, and events for the inbox, after."""
+
+    def __init__(self, wiring: Wiring, guard: Guard, post: Callable[[object], None]) -> None:
+        self.pilots: dict[Place, PilotReading] = {}
+        """Last report per connector."""
+        self._guard = guard
+        self._post = post
+        self._reader_evses = wiring.reader_evses
+        self._places: dict[str, list[Place]] = {}
+        for place, pilot in wiring.pilots.items():
+            self._places.setdefault(pilot.name, []).append(place)
+        self._evses: dict[str, list[int]] = {}
+        for evse_id, meter in wiring.meters.items():
+            self._evses.setdefault(meter.name, []).append(evse_id)
+
+    def report(self, observation: Observation) -> None:
+        """What drivers call: the guard sees it before anything enters the inbox."""
+        match observation:
+            case PilotSeen(device, reading):
+                for place in self._places.get(device, ()):
+                    self._guard.see_pilot(place, reading)
+                    self._pilot(place, reading)
+            case MeterSeen(device, reading):
+                for evse_id in self._evses.get(device, ()):
+                    self._guard.see_meter(evse_id, reading)
+                    self._post(ev.MeterRead(evse_id, reading))
+            case CardSeen(device, uid, token_type):
+                token = IdToken(uid, token_type)
+                self._post(ev.TokenPresented(token, self._reader_evses.get(device, ())))
+            case DeviceLost(device, reason):
+                log.warning("%s lost: %s", device, reason)
+                self._lost(device)
+            case DeviceFound(device):
+                log.info("%s answers again", device)
+                self._found(device)
+            case _:
+                log.info("no use for %s yet", observation)
+
+    def _pilot(self, place: Place, reading: PilotReading) -> None:
+        before = self.pilots.get(place)
+        self.pilots[place] = reading
+        if before is None or replace(before, at_s=reading.at_s) != reading:
+            self._post(ev.PilotChanged(*place, reading))
+
+    def _lost(self, device: str) -> None:
+        for place in self._places.get(device, ()):
+            self._guard.lost(place, f"{device} lost")
+            self._post(ev.FaultRaised(*place, "pilot_lost"))
+        for evse_id in self._evses.get(device, ()):
+            self._guard.lost_meter(evse_id, f"{device} lost")
+            self._post(ev.FaultRaised(evse_id, 0, "meter_lost"))
+
+    def _found(self, device: str) -> None:
+        for place in self._places.get(device, ()):
+            self._post(ev.FaultCleared(*place, "pilot_lost"))
+        for evse_id in self._evses.get(device, ()):
+            self._post(ev.FaultCleared(evse_id, 0, "meter_lost"))
