@@ -1,0 +1,38 @@
+# `make` lists the targets. Everything runs in .venv, which `make venv` builds when it is needed.
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+ARGS ?=
+
+.PHONY: help venv demo test check bench schema clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(STAMP) ## the developer's environment (again only when pyproject or constraints change)
+
+$(STAMP): pyproject.toml constraints.txt
+	@tools/make_venv $(VENV)
+	@touch $@
+
+demo: venv ## a charger, an EV, a meter and a CSMS on this machine
+	$(BIN)/chargepoint demo $(ARGS)
+
+test: venv ## all tests; ARGS=... goes to pytest
+	$(BIN)/python -m pytest $(ARGS)
+
+check: venv ## lint, types, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/rooms_test.py
+
+bench: venv ## the figures: start time, memory, throughput
+	$(BIN)/python -m hil.figures $(ARGS)
+
+schema: venv ## config/charger.schema.json from the settings' types
+	$(BIN)/python -m agent.settings_schema > $(VENV)/schema.json
+	mv $(VENV)/schema.json config/charger.schema.json
+
+clean: ## the environment and all caches away
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
