@@ -5,6 +5,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agent.core.effects import Log, Save
 from agent.core.events import (
@@ -602,6 +604,114 @@ def test_a_limit_is_told_once() -> None:
     assert bench.tell(Tick()) == []
 
 
+def test_an_idle_evse_needs_no_deadline_for_a_relative_schedule() -> None:
+    bench = Bench()
+    bench.set(1, profile(1, (0, 6.0), (60, 16.0), kind="Relative"))
+    assert bench.profiles.deadline(bench.now) is None
+
+
+def test_ids_written_as_fractions_are_the_same_ids() -> None:
+    bench = Bench()
+    bench.set(1, profile(5))
+    assert bench.set(1, {**profile(5, (0, 7.0)), "id": 5.0, "stackLevel": 0.0}) == "Accepted"
+    assert bench.saved.keys() == {"profile/5"}
+    bench.reboot()
+    assert bench.limits == {1: 7.0}
+
+
+def test_an_edge_is_never_missed_for_the_rounding_of_clocks() -> None:
+    for fraction in (0.0, 0.1, 0.123456789, 0.37, 0.999999):
+        bench = Bench(evses=1)
+        bench.now = at(1000.0 + fraction / 3, BOOT_UTC_S + fraction)
+        bench.set(1, profile(1, (0, 6.0), (1, 7.0), (2, 8.0), begin=utc(1500)))
+        seen = []
+        for _ in range(3):
+            due_s = bench.profiles.deadline(bench.now)
+            assert due_s is not None
+            bench.now = at(due_s, BOOT_UTC_S + fraction)
+            seen += [event.limit_a for event in bench.tell(Tick())]
+        assert seen == [6.0, 7.0, 8.0]
+        assert bench.profiles.deadline(bench.now) is None
+
+
+def test_fractions_of_a_second_in_a_schedule_do_not_matter() -> None:
+    bench = Bench()
+    begin = format_time(BOOT_UTC_S + 1060.7)
+    bench.set(1, profile(1, begin=begin, validTo=format_time(BOOT_UTC_S + 1100.9)))
+    assert bench.schedule(1, 300) == [(0, 32.0), (60, 6.0), (100, 32.0)]
+
+
+def test_an_end_told_late_does_not_end_the_next_transaction() -> None:
+    bench = Bench()
+    bench.start(1, "tx1")
+    bench.start(1, "tx2")
+    bench.set(1, tx_profile(1, "tx2", (0, 6.0), (900, 9.0), kind="Relative"))
+    bench.tell(TransactionEnded(1, "tx1"))
+    assert bench.limits == {1: 6.0}
+    assert bench.profiles.deadline(bench.now) == pytest.approx(1900, abs=0.01)
+
+
+def test_a_profile_does_not_pass_to_the_next_transaction() -> None:
+    bench = Bench()
+    bench.start(1, "tx1")
+    bench.set(1, tx_profile(1, "tx1", (0, 6.0)))
+    bench.start(1, "tx2")
+    assert bench.limits == {1: None}
+
+
+LIMITS = st.sampled_from([6.0, 10.0, 16.0])
+PURPOSES = ("TxDefaultProfile", "TxProfile", "ChargingStationMaxProfile")
+
+
+@st.composite
+def any_profile(draw: st.DrawFn, profile_id: int) -> tuple[int, dict[str, Any]]:
+    purpose = draw(st.sampled_from(PURPOSES))
+    kinds = ["Absolute", "Recurring"] + ["Relative"] * (purpose != PURPOSES[2])
+    kind = draw(st.sampled_from(kinds))
+    starts = sorted(draw(st.sets(st.integers(1, 300), max_size=3)))
+    periods = [(start, draw(LIMITS)) for start in (0, *starts)]
+    valid = draw(st.none() | st.tuples(st.integers(900, 1300), st.integers(1, 300)))
+    more: dict[str, Any] = {}
+    if valid is not None:
+        more |= {"validFrom": utc(valid[0]), "validTo": utc(sum(valid))}
+    if kind == "Recurring":
+        more["recurrencyKind"] = "Daily"
+    if purpose == "TxProfile":
+        more["transactionId"] = "tx1"
+    begin = utc(draw(st.integers(900, 1300)) - 86_400 * draw(st.integers(0, 2)))
+    return 0 if purpose == PURPOSES[2] else 1, profile(
+        profile_id,
+        *periods,
+        purpose=purpose,
+        kind=kind,
+        level=profile_id,
+        duration=draw(st.none() | st.integers(1, 400)),
+        begin=begin,
+        **more,
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.tuples(*(any_profile(i) for i in range(5))))
+def test_deadlines_and_composite_schedule_agree_with_the_limit_of_every_second(
+    profiles: tuple[tuple[int, dict[str, Any]], ...],
+) -> None:
+    bench = Bench(evses=1)
+    bench.start(1, "tx1")
+    for evse_id, sent in profiles:
+        assert bench.set(evse_id, sent) == "Accepted"
+    anchor_s = bench.profiles.anchor_s(1, bench.now)
+    schedule = dict(bench.schedule(1, 600))
+    shown: float | None = None
+    for second in range(600):
+        bench.run_until(1000 + second + 0.002)
+        limit = bench.profiles.limit(1, BOOT_UTC_S + 1000 + second, anchor_s)
+        limit_a = None if limit is None else limit.current_a
+        assert bench.limits.get(1) == limit_a
+        shown = schedule.get(second, shown)
+        assert shown == min(32.0, limit_a or 32.0)
+
+
 # --- over a restart -----------------------------------------------------------------------------
 
 
@@ -875,6 +985,23 @@ def test_an_idle_evse_is_shown_as_if_a_transaction_began() -> None:
     assert bench.schedule(1, 300) == [(0, 6.0), (60, 16.0), (90, 32.0)]
 
 
+def test_a_running_transaction_is_shown_from_where_it_is() -> None:
+    bench = Bench()
+    bench.start(1, "tx1")
+    bench.set(1, profile(1, (0, 6.0), (60, 16.0), kind="Relative"))
+    bench.now = at(1050.0)
+    assert bench.schedule(1, 300) == [(0, 6.0), (10, 16.0)]
+
+
+def test_a_limit_is_shown_with_one_digit_and_never_rounded_up() -> None:
+    bench = Bench()
+    bench.set(1, profile(1, (0, 6000.0), unit="W"))
+    bench.set(2, profile(2, (0, 6000.0), unit="W"))
+    assert bench.schedule(1, 60) == [(0, 8.6)]
+    assert bench.schedule(0, 60) == [(0, 17.3)]
+    assert bench.schedule(1, 60, "W") == [(0, 6000.0)]
+
+
 def test_without_a_unit_the_answer_is_in_amperes() -> None:
     answer = Bench().call("GetCompositeSchedule", {"evseId": 1, "duration": 60})
     assert answer["schedule"]["chargingRateUnit"] == "A"
@@ -955,6 +1082,13 @@ def test_it_does_not_go_to_a_transaction_that_somebody_else_started() -> None:
         bench.end(1)
         bench.start(1, "tx2", remote_start_id=42)
         assert bench.reports() == []
+
+
+def test_it_is_forgotten_for_an_evse_that_is_not_there() -> None:
+    bench = Bench()
+    bench.tell(k.StartProfileSet(3, 42, start_profile()))
+    bench.start(3, "tx1", remote_start_id=42)
+    assert bench.reports() == []
 
 
 @pytest.mark.parametrize(
