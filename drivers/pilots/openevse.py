@@ -131,6 +131,7 @@ class OpenEvse:
     async def run(self, report: Report) -> None:
         """See contract."""
         while True:
+            self._wake.clear()
             try:
                 await self._session(report)
             except DriverError as error:
