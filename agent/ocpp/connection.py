@@ -240,10 +240,14 @@ class Connection:
 
     def _send_row(self, row: OutboxRow, now: Now) -> list[object]:
         body = close_stamps(row.body, now.utc_s)
-        if row.offline or row.boot_id != now.boot_id or row.created_s < self._online_since_s:
+        if row.action == "TransactionEvent" and self._waited_offline(row, now):
             body = body[:-1] + ',"offline":true}'
         text = rpc.call_text(row.message_id, row.action, body)
         return self._sent(row.message_id, row.action, {}, text, now, row, None)
+
+    def _waited_offline(self, row: OutboxRow, now: Now) -> bool:
+        """Happened or still waited while the station was offline (E04.FR.03)."""
+        return row.offline or row.boot_id != now.boot_id or row.created_s < self._online_since_s
 
     def _sent(
         self,
@@ -316,7 +320,7 @@ class Connection:
         self._head, self._head_asked = None, True
         return [ef.Announce(ev.CsmsReached()), ef.FetchHead()]
 
-    # --- dialling -----------------------------------------------------------------------------------
+    # --- dialling -----------------------------------------------------------------------------
 
     def _plan_dial(self, was_up: bool, now: Now) -> None:
         """OCPP-J 5.3: a minimum and a random part, doubled RetryBackOffRepeatTimes times."""
