@@ -265,7 +265,8 @@ def _dialling_words(error: Exception, dial: Dial) -> str | None:
         case InvalidHandshake():
             return f"the websocket handshake failed ({error}); check that csms.url is right"
         case OSError():
-            return f"{error.strerror or error or 'network error'}; check cable, modem and the route to the CSMS"
+            trouble = error.strerror or str(error) or "the network failed"
+            return f"{trouble}; check cable, modem and the route to the CSMS"
     return None
 
 
