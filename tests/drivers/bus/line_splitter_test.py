@@ -1,6 +1,7 @@
-from drivers.bus.line_splitter import LineSplitter
 from hypothesis import given
 from hypothesis import strategies as st
+
+from drivers.bus.line_splitter import LineSplitter
 
 
 def test_half_lines_are_joined_and_empty_ones_skipped() -> None:

@@ -1,4 +1,5 @@
 import pytest
+
 from drivers.bus.serial_port import SerialPort
 from drivers.contract import PortError, SerialLine
 

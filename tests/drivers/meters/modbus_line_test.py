@@ -1,9 +1,10 @@
 import asyncio
 
 import pytest
+from umodbus.client.serial.redundancy_check import get_crc
+
 from drivers.bus.modbus_line import ModbusLine, Refused, silence_s
 from drivers.contract import NoAnswer, PortError, ProtocolError, SerialLine
-from umodbus.client.serial.redundancy_check import get_crc
 
 TIMEOUT_S = 0.15
 
@@ -115,13 +116,12 @@ async def test_a_refusal_tells_the_code_and_costs_no_silence(line, slave) -> Non
 
 
 async def test_cancelling_a_read_counts_as_a_failure_and_the_next_read_is_right(
-    line, slave
+    line, slave, eventually
 ) -> None:
     slave.set_words(0, [4, 5, 6])
     slave.behave = lambda request, answer: [(0.1, answer)]
     reading = asyncio.create_task(line.read(1, 4, 0, 3, TIMEOUT_S))
-    while not slave.requests:
-        await asyncio.sleep(0.005)
+    await eventually(lambda: slave.requests)
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)
     slave.behave = slave.obey

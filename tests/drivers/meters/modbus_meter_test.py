@@ -3,6 +3,8 @@ import struct
 from collections import deque
 
 import pytest
+from umodbus.client.serial.redundancy_check import get_crc
+
 from drivers.bus.modbus_line import ModbusLine
 from drivers.contract import (
     DeviceFound,
@@ -14,7 +16,6 @@ from drivers.contract import (
 from drivers.meters import modbus_meter, register_map
 from drivers.meters.modbus_meter import ModbusMeter
 from drivers.meters.register_map import Block, Field, RegisterMap
-from umodbus.client.serial.redundancy_check import get_crc
 
 SDM630 = register_map.find("eastron_sdm630_v2")
 TWO_BLOCKS = RegisterMap(

@@ -1,4 +1,5 @@
 import pytest
+
 from drivers.contract import MeterReading
 from drivers.meters import register_map
 from drivers.meters.plausibility import doubt

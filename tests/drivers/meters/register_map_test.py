@@ -2,6 +2,7 @@ import struct
 from pathlib import Path
 
 import pytest
+
 from drivers.contract import DriverError
 from drivers.meters import register_map
 from drivers.meters.register_map import Field, decode, step_of

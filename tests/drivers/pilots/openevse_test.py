@@ -2,6 +2,7 @@ import asyncio
 import re
 
 import pytest
+
 from drivers.contract import (
     DeviceFound,
     DeviceLost,

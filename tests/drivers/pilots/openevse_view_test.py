@@ -1,4 +1,5 @@
 import pytest
+
 from drivers.contract import PilotState, PowerPath
 from drivers.pilots.openevse_view import View, from_change, from_status
 from drivers.pilots.rapi import Frame

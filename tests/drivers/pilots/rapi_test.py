@@ -1,7 +1,8 @@
 import pytest
-from drivers.pilots.rapi import Frame, FrameSplitter, decode, encode
 from hypothesis import given
 from hypothesis import strategies as st
+
+from drivers.pilots.rapi import Frame, FrameSplitter, decode, encode
 
 
 def xor(text: str) -> str:

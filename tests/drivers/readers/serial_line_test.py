@@ -3,6 +3,7 @@ import os
 import pty
 
 import pytest
+
 from drivers.contract import CardSeen, DeviceFound, DeviceLost, SerialReaderOptions
 from drivers.readers import serial_line
 from drivers.readers.serial_line import SerialLineReader
