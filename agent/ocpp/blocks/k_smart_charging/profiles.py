@@ -24,7 +24,7 @@ from agent.ocpp.view import View
 KEY = "profile/"
 """The store's keys are this and the profile's id."""
 EDGE_SLACK_S = 0.001
-"""An edge is acted on this much late, so that rounding never leaves it just ahead."""
+"""An edge is acted on this much late: a timer that fires a little early finds it passed."""
 
 Outcome = tuple[list[object], list[object]]
 """(events, effects)"""
