@@ -303,6 +303,8 @@ class DeviceModel:
         text = accepted_text(found.variable, value)
         if text is None:
             return Verdict("Rejected", "InvalidValue")
+        if found.variable.refused:
+            return Verdict("Rejected", found.variable.refused)
         status = "RebootRequired" if found.variable.reboot_needed else "Accepted"
         return Verdict(status, change=Change(found.key, text))
 

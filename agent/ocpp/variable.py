@@ -41,6 +41,8 @@ class Variable(Struct, frozen=True):
     persistent: bool = True
     default: str | None = None
     reboot_needed: bool = False
+    refused: str = ""
+    """Reason code when no new value can be carried out, though it may be declared (B05.FR.09)."""
     policy: str | None = None
     """Field of `core.policy.Policy` that follows this variable; gives the default, too."""
     read: Callable[..., str | None] | None = None

@@ -140,8 +140,8 @@ def _report(request_id: int, report_base: str, view: View, now: Now) -> Stream:
 
 
 def _booted(request: Payload, response: Payload | None, view: View, now: Now) -> Consequences:
-    """B01.FR.04: an interval above 0 becomes the HeartbeatInterval."""
-    if response is None or response["status"] != "Accepted" or response["interval"] <= 0:
+    """B01.FR.04: the interval becomes the HeartbeatInterval, which refuses 0 by its bounds."""
+    if response is None or response["status"] != "Accepted":
         return Consequences()
     interval_s = min(response["interval"], LONGEST_HEARTBEAT_S)
     _, effects, events = view.variables.set(
@@ -350,6 +350,9 @@ _STATION = (
         max_length=64,
         mutability="WriteOnly",
         secret=True,
+        # The link takes the password from charger.yaml: accepting another one would let the CSMS
+        # change its own side and lock the station out for good.
+        refused="UnsupportedRequest",
     ),
     Variable(
         "SecurityCtrlr",

@@ -223,6 +223,17 @@ def test_a_value_is_told_only_where_it_may_be() -> None:
         assert variables.get(component, variable, attribute, VIEW, NOW) == answer
 
 
+def test_a_value_that_could_not_be_carried_out_is_refused_with_the_reason() -> None:
+    """B05.FR.09."""
+    variables = DeviceModel((Variable("C", "V", refused="UnsupportedRequest"),), PLACES, {})
+    verdict = variables.judge(named("C"), named("V"), "Actual", "x")
+    assert (verdict.status, verdict.reason, verdict.change) == (
+        "Rejected",
+        "UnsupportedRequest",
+        None,
+    )
+
+
 # --- changing -------------------------------------------------------------------------------------
 
 

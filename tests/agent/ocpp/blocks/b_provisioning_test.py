@@ -157,6 +157,11 @@ def test_a_refusal_has_a_reason(variable: dict[str, str], value: str, reason: st
     assert result["attributeStatusInfo"] == {"reasonCode": reason}
 
 
+def test_a_password_the_link_would_not_use_is_not_accepted() -> None:
+    item = {"component": {"name": "SecurityCtrlr"}, "variable": {"name": "BasicAuthPassword"}}
+    assert set_one(view_of(), "correct horse battery", **item)["attributeStatus"] == "Rejected"
+
+
 def test_nothing_is_changed_by_the_handler_itself() -> None:
     view = view_of()
     item = THRESHOLD | {"attributeValue": "300"}
