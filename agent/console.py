@@ -138,7 +138,6 @@ def bind(path: str) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _remove_stale(path)
-        os.fchmod(listener.fileno(), SOCKET_MODE)
         listener.bind(path)
         os.chmod(path, SOCKET_MODE)
         listener.listen(CLIENTS)

@@ -320,6 +320,7 @@ def test_check_loads_no_network_and_no_loop() -> None:
 
 def test_a_reader_that_leaves_early_is_no_traceback(bad: str) -> None:
     code = "import sys; from agent.cli import main; sys.exit(main(['check', sys.argv[1]]))"
+    environ = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
@@ -329,6 +330,7 @@ def test_a_reader_that_leaves_early_is_no_traceback(bad: str) -> None:
         check=False,
         timeout=60,
         cwd=ROOT,
+        env=environ,
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, b"")

@@ -4,6 +4,8 @@ import json
 import os
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -164,6 +166,17 @@ async def test_the_peer_is_known_by_user_and_groups() -> None:
         uid, groups = console.peer(one)
     assert uid == os.geteuid()
     assert groups >= {os.getegid(), *os.getgroups()}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may join a group at will")
+def test_the_peer_is_known_by_its_further_groups(path: str) -> None:
+    with console.bind(path) as listener:
+        listener.setblocking(True)
+        code = "import socket, sys; s = socket.socket(1); s.connect(sys.argv[1]); s.recv(1)"
+        with subprocess.Popen([sys.executable, "-c", code, path], extra_groups=[54321]):
+            sock, _ = listener.accept()
+            with sock:
+                assert 54321 in console.peer(sock)[1]
 
 
 def test_root_the_service_and_its_group_may_ask() -> None:

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from agent import settings_load, settings_rules
 from agent.settings import Settings
 from agent.settings_load import Loaded, load
-from agent.settings_walk import PATTERN_WORDS
+from agent.settings_nodes import Mark, Scalar
+from agent.settings_walk import PATTERN_WORDS, Walk
 from drivers.contract import ModbusMeterOptions, SerialReaderOptions
 
 GOOD = """\
@@ -102,8 +105,8 @@ def test_text_keeps_its_spelling(text: str) -> None:
     ("text", "number"), [("010", 10.0), ("16", 16.0), ("16.50", 16.5), ("'32'", 32.0)]
 )
 def test_numbers_are_decimal(text: str, number: float) -> None:
-    settings = good(("        pilot: pilot", f"        pilot: pilot\n        current_a: {text}"))
-    assert settings.evses[0].connectors[0].current_a == number
+    loaded = good(("        pilot: pilot", f"        pilot: pilot\n        current_a: {text}"))
+    assert loaded.evses[0].connectors[0].current_a == number
 
 
 def test_an_octal_looking_id_is_decimal() -> None:
@@ -135,8 +138,8 @@ def test_what_is_no_number_is_named_with_its_fix(text: str, advice: str) -> None
 )
 def test_yes_and_no_come_in_all_spellings(text: str, value: bool) -> None:
     card = f"  card: {{driver: serial_reader, port: /r, reverse_bytes: {text}}}\nlines:"
-    settings = good(("lines:", card))
-    reader = settings.devices["card"]
+    loaded = good(("lines:", card))
+    reader = loaded.devices["card"]
     assert isinstance(reader, SerialReaderOptions)
     assert reader.reverse_bytes is value
 
@@ -184,6 +187,7 @@ CASES: list[tuple[str, str, str, tuple[str, ...]]] = [
     ("line: bus", "line: bsu", "18:11", ("no line 'bsu'", "mean 'bus'?")),
     ("line: bus\n", "line: bus\n    unit: 248\n", "19:11", ("1 to 247",)),
     ("line: bus\n", "line: bus\n    interval_s: 0\n", "19:17", ("0.05 to 3600",)),
+    ("line: bus\n", "line: bus\n    delay_s: 6\n", "19:14", ("0 to 5",)),
     ("by-id/usb-bus\n", "by-id/usb-bus\n    parity: even\n", "26:13", ("N, E or O",)),
     ("by-id/usb-bus\n", "by-id/usb-bus\n    stop_bits: 3\n", "26:16", ("1 or 2",)),
     ("by-id/usb-bus\n", "by-id/usb-bus\n    baud: 96\n", "26:11", ("300 to",)),
@@ -304,6 +308,14 @@ def test_a_password_that_does_not_fit_is_not_shown() -> None:
     assert "hunter2" not in found
 
 
+def test_whatever_is_wrong_with_a_password_it_is_not_shown() -> None:
+    walk = Walk("c.yaml")
+    node = Scalar(Mark(1, 1), "hunter2", True)
+    assert walk.value(node, msgspec.inspect.IntType(), ("csms", 0, "password")) is msgspec.UNSET
+    assert len(walk.mistakes) == 1
+    assert "hunter2" not in str(walk.mistakes[0])
+
+
 @pytest.mark.parametrize("scheme", ["wss", "http"])
 def test_a_password_in_the_url_is_refused_and_not_shown(scheme: str) -> None:
     found = the_mistake((URL, f"url: {scheme}://me:hunter2@csms.example.com/ocpp"))
@@ -382,6 +394,34 @@ def test_both_yaml_loaders_read_the_same(old: str | None, monkeypatch: pytest.Mo
     assert read(GOOD).settings is not None
     assert "tab" in mistakes(read("a:\n\tb: 1\n"))[0]
     assert "not allowed" in mistakes(read("a: \x07\n"))[0]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, len(GOOD)),
+            st.integers(0, 12),
+            st.text(st.sampled_from("-:#[]{}&*!|>'\"%@`~\t\n ,.?<=0aé\x00"), max_size=6),
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_a_spoiled_file_never_raises_and_names_a_place(edits: list[tuple[int, int, str]]) -> None:
+    text = GOOD
+    for at, cut, new in edits:
+        text = text[:at] + new + text[at + cut :]
+    loaded = read(text)
+    assert (loaded.settings is None) == bool(loaded.mistakes)
+    lines = text.count("\n") + 1
+    assert all(1 <= m.mark.line <= lines + 1 and m.mark.column >= 1 for m in loaded.mistakes)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.binary(max_size=200))
+def test_bytes_of_any_kind_never_raise(raw: bytes) -> None:
+    assert read(raw).mistakes
 
 
 def test_a_byte_order_mark_does_no_harm() -> None:
