@@ -30,7 +30,6 @@ from agent.ocpp.blocks.k_smart_charging.profiles import (
     ChargingProfiles,
     ProfilesCleared,
     ProfileSet,
-    Running,
     StartProfileSet,
 )
 from agent.ocpp.blocks.k_smart_charging.rules import (
@@ -56,7 +55,6 @@ __all__ = [
     "ChargingProfiles",
     "ProfileSet",
     "ProfilesCleared",
-    "Running",
     "StartProfileSet",
     "check_start_profile",
 ]

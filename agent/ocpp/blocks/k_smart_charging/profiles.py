@@ -66,10 +66,15 @@ class _Saved(Struct, rename="camel"):
 class ChargingProfiles:
     """All profiles by id. As many as the rules let in; those of a start request one per EVSE."""
 
-    def __init__(self, evse_ids: tuple[int, ...], voltage_v: float) -> None:
-        """`voltage_v` is the nominal voltage of a phase (K01.FR.50)."""
+    def __init__(
+        self, evse_ids: tuple[int, ...], voltage_v: float, saved: Mapping[str, str] | None = None
+    ) -> None:
+        """`voltage_v` is the nominal voltage of a phase (K01.FR.50), `saved` the state table;
+        what it holds is taken up with the event Started.
+        """
         self._evse_ids = evse_ids
         self._voltage_v = voltage_v
+        self._saved = {key: text for key, text in (saved or {}).items() if key.startswith(KEY)}
         self._profiles: dict[int, Profile] = {}
         self._expected: dict[int, tuple[int, Profile]] = {}
         self._running: dict[int, Running] = {}
@@ -78,34 +83,6 @@ class ChargingProfiles:
     @property
     def installed(self) -> tuple[Profile, ...]:
         return tuple(self._profiles.values())
-
-    def restore(
-        self, saved: Mapping[str, str], running: Mapping[int, Running], now: Now
-    ) -> Outcome:
-        """Take up what was saved before a restart (K01.FR.27); other keys are left alone.
-
-        A TxProfile goes unless its transaction is in `running` (K02.FR.05); what cannot be read or
-        belongs to an EVSE that is no longer there goes, and the journal says so.
-        """
-        self._running = dict(running)
-        alive = {transaction.transaction_id for transaction in running.values()}
-        effects: list[object] = []
-        for key, text in saved.items():
-            if not key.startswith(KEY):
-                continue
-            try:
-                entry = msgspec.json.decode(text, type=_Saved)
-                profile = parse(entry.charging_profile, entry.evse_id)
-            except (msgspec.MsgspecError, ValueError, KeyError, IndexError, TypeError) as error:
-                effects += _dropped(key, f"it cannot be read ({error})")
-                continue
-            if profile.evse_id not in (0, *self._evse_ids):
-                effects += _dropped(key, f"there is no EVSE {profile.evse_id}")
-            elif profile.purpose == "TxProfile" and profile.transaction_id not in alive:
-                effects.append(Save(key, None))
-            else:
-                self._profiles[profile.profile_id] = profile
-        return self._changes(now), effects
 
     def handle(self, event: object, now: Now) -> Outcome:
         """CurrentLimited for each EVSE whose limit changed, and what is to be kept."""
@@ -121,7 +98,9 @@ class ChargingProfiles:
                 effects = self._begin(event)
             case TransactionEnded():
                 effects = self._end(event)
-            case Started() | Tick() | ClockSet():
+            case Started():
+                effects = self._restore()
+            case Tick() | ClockSet():
                 pass
             case _:
                 return [], []
@@ -205,6 +184,30 @@ class ChargingProfiles:
         return events
 
     # --- what is held -----------------------------------------------------------------------------
+
+    def _restore(self) -> list[object]:
+        """Takes up what was saved before a restart (K01.FR.27).
+
+        A TxProfile goes unless its transaction runs (K02.FR.05); what cannot be read or belongs
+        to an EVSE that is no longer there goes, and the journal says so.
+        """
+        alive = {running.transaction_id for running in self._running.values()}
+        effects: list[object] = []
+        for key, text in self._saved.items():
+            try:
+                entry = msgspec.json.decode(text, type=_Saved)
+                profile = parse(entry.charging_profile, entry.evse_id)
+            except (msgspec.MsgspecError, ValueError, KeyError, IndexError, TypeError) as error:
+                effects += _dropped(key, f"it cannot be read ({error})")
+                continue
+            if profile.evse_id not in self._places:
+                effects += _dropped(key, f"there is no EVSE {profile.evse_id}")
+            elif profile.purpose == "TxProfile" and profile.transaction_id not in alive:
+                effects.append(Save(key, None))
+            else:
+                self._profiles[profile.profile_id] = profile
+        self._saved = {}
+        return effects
 
     def _install(self, profile: Profile) -> list[object]:
         """Adds a profile, or replaces the one of its id (K01.FR.05)."""

@@ -13,6 +13,8 @@ from agent.core.events import (
     ClockSet,
     CurrentLimited,
     Now,
+    Started,
+    StopCause,
     Tick,
     TransactionEnded,
     TransactionStarted,
@@ -55,7 +57,7 @@ class Bench:
         self.logged: list[str] = []
         self.phases = phases
         self.evse_ids = tuple(range(1, evses + 1))
-        self.profiles = k.ChargingProfiles(self.evse_ids, 230.0)
+        self.profiles = k.ChargingProfiles(self.evse_ids, 230.0, {})
         self.variables = DeviceModel(k.VARIABLES, [(e, (1,)) for e in self.evse_ids], {})
 
     @property
@@ -171,10 +173,12 @@ class Bench:
         self.now = at(mono_s)
         return seen
 
-    def reboot(self, **running: Any) -> None:
-        self.profiles = k.ChargingProfiles(self.evse_ids, 230.0)
+    def reboot(self, *before: object) -> None:
+        """The process starts anew; `before` are facts told ahead of Started."""
+        self.profiles = k.ChargingProfiles(self.evse_ids, 230.0, {"meta/x": "", **self.saved})
         self.limits = {}
-        self.take(*self.profiles.restore(dict(self.saved), running, self.now))
+        for event in (*before, Started(StopCause.REBOOT, "ApplicationReset")):
+            self.tell(event)
 
 
 def profile(
@@ -734,12 +738,10 @@ def test_the_profile_of_a_transaction_that_goes_on_is_kept() -> None:
     bench = Bench()
     bench.start(1, "tx1")
     bench.set(1, tx_profile(7, "tx1", (0, 6.0), (500, 9.0), kind="Relative"))
-    saved = dict(bench.saved)
     bench.now = at(10.0, BOOT_UTC_S + 1590)
-    bench.profiles = k.ChargingProfiles((1, 2), 230.0)
-    running = {1: k.Running("tx1", at_s=-590.0)}
-    bench.take(*bench.profiles.restore(saved, running, bench.now))
+    bench.reboot(TransactionStarted(1, "tx1", at_s=-590.0))
     assert bench.limits == {1: 9.0}
+    assert bench.saved.keys() == {"profile/7"}
 
 
 @pytest.mark.parametrize(
