@@ -14,6 +14,7 @@ COLUMNS = (
     ("kW", "power_kw"),
     ("kWh", "energy_kwh"),
     ("TRANSACTION", "transaction_id"),
+    ("CHARGING", "charging_state"),
     ("FAULTS", "faults"),
 )
 HEAD = ("station", "link", "queue", "set_aside")
