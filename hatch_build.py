@@ -107,6 +107,8 @@ def validator_source(schema: dict[str, Any]) -> str:
     )
     tree = Rewrite().visit(ast.parse(code))
     source = ast.unparse(ast.fix_missing_locations(tree))
+    if "Decimal" in source and "import Decimal" not in source:
+        source = f"from decimal import Decimal\n{source}"  # multipleOf uses it unimported
     if "fastjsonschema" in source or "custom_formats" in source:
         raise RuntimeError("fastjsonschema generates other code now: adapt Rewrite in hatch_build")
     return source + "\n"

@@ -108,7 +108,7 @@ class Agent:
         variables = DeviceModel(VARIABLES, places, saved, settings.ocpp.variables)
         station = Station(site_of(settings, self.wiring), variables.policy(), saved)
         connection = Connection(_slots(settings), variables.value)
-        profiles = ChargingProfiles(station.evse_ids, settings.supply.voltage_v)
+        profiles = ChargingProfiles(station.evse_ids, settings.supply.voltage_v, saved)
         view = View(station, variables, connection, profiles, _facts(settings))
         self.guard = Guard(
             self.wiring.pilots,
@@ -140,11 +140,7 @@ class Agent:
         boot: Boot = read_boot(self.store.saved, now)
         first = self.view.variables.first_saves
         await self.store.commit(Batch(save=(*boot.saves, *((s.key, s.value) for s in first))))
-        events, effects = self.view.profiles.restore(self.store.saved, {}, now)
         self.runtime.post(ev.Started(boot.cause, boot.reason))
-        for event in events:
-            self.runtime.post(event)
-        await self.runtime.perform(effects)
         if boot.is_looping:
             log.error("three crashes in ten minutes: not selling; send the journal to the maker")
             for evse_id in self.view.station.evse_ids:

@@ -189,8 +189,8 @@ class Router:
             if call.action in messages.KNOWN_ACTIONS:
                 raise CallError("NotSupported", f"{call.action} is not supported here")
             raise CallError("NotImplemented", "this action is not part of OCPP 2.0.1")
-        messages.validate_request(call.action, call.payload)
         try:
+            messages.validate_request(call.action, call.payload)
             answer: Answer = handler(call.payload, self.view, now)
         except CallError:
             raise

@@ -16,19 +16,22 @@ def _request_start(payload: Payload, view: View, now: Now) -> Answer:
     evse = station.evses[evse_id]
     if not evse.free:
         return Answer({"status": "Rejected"})
+    events: list[object] = []
+    profile, remote_start_id = payload.get("chargingProfile"), payload["remoteStartId"]
+    if profile is not None:
+        refusal = view.profiles.check_start(profile, evse_id, view, now)
+        if refusal is not None:
+            return Answer({"status": "Rejected", "statusInfo": refusal})
+        events.append(view.profiles.start_event(profile, evse_id, remote_start_id))
     group = payload.get("groupIdToken")
-    remote_start_id = payload["remoteStartId"]
-    started = StartRequested(
-        evse_id,
-        from_wire(payload["idToken"]),
-        from_wire(group) if group else None,
-        remote_start_id,
-    )
+    token = from_wire(payload["idToken"])
+    group_token = from_wire(group) if group else None
+    events.append(StartRequested(evse_id, token, group_token, remote_start_id))
     response: Payload = {"status": "Accepted"}
     running = evse.transaction
     if running is not None and running.started:
         response["transactionId"] = running.transaction_id
-    return Answer(response, events=(started,))
+    return Answer(response, events=tuple(events))
 
 
 def _choose(view: View) -> int | None:
