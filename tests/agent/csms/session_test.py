@@ -23,6 +23,7 @@ class FakeLink:
         self.takes = asyncio.Event()
         self.takes.set()
         self.send_error: LinkError | None = None
+        self.close_s = 0.5
 
     async def send(self, text: str) -> None:
         await self.takes.wait()
@@ -37,7 +38,7 @@ class FakeLink:
         return frame
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(self.close_s)
         self.closed.append(reason)
 
 
@@ -125,6 +126,8 @@ def test_frames_ordered_before_a_hangup_still_leave() -> None:
         peer = Peer()
         peer.session.dial(DIAL)
         await asyncio.sleep(2)
+        peer.links[0].takes.clear()
+        asyncio.get_running_loop().call_later(1, peer.links[0].takes.set)
         peer.session.send("the answer to Reset")
         peer.session.hangup("reset")
         peer.session.send("too late")
@@ -139,6 +142,7 @@ def test_a_second_dial_waits_until_the_first_link_is_gone() -> None:
         peer = Peer()
         peer.session.dial(DIAL)
         await asyncio.sleep(2)
+        peer.wait_s = 0.0
         peer.session.dial(Dial(4, "ws://b/ocpp/CS001", "CS001", 1, 30.0, 0.0))
         await asyncio.sleep(5)
         assert peer.events == [
@@ -183,6 +187,19 @@ def test_answers_in_the_buffer_are_read_after_a_failed_send() -> None:
             FrameReceived("an answer"),
             LinkClosed("broken pipe"),
         ]
+
+    run_virtual(run())
+
+
+def test_a_peer_that_never_says_goodbye_does_not_hold_up_the_end() -> None:
+    async def run() -> None:
+        peer = Peer()
+        peer.session.dial(DIAL)
+        await asyncio.sleep(2)
+        peer.links[0].close_s = 3600.0
+        peer.session.hangup("bye")
+        await asyncio.sleep(10)
+        assert peer.events[-1] == LinkClosed("bye")
 
     run_virtual(run())
 

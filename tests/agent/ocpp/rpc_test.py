@@ -129,7 +129,7 @@ def test_the_limit_counts_bytes_not_characters() -> None:
 
 
 def test_a_frame_full_of_open_quotes_is_scanned_once() -> None:
-    frame = "[" * 65 + '"' + '\\"' * 100_000
+    frame = "[]" * 65 + '"' + '\\"' * 100_000
     assert isinstance(rpc.parse(frame), Malformed)
 
 

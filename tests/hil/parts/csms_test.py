@@ -7,6 +7,10 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from agent.core.effects import Dial
+from agent.core.events import LinkOpened
+from agent.csms.link import Credentials, connect_websocket
+from agent.csms.session import Session
 from hil.parts.csms import BenchCsms, Cut, Delayed, Refused, Silent, StationError
 from hil.parts.csms_server import CsmsServer, serve_websocket
 from hil.virtual_time import run_virtual
@@ -196,6 +200,8 @@ async def test_a_resend_on_a_new_link_is_fine_and_counted_once() -> None:
     station.attach()
     del station.csms.answer["TransactionEvent"]
     await station.say("TransactionEvent", event(0, "Started", offline=True), "m1")
+    station.attach()
+    await station.say("TransactionEvent", event(0, "Started", offline=True), "m1")
     station.csms.check()
     assert len(station.csms.transactions["t1"]) == 1
     await station.say("TransactionEvent", event(0, "Started"), "m1")
@@ -363,3 +369,21 @@ async def test_cut_as_an_answer_breaks_the_socket(server: CsmsServer) -> None:
         await socket.send(json.dumps([2, "1", "BootNotification", BOOT]))
         with pytest.raises(ConnectionClosed):
             await socket.recv()
+
+
+async def test_the_session_of_the_agent_talks_to_the_server(server: CsmsServer) -> None:
+    events: asyncio.Queue[Any] = asyncio.Queue()
+    session = Session(
+        connect_websocket, lambda slot: Credentials("correct-horse-battery"), events.put_nowait
+    )
+    session.dial(Dial(1, f"{server.url}/CS001", "CS001", 1, 10.0, 0.0))
+    async with asyncio.timeout(20):
+        assert await events.get() == LinkOpened(1)
+        session.send(json.dumps([2, "1", "BootNotification", BOOT]))
+        assert json.loads((await events.get()).text)[2]["status"] == "Accepted"
+        await server.drop()
+        assert "without a goodbye" in (await events.get()).reason
+        session.dial(Dial(1, f"{server.url}/CS001", "CS001", 1, 10.0, 0.0))
+        assert "nothing listens" in (await events.get()).reason
+    await session.close()
+    server._csms.check()
