@@ -92,14 +92,14 @@ class World:
     def rebase(self, now_s: float) -> None:
         """Calls the present moment `now_s`: for a world made before its clock was known."""
         shift_s = now_s - self.now_s
+        for counter in self._counters.values():
+            counter.base_wh, counter.base_s = counter.energy_wh(self.now_s), now_s
         self.now_s = now_s
         for connector in self.connectors.values():
             if connector.ev_changes_s is not None:
                 connector.ev_changes_s += shift_s
             if connector.contactor_moves_s is not None:
                 connector.contactor_moves_s += shift_s
-        for counter in self._counters.values():
-            counter.base_s += shift_s
         self._alarms = {key: at_s + shift_s for key, at_s in self._alarms.items()}
 
     def next_change_s(self) -> float | None:

@@ -158,7 +158,8 @@ def test_a_stubborn_ev_is_cut_off_within_the_promised_time() -> None:
         await asyncio.sleep(5.9)
         assert pilot.power_path() is PowerPath.CLOSED
         pilot.stop()
-        await asyncio.sleep(pilot.capabilities.opens_within_s - 5.9)
+        assert pilot.capabilities.opens_within_s == 6.5
+        await asyncio.sleep(0.2)
         assert pilot.power_path() is PowerPath.OPEN
 
     on_desk(scene)
@@ -178,6 +179,21 @@ def test_an_emergency_stop_opens_at_once_and_lasts_until_the_next_order() -> Non
         pilot.allow_power(10)
         await asyncio.sleep(1)
         assert (pilot.power_path(), desk.pilot.offered_a) == (PowerPath.CLOSED, 10)
+
+    on_desk(scene)
+
+
+def test_an_emergency_stop_overtakes_a_graceful_one() -> None:
+    async def scene(board: SimBoard, desk: Desk) -> None:
+        pilot = board.pilots["pilot"]
+        board.plug_in(1, 1, Ev(ready_after_s=0, ignores_pilot=True))
+        pilot.allow_power(16)
+        await asyncio.sleep(10)
+        pilot.stop()
+        await asyncio.sleep(1)
+        pilot.emergency_stop()
+        await asyncio.sleep(0.031)
+        assert pilot.power_path() is PowerPath.OPEN
 
     on_desk(scene)
 
@@ -403,6 +419,28 @@ def test_the_file_never_shows_less_than_a_reading_that_was_handed_out(tmp_path: 
     assert again.world.meter(1).energy_wh > 1500
     assert again.world.pilot_state((1, 1)) is PilotState.B
     assert [file.name for file in tmp_path.iterdir()] == ["world.json"]
+
+
+def test_every_change_is_saved_also_while_no_meter_runs(tmp_path: Path) -> None:
+    path = str(tmp_path / "world.json")
+    SimBoard(PLAN, save_path=path).plug_in(1, 1, Ev(current_a=7))
+    assert SimBoard(PLAN, save_path=path).world.connectors[1, 1].ev == Ev(current_a=7)
+
+
+def test_a_world_made_before_its_loop_starts_to_age_inside_it() -> None:
+    board = SimBoard(PLAN)
+    board.plug_in(1, 1, Ev(ready_after_s=5))
+    board.pilots["pilot"].allow_power(16)
+
+    async def scene() -> list[str]:
+        states = []
+        for _ in range(2):
+            board.live.catch_up()
+            states.append(board.world.connectors[1, 1].ev_state)
+            await asyncio.sleep(5)
+        return [*states, board.connector(1, 1).ev_state]
+
+    assert run_virtual(scene(), start_s=1_000_000.0) == ["B", "C", "C"]
 
 
 def test_a_board_is_planned_from_the_settings_and_leaves_other_drivers_out() -> None:
