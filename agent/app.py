@@ -22,6 +22,7 @@ from agent.core import events as ev
 from agent.core.station import Station
 from agent.csms.link import Connect, Credentials, connect_websocket
 from agent.csms.session import Session
+from agent.errors import SettingsError
 from agent.guard import Guard
 from agent.health import Health
 from agent.ocpp.blocks.k_smart_charging import ChargingProfiles
@@ -244,13 +245,20 @@ def _facts(settings: Settings) -> Facts:
 
 
 def password_of(csms: CsmsEndpoint) -> str | None:
-    """systemd credential, else password_file, else the file itself; hidden from every log."""
-    password = csms.password
+    """systemd credential (an empty one is none), else password_file, else the file itself."""
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
-    if directory and os.path.exists(os.path.join(directory, CREDENTIAL)):
-        password = Path(directory, CREDENTIAL).read_text().strip()
-    elif csms.password_file is not None:
-        password = Path(csms.password_file).read_text().strip()
+    credential = Path(directory, CREDENTIAL) if directory else None
+    password = None
+    try:
+        if credential is not None and credential.exists():
+            password = credential.read_text().strip()
+        if not password and csms.password_file is not None:
+            password = Path(csms.password_file).read_text().strip()
+    except OSError as error:
+        raise SettingsError(
+            f"the CSMS password cannot be read ({error}); make the file readable for the service"
+        ) from error
+    password = password or csms.password
     if password is not None:
         journal.hide(password)
     return password

@@ -181,7 +181,7 @@ class StopRequested(Struct, frozen=True):
 
 
 class CurrentLimited(Struct, frozen=True):
-    """The charging profiles of an EVSE allow this many A per phase now; None: no limit."""
+    """The profiles of an EVSE (0: the station) allow this many A per phase now; None: no limit."""
 
     evse_id: int
     limit_a: float | None

@@ -364,10 +364,16 @@ class Station:
                 )
         return demands
 
+    def _free_supply_a(self, demands: Mapping[Place, Demand]) -> float:
+        """What may be offered in all, without what a path not seen open may still draw."""
+        limit_a = self.limits.get(0)
+        supply_a = self.site.supply_a if limit_a is None else min(self.site.supply_a, limit_a)
+        return supply_a - sum(demand.unconfirmed_a for demand in demands.values())
+
     def _orders(self, now: Now) -> list[object]:
         demands = self._demands(now)
         shares = share(demands, self.site.supply_a, self.limits.get(0))
-        offers = self._pacer.pace(shares, self.site.supply_a, now.mono_s)
+        offers = self._pacer.pace(shares, self._free_supply_a(demands), now.mono_s)
         effects: list[object] = []
         for connector in self._connectors():
             evse = self.evses[connector.evse_id]

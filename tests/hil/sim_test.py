@@ -40,7 +40,7 @@ def test_a_station_boots_and_tells_each_connector(evse_count: int) -> None:
     async def boot() -> None:
         async with SimBench(evse_count=evse_count) as bench:
             await bench.until(lambda: len(bench.csms.of("StatusNotification")) == evse_count)
-            assert [call.action for call in bench.csms.calls][0] == "BootNotification"
+            assert bench.csms.calls[0].action == "BootNotification"
             bench.csms.check()
 
     run_virtual(boot())
