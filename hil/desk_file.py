@@ -1,0 +1,75 @@
+"""The technician's file of the desk bench."""
+
+from typing import Any
+
+import yaml
+from msgspec import Struct
+
+METER_MODEL = "eastron_sdm630_v2"
+PILOTS = {1: "left", 2: "right"}
+"""EVSE -> name of its controller, which is also the name of its port."""
+LINE = "rs485"
+READER = "reader"
+
+
+class DeskFile(Struct, frozen=True):
+    """What differs from desk to desk. `ports` by the names above, `supply_a` per phase."""
+
+    ports: dict[str, str]
+    csms_url: str
+    data_directory: str
+    supply_a: float
+    sample_interval_s: int
+
+    def text(self) -> str:
+        """charger.yaml, with everything that an installation would have."""
+        content = {
+            "station": {
+                "identity": "DESK-1",
+                "vendor": "Chargepoint",
+                "model": "Desk bench",
+                "serial": "D-0001",
+            },
+            "csms": [{"url": self.csms_url, "lab_unsecured": True}],
+            "supply": {"current_a": self.supply_a},
+            "evses": [
+                {
+                    "id": evse_id,
+                    "meter": f"meter_{pilot}",
+                    "connectors": [{"id": 1, "pilot": pilot}],
+                }
+                for evse_id, pilot in PILOTS.items()
+            ],
+            "devices": self._devices(),
+            "lines": {LINE: {"port": self.ports[LINE]}},
+            "data_directory": self.data_directory,
+            "ocpp": {"variables": self._first_values()},
+        }
+        return yaml.safe_dump(content, sort_keys=False)
+
+    def _devices(self) -> dict[str, Any]:
+        devices: dict[str, Any] = {
+            READER: {"driver": "serial_reader", "port": self.ports[READER], "evses": [*PILOTS]}
+        }
+        for evse_id, pilot in PILOTS.items():
+            devices[pilot] = {"driver": "openevse", "port": self.ports[pilot]}
+            devices[f"meter_{pilot}"] = {
+                "driver": "modbus_meter",
+                "line": LINE,
+                "unit": evse_id,
+                "model": METER_MODEL,
+            }
+        return devices
+
+    def _first_values(self) -> list[dict[str, Any]]:
+        """A bench has no time to wait: frequent samples, and dialling once a second."""
+        values = [
+            ("SampledDataCtrlr", "TxUpdatedInterval", self.sample_interval_s),
+            ("OCPPCommCtrlr", "RetryBackOffWaitMinimum", 1),
+            ("OCPPCommCtrlr", "RetryBackOffRandomRange", 0),
+            ("OCPPCommCtrlr", "RetryBackOffRepeatTimes", 0),
+        ]
+        return [
+            {"component": {"name": component}, "variable": {"name": name}, "value": str(value)}
+            for component, name, value in values
+        ]
