@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 EVENTS_PER_BATCH = 64
 TICK_FLOOR_S = 0.02
 """Two ticks are at least this far apart, so that no mistake in a deadline can spin the loop."""
-IDLE_S = 10.0
+IDLE_S = 3.0
 """The loop turns at least this often, to show the watchdog that it can."""
 SLOW_COMMIT_S = 2.0
 """A commit that takes longer is a disk fault."""
