@@ -272,14 +272,18 @@ async def test_pongs_are_heard() -> None:
 async def test_a_silent_peer_does_not_hold_up_the_goodbye(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.csms.link.CLOSE_TIMEOUT_S", 0.05)
 
+    done = asyncio.Event()
+
     async def talk(connection: ServerConnection) -> None:
         connection.transport.pause_reading()
-        await asyncio.sleep(30)
+        await done.wait()
+        connection.transport.abort()
 
     async with csms(talk) as port:
         link = await connect(dial_to(port))
         async with asyncio.timeout(10):
             await hang_up(link, "x" * 200)
+        done.set()
 
 
 async def test_debug_logging_does_not_show_the_password(caplog: pytest.LogCaptureFixture) -> None:
