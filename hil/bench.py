@@ -250,17 +250,18 @@ class Bench:
     # --- events -------------------------------------------------------------------------------
 
     async def _follow(self) -> None:
-        """What changes without any effect, such as a state while offline, is seen a little later."""
+        """Sees a little later what changes without any effect, such as a state while offline."""
         while True:
-            self._look_at_agent()
             await asyncio.sleep(FOLLOW_S)
+            self._look_at_agent()
 
     def _look_at_agent(self) -> None:
         if self._agent is None:
             return
         for row in self._agent.status()["connectors"]:
             place = (row["evse_id"], row["connector_id"])
-            self._note(place, replace(self._seen[place], state=row["status"]))
+            if "pilot" in row:  # before its first report the agent cannot know
+                self._note(place, replace(self._seen[place], state=row["status"]))
 
     def _look(self) -> None:
         """Called by the world after each of its changes."""
