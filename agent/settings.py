@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal
 
-from drivers.contract import DeviceOptions, SerialLine
 from msgspec import Meta, Struct, field
+
+from drivers.contract import DeviceOptions, SerialLine
 
 Name = Annotated[str, Meta(pattern="^[A-Za-z0-9_.-]{1,50}$")]
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 SUBPROTOCOL = "ocpp2.0.1"
-MAX_BYTES = 262_144
+MAX_BYTES = 1_048_576
+"""Above this the socket is closed (1009); from 256 KiB on `rpc` answers with a CALLERROR."""
 PONG_TIMEOUT_S = 20.0
 CLOSE_TIMEOUT_S = 2.0
 

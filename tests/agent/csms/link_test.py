@@ -240,7 +240,7 @@ async def test_a_cut_without_goodbye_says_so() -> None:
 
 async def test_a_frame_beyond_the_limit_ends_the_link() -> None:
     async def talk(connection: ServerConnection) -> None:
-        await connection.send("x" * 262_145)
+        await connection.send("x" * 1_048_577)
         await connection.wait_closed()
 
     async with csms(talk) as port:
