@@ -76,6 +76,7 @@ async def test_an_answer_that_does_not_fit_is_an_error_and_the_line_recovers(
     line, slave, spoil
 ) -> None:
     slave.set_words(0, [4, 5, 6])
+    assert await line.read(1, 4, 0, 3) == [4, 5, 6]
     slave.behave = lambda request, answer: [(0.0, spoil(answer))]
     before = line.doubts(1)
     with pytest.raises((NoAnswer, ProtocolError)):
@@ -91,7 +92,7 @@ async def test_a_late_answer_is_never_taken_for_the_next_one(line, slave) -> Non
     slave.behave = lambda request, answer: [(TIMEOUT_S * 1.5, answer)]
     with pytest.raises(NoAnswer):
         await line.read(1, 4, 0, 1, TIMEOUT_S)
-    slave.behave = slave.obey
+    slave.behave = lambda request, answer: [(TIMEOUT_S, answer)]
     assert await line.read(1, 4, 100, 1, 2.0) == [1100]
 
 

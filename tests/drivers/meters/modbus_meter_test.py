@@ -193,29 +193,29 @@ async def test_in_any_trouble_a_reported_value_is_right(
     assert {reading.serial for reading in bench.seen()} == {"77"}
 
 
-async def test_a_late_old_answer_to_the_same_block_is_not_reported_as_new(
-    bench, slave, eventually, monkeypatch
+async def test_an_old_answer_to_the_same_block_is_not_reported_as_new(
+    bench, slave, eventually
 ) -> None:
-    """The meter answers each request 2.5 time-outs late, in order, while its counter moves on."""
-    monkeypatch.setattr(modbus_meter, "LONGEST_PERIOD_S", 0.05)
-    bench.start(model=TWO_BLOCKS, interval_s=0.02)
-    await eventually(bench.seen)
-    loop = asyncio.get_running_loop()
-    started_s = loop.time()
-
-    def energy_kwh() -> float:
-        return 1234.5 + (loop.time() - started_s) * 0.004
+    """It stays in the meter past time-out and silence, and comes just before the next answer."""
+    held_back: list[bytes] = []
 
     def behave(request, answer):
-        slave.set_float(72, energy_kwh())
-        return [(0.25, slave.answer(request))]
+        if request.count == 76 and not held_back:
+            held_back.append(answer)
+            slave.set_float(72, 1234.51)
+            return []
+        if held_back and held_back[0]:
+            old, held_back[0] = held_back[0], b""
+            return [(0.0, old), (0.04, answer)]
+        return [(0.0, answer)]
 
+    bench.start()
+    await eventually(bench.seen)
     slave.behave = behave
+    await eventually(lambda: held_back)
     before = len(bench.seen())
-    await asyncio.sleep(2.0)
-    for reading in bench.seen()[before:]:
-        true_wh = (1234.5 + (reading.at_s - started_s) * 0.004) * 1000
-        assert reading.energy_wh >= true_wh - 0.3
+    await eventually(lambda: len(bench.seen()) > before + 3)
+    assert {reading.energy_wh for reading in bench.seen()[before:]} == {1_234_510.009766}
 
 
 @pytest.mark.parametrize("wrong_kwh", [9113.0, 230.0])
@@ -245,8 +245,11 @@ async def test_a_single_wrong_value_is_only_read_again(bench, slave, eventually)
         return [(0.0, answer)]
 
     slave.behave = behave
-    bench.start()
-    await eventually(lambda: not wrong_once and len(bench.seen()) > 3)
+    meter = bench.start(interval_s=3600.0)
+    await eventually(bench.seen)
+    meter.read_soon()
+    await eventually(lambda: len(bench.seen()) == 2)
+    assert not wrong_once
     assert {reading.energy_wh for reading in bench.seen()} == {1_234_500.0}
     assert bench.count(DeviceLost) == 0
 
