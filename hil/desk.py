@@ -20,8 +20,9 @@ from msgspec import Struct
 
 from agent.console import ask
 from drivers.meters.register_map import find
+from drivers.sim.connector import Ev
 from drivers.sim.live import LiveWorld
-from drivers.sim.world import Ev, World
+from drivers.sim.world import World
 from hil.desk_file import LINE, METER_MODEL, PILOTS, READER, DeskFile
 from hil.parts.card_reader import CardReader
 from hil.parts.csms import BenchCsms
@@ -73,11 +74,11 @@ class DeskBench:
         self.keep_directory = False
         self.csms = BenchCsms()
         self.outages: list[Outage] = []
-        self.world = World({evse_id: (CONNECTOR_ID,) for evse_id in EVSE_IDS})
+        self.world = World(dict.fromkeys(EVSE_IDS, (CONNECTOR_ID,)))
         meters = {str(evse_id): energy_wh for evse_id, energy_wh in METER_START_WH.items()}
         self.world.restore({"meters": meters, "connectors": {}, "evse_faults": {}})
         self.live = LiveWorld(self.world)
-        self.directory: Path
+        self.directory = Path()
         self.controllers: dict[int, OpenEvse] = {}
         self.meters: ModbusSlave
         self.reader: CardReader
@@ -281,9 +282,7 @@ class DeskBench:
                 code = self._process.returncode
                 raise BenchError(f"the agent ended with exit code {code}{self._last_lines()}")
             if self._now_s() >= until_s:
-                raise BenchError(
-                    f"waited {limit_s:g} s in vain for {what}; read {self.agent_log}"
-                )
+                raise BenchError(f"waited {limit_s:g} s in vain for {what}; read {self.agent_log}")
             await asyncio.sleep(LOOK_AGAIN_S)
 
     def _last_lines(self) -> str:

@@ -6,7 +6,7 @@ Knows only the bench: what people and networks do, and what can be seen from out
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
-from drivers.sim.world import Ev
+from drivers.sim.connector import Ev
 from hil.parts.csms import BenchCsms
 
 Payload = dict[str, Any]
@@ -84,8 +84,8 @@ async def _charge_online(bench: Bench) -> str:
     transaction_id = await _wait_started(bench, set())
     await _wait_drawn(bench, LEFT, FULL_A)
     await bench.wait_until(
-        lambda: len(_periodic(bench, transaction_id, FULL_A)) >= 2,
-        f"two samples with {FULL_A:g} A on three phases",
+        lambda: len(_periodic(bench, transaction_id, FULL_A)) >= 3,
+        f"three samples with {FULL_A:g} A on three phases",
     )
     return transaction_id
 
@@ -118,7 +118,7 @@ async def _lower_limit(bench: Bench, transaction_id: str) -> None:
 async def _network_away(bench: Bench, first: str) -> str:
     bench.say("the network is cut")
     await bench.cut_network()
-    await _charge(bench, LEFT, 6.0)
+    await _charge(bench, LEFT, 10.0)
     bench.say("the driver shows the card again and leaves, with no CSMS to ask")
     await bench.swipe(CARD)
     await _wait_over(bench, LEFT)
@@ -134,7 +134,7 @@ async def _network_away(bench: Bench, first: str) -> str:
 
     await bench.wait_until(plugged, "a card at the reader")
     await _wait_drawn(bench, RIGHT, FULL_A)
-    await _charge(bench, RIGHT, 12.0)
+    await _charge(bench, RIGHT, 24.0)
 
     bench.say(f"the network is back; {await bench.queue_length()} events wait")
     await bench.restore_network()
@@ -157,7 +157,7 @@ async def _start_remotely(bench: Bench, known: set[str]) -> str:
         f"{SHARED_A:g} A for each of the two cars",
         60.0,
     )
-    await _charge(bench, LEFT, 6.0)
+    await _charge(bench, LEFT, 18.0)
     return transaction_id
 
 
@@ -167,7 +167,7 @@ async def _end_by_card(bench: Bench, second: str) -> None:
     await _wait_ended(bench, second)
     bench.plug_out(RIGHT)
     await _wait_drawn(bench, LEFT, FULL_A)
-    await _charge(bench, LEFT, 6.0)
+    await _charge(bench, LEFT, 18.0)
 
 
 async def _end_remotely(bench: Bench, third: str) -> None:
