@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 WORLD = "world.json"
 READER = "bench reader"
 FOLLOW_S = 0.1
+STATION = {"evse": 0, "connector": 0}
+"""Where an event happened that concerns the whole station."""
 
 Place = tuple[int, int]
 
@@ -190,6 +192,7 @@ class Bench:
         self._reader = BenchReader()
         self._agent: Agent | None = None
         self._boot_id = str(uuid.uuid4())
+        self._link: str | None = None
         self._seen: dict[Place, Seen] = {}
 
     async def open(self) -> None:
@@ -206,9 +209,7 @@ class Bench:
         while True:
             restart = await self._run_agent(agent_type)
             log.info("restart of the %s was ordered: %s", restart.scope, restart.reason)
-            self.server.tell(
-                {"event": "restart", "evse": 0, "connector": 0, "scope": restart.scope}
-            )
+            self.server.tell({"event": "restart", **STATION, "scope": restart.scope})
             if restart.scope == "board":
                 self._boot_id = str(uuid.uuid4())
                 self.board.power_cut()
@@ -258,7 +259,11 @@ class Bench:
     def _look_at_agent(self) -> None:
         if self._agent is None:
             return
-        for row in self._agent.status()["connectors"]:
+        status = self._agent.status()
+        if status["link"] != self._link:
+            self._link = status["link"]
+            self.server.tell({"event": "link", **STATION, "state": self._link})
+        for row in status["connectors"]:
             place = (row["evse_id"], row["connector_id"])
             if "pilot" in row:  # before its first report the agent cannot know
                 self._note(place, replace(self._seen[place], state=row["status"]))
@@ -318,8 +323,12 @@ class Bench:
             }
             for (evse_id, connector_id), seen in self._seen.items()
         ]
-        identity = self._settings.station.identity
-        return {"version": VERSION, "station": identity, "connectors": connectors}
+        return {
+            "version": VERSION,
+            "station": self._settings.station.identity,
+            "link": self._link,
+            "connectors": connectors,
+        }
 
     def _plug_in(self, command: control.PlugIn) -> None:
         place = (command.evse, command.connector)
