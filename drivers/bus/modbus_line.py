@@ -178,7 +178,7 @@ class ModbusLine:
             return self._client
         loop = asyncio.get_running_loop()
         if loop.time() < self._open_at_s:
-            raise cannot_open(self._line.port, "not yet tried again")
+            raise cannot_open(self._line.port, _why_closed(self._line.port))
         self._close()
         client = AsyncModbusSerialClient(
             self._line.port,

@@ -88,6 +88,7 @@ class OpenEvse:
         self._pulse_at_s = 0.0
         self._poll_at_s = 0.0
         self._repeat_at_s = 0.0
+        self._enable_at_s = 0.0
         self._amps_are_fresh = False
 
     # --- orders -----------------------------------------------------------------------------
@@ -204,8 +205,8 @@ class OpenEvse:
             return f"SC {self._limit_a} V"
         if self._supervised != self._supervision():
             return self._supervision()
-        if self._must_enable() and now_s >= self._repeat_at_s:
-            self._repeat_at_s = now_s + self._poll_s
+        if self._must_enable() and now_s >= self._enable_at_s:
+            self._enable_at_s = now_s + self._poll_s
             return "FE"
         if now_s >= self._pulse_at_s:
             return "SY"

@@ -187,6 +187,14 @@ async def test_allowed_power_flows_in_c_with_the_current_set_before_enabling(ben
     assert bench.controller.most_in_flight == 1
 
 
+async def test_enabling_does_not_wait_for_the_next_poll(bench) -> None:
+    bench.evse._poll_s = 3600.0
+    bench.start()
+    await bench.shows(PilotState.A, PowerPath.OPEN, 0.0)
+    bench.evse.allow_power(16)
+    await bench.shows(PilotState.A, PowerPath.OPEN, 16.0)
+
+
 async def test_less_than_six_ampere_is_a_stop(bench) -> None:
     bench.controller.plug(3)
     bench.evse.allow_power(10)
