@@ -105,21 +105,22 @@ def _set_up_log(level: str | None) -> None:
 
 async def _run(settings: Settings, address: control.Address) -> None:
     bench = Bench(settings, address)
-    await bench.open()
-    print(f"control: {bench.server.address}", flush=True)
-    running = asyncio.create_task(bench.run())
-    loop = asyncio.get_running_loop()
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    assert task is not None
     ordered: list[int] = []
 
     def stop(number: int) -> None:
         ordered.append(number)
-        bench.order_stop()
-        running.cancel()
+        if len(ordered) == 1:
+            bench.order_stop()
+            task.cancel()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number)
     try:
-        await running
+        await bench.open()
+        print(f"control: {bench.server.address}", flush=True)
+        await bench.run()
     except asyncio.CancelledError:
         if not ordered:
             raise

@@ -6,16 +6,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from agent.core.effects import Restart
 from agent.settings_load import load
 from drivers.contract import CardSeen, SimMeterOptions, SimPilotOptions
-from hil.bench import BenchReader, simulated
+from drivers.sim.board import SimBoard
+from hil.bench import Bench, BenchReader, simulated
+from hil.control import UnixAddress
 from hil.parts.csms import BenchCsms
 from hil.parts.csms_server import CsmsServer, serve_websocket
 
@@ -203,6 +206,41 @@ async def test_a_card_that_comes_before_the_agent_is_held_until_it_runs() -> Non
     ]
 
 
+async def test_a_restart_of_the_board_cuts_the_power_and_is_a_new_boot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load(str(BenchProcess(tmp_path, "ws://127.0.0.1:1/ocpp").config)).settings
+    assert settings is not None
+    bench = Bench(settings, UnixAddress("c.sock"))
+    await bench.open()
+    boots: list[str] = []
+    told: list[Mapping[str, Any]] = []
+    orders = iter(["process", "board"])
+
+    async def run_agent(agent_type: object) -> Restart:
+        boots.append(bench._read_clock().boot_id)
+        bench.board.pilots["pilot"].allow_power(16.0)
+        offers.append(bench.board.connector(1, 1).offered_a)
+        scope = next(orders, None)
+        if scope is None:
+            raise EOFError
+        return Restart(scope, "ordered by the CSMS")
+
+    offers: list[float] = []
+    monkeypatch.setattr(bench, "_run_agent", run_agent)
+    monkeypatch.setattr(bench.server, "tell", told.append)
+    monkeypatch.setattr(
+        bench.board, "power_cut", lambda: (offers.append(-1.0), SimBoard.power_cut(bench.board))
+    )
+    with pytest.raises(EOFError):
+        await bench.run()
+    await bench.server.close()
+    assert boots[0] == boots[1] != boots[2]
+    assert [event["scope"] for event in told if event["event"] == "restart"] == ["process", "board"]
+    assert offers == [16.0, 16.0, -1.0, 16.0]
+
+
 # --- the process --------------------------------------------------------------------------------
 
 
@@ -356,6 +394,19 @@ async def test_what_cannot_be_done_is_refused_and_the_connection_stays(
         await bench.do("clear_fault", **place, fault=fault)
     await bench.do("press", button="stop")
     await bench.do("hello")
+
+
+async def test_a_stop_right_after_the_socket_opened_is_clean(bench: BenchProcess) -> None:
+    bench.process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "hil.bench", str(bench.config), "--control", "tcp:127.0.0.1:0"),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert bench.process.stdout is not None
+    line = (await bench.process.stdout.readline()).decode()
+    assert line.startswith("control: tcp:127.0.0.1:")
+    bench.process.terminate()
+    assert await bench.process.wait() == 0
 
 
 # --- how it ends before it begins ---------------------------------------------------------------
