@@ -9,6 +9,7 @@ import signal
 import time
 import uuid
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -53,6 +54,7 @@ def read_clock() -> ClockReading:
     return ClockReading(mono_s, time.time(), os.path.exists(SYNCED), _boot_id())
 
 
+@cache
 def _boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -108,7 +110,7 @@ class Agent:
         places = [(e.id, tuple(c.id for c in e.connectors)) for e in settings.evses]
         variables = DeviceModel(VARIABLES, places, saved, settings.ocpp.variables)
         station = Station(site_of(settings, self.wiring), variables.policy(), saved)
-        connection = Connection(_slots(settings), variables.value)
+        connection = Connection(_slots(settings), variables.value, saved)
         profiles = ChargingProfiles(station.evse_ids, settings.supply.voltage_v, saved)
         view = View(station, variables, connection, profiles, _facts(settings))
         self.guard = Guard(
@@ -179,9 +181,11 @@ class Agent:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._session.close()
-        if self.stop_was_ordered:
-            await self.store.commit(Batch(save=(("meta/clean", "1"),)))
-        await self.store.close()
+        try:
+            if self.stop_was_ordered or self.runtime.restart is not None:
+                await self.store.commit(Batch(save=(("meta/clean", "1"),)))
+        finally:
+            await self.store.close()
 
     # --- what others ask ----------------------------------------------------------------------
 

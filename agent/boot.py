@@ -23,15 +23,11 @@ class Boot(Struct, frozen=True):
 
 
 def read_boot(saved: Mapping[str, str], now: Now) -> Boot:
-    """A new boot id means power was gone; the same one a crash, unless the stop was ordered."""
+    """A new boot id means power was gone, the same one a crash; neither after an ordered stop."""
     last_boot = saved.get("meta/boot_id")
     cold = last_boot != now.boot_id
     clean = "meta/clean" in saved
-    crashes = msgspec.json.decode(saved.get("meta/crashes", "[]"), type=list[float])
-    if cold or clean:
-        crashes = []
-    else:
-        crashes = [*crashes, now.mono_s][-CRASHES_KEPT:]
+    crashes = [] if cold or clean else [*_crashes(saved), now.mono_s][-CRASHES_KEPT:]
     looping = len(crashes) == CRASHES_KEPT and crashes[-1] - crashes[0] <= LOOP_S
     saves: tuple[tuple[str, str | None], ...] = (
         ("meta/boot_id", now.boot_id),
@@ -39,6 +35,14 @@ def read_boot(saved: Mapping[str, str], now: Now) -> Boot:
         ("meta/crashes", msgspec.json.encode(crashes).decode()),
     )
     if cold:
-        return Boot(StopCause.POWER_LOSS, "PowerUp", False, saves)
+        cause = StopCause.REBOOT if clean else StopCause.POWER_LOSS
+        return Boot(cause, "PowerUp", False, saves)
     reason = "ApplicationReset" if clean else "Watchdog"
     return Boot(StopCause.REBOOT, reason, looping, saves)
+
+
+def _crashes(saved: Mapping[str, str]) -> list[float]:
+    try:
+        return msgspec.json.decode(saved.get("meta/crashes", "[]"), type=list[float])
+    except msgspec.MsgspecError:
+        return []

@@ -6,13 +6,13 @@ safe, durable, energise, tell.
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.core import effects as ef
 from agent.core import events as ev
@@ -26,14 +26,19 @@ from drivers.contract import Permit
 
 log = logging.getLogger(__name__)
 
-EVENTS_PER_BATCH = 64
+EVENTS_PER_BATCH = 32
+"""Fewer than the session takes frames at once: each event may be a CALL with its answer."""
 TICK_FLOOR_S = 0.02
 """Two ticks are at least this far apart, so that no mistake in a deadline can spin the loop."""
 IDLE_S = 3.0
 """The loop turns at least this often, to show the watchdog that it can."""
 SLOW_COMMIT_S = 2.0
-"""A commit that takes longer is a disk fault."""
+"""A commit that takes longer is a disk fault: nothing new is energised until a fast one."""
+HUNG_COMMIT_S = 10.0
+"""A commit that takes longer keeps the core blind: power stops."""
 COMMIT_RETRY_S = 1.0
+DISK_PROBE = "meta/disk_probe"
+"""Written in every turn during a disk fault, so that its end is seen."""
 CLOCK_STEP_S = 1.0
 """The CSMS's clock replaces ours only where they differ by more: answers take time to travel."""
 
@@ -78,6 +83,8 @@ DURABLE = (
     ef.FetchHead,
 )
 
+NOTHING = Batch()
+
 
 class Runtime:
     """The one writer of the store and the one caller of the pure rooms."""
@@ -113,6 +120,8 @@ class Runtime:
         self._wake = asyncio.Event()
         self._csms_offset_s: float | None = None
         self._last_tick_s = float("-inf")
+        self._orders_void: str | None = None
+        """Why nothing of the batch being performed may be energised."""
 
     def post(self, event: object) -> None:
         """A fact happened: it is handled after those before it, with today's permits."""
@@ -125,16 +134,20 @@ class Runtime:
             await self._wait()
             self.moves += 1
             await self.perform(self._turn())
+            await asyncio.sleep(0)  # a full inbox must not keep the link from sending
 
     # --- thinking ---------------------------------------------------------------------------
 
     def now(self, permit: Permit | None = None) -> Now:
+        """NTP's time where there is one, else that of the CSMS, else the board's best guess."""
         clock = self._read_clock()
         offset_s = self._csms_offset_s
+        if clock.is_synced or offset_s is None:
+            offset_s = clock.utc_s - clock.mono_s
         return Now(
             mono_s=clock.mono_s,
-            utc_offset_s=clock.utc_s - clock.mono_s if offset_s is None else offset_s,
-            utc_known=clock.is_synced or offset_s is not None,
+            utc_offset_s=offset_s,
+            utc_known=clock.is_synced or self._csms_offset_s is not None,
             boot_id=clock.boot_id,
             permit=self.guard.permit if permit is None else permit,
             random=self._random,
@@ -179,10 +192,11 @@ class Runtime:
                 self._set_clock(fact)
             now = self.now(permit)
             for effect in self.station.handle(fact, now):
-                if isinstance(effect, ef.Announce):
-                    queue.append(effect.event)
-                else:
-                    effects += self.router.translate(effect, now)
+                for order in self.router.translate(effect, now):
+                    if isinstance(order, ef.Announce):
+                        queue.append(order.event)
+                    else:
+                        effects.append(order)
             events, found = self.router.handle(fact, now)
             queue.extend(events)
             effects += found
@@ -201,16 +215,18 @@ class Runtime:
             if isinstance(effect, SAFE):
                 self._make_safe(effect)
         durable = [effect for effect in effects if isinstance(effect, DURABLE)]
-        committed = await self._commit(durable) if durable else None
-        for effect in effects:
-            if isinstance(effect, ENERGISE):
-                self._energise(effect)
+        committed = None
+        self._orders_void = None
+        if durable or self.disk_fault is not None:
+            committed = await self._commit(durable)
+        for effect in standing_orders(effects):
+            self._energise(effect)
         for effect in effects:
             if not isinstance(effect, SAFE + DURABLE + ENERGISE):
                 await self._tell(effect)
         for effect in effects:
             self._watch(effect)
-        if committed is not None:
+        if committed is not None and durable:
             row = _outbox_row(committed.head) if committed.head is not None else None
             self.post(ev.OutboxHead(row, committed.waiting))
 
@@ -222,31 +238,64 @@ class Runtime:
                 self.guard.withdraw((evse_id, connector_id), limit_a)
 
     async def _commit(self, effects: Sequence[object]) -> Committed:
-        """One commit; while the disk refuses, power is off and nothing that follows happens."""
+        """One commit; while the disk refuses, power is off and nothing that follows happens.
+
+        Cancelling leaves it to the store whether the batch is kept.
+        """
+        if self.disk_fault is not None:
+            effects = [*effects, ef.Save(DISK_PROBE, msgspec.json.encode(self.disk_fault).decode())]
         batch = to_batch(effects, self.now())
         while True:
-            began_s = time.monotonic()
             try:
-                committed = await self.store.commit(batch)
+                return await self._try_commit(batch)
             except StoreFault as fault:
-                self.disk_fault = str(fault)
-                log.error("%s", fault)
+                self._disk_fails(str(fault))
                 self.guard.stop_all("events cannot be stored")
-                await asyncio.sleep(COMMIT_RETRY_S)
-                continue
-            took_s = time.monotonic() - began_s
+            await asyncio.sleep(COMMIT_RETRY_S)
+            self.moves += 1
+            self._thin_inbox()
+
+    async def _try_commit(self, batch: Batch) -> Committed:
+        began_s = self._read_clock().mono_s
+        commit = asyncio.ensure_future(self.store.commit(batch))
+        try:
+            done, _ = await asyncio.wait([commit], timeout=HUNG_COMMIT_S)
+            if not done:
+                self._disk_fails("the disk does not answer; check or replace the card")
+                self.guard.stop_all("events cannot be stored in time")
+            committed = await commit
+        finally:
+            commit.cancel()
+        took_s = self._read_clock().mono_s - began_s
+        if took_s > SLOW_COMMIT_S:
+            self._disk_fails(f"the disk took {took_s:.1f} s; check or replace the card")
+        elif batch != NOTHING:
             self.disk_fault = None
-            if took_s > SLOW_COMMIT_S:
-                self.disk_fault = f"the disk took {took_s:.1f} s; check or replace the card"
-                log.error("%s", self.disk_fault)
-                self.guard.stop_all("the disk is too slow to sell safely")
-            return committed
+        return committed
+
+    def _disk_fails(self, fault: str) -> None:
+        """What this batch wanted energised is decided anew: too much may have happened since."""
+        log.error("%s", fault)
+        self.disk_fault = self._orders_void = fault
+
+    def _thin_inbox(self) -> None:
+        """Readings pile up while nothing can be stored: only the newest of each meter counts."""
+        newest: set[object] = set()
+        kept: deque[tuple[object, Permit]] = deque()
+        for event, permit in reversed(self._inbox):
+            place = event.evse_id if isinstance(event, ev.MeterRead) else type(event)
+            if isinstance(event, ev.MeterRead | ev.LinkHeard) and place in newest:
+                continue
+            newest.add(place)
+            kept.appendleft((event, permit))
+        self._inbox = kept
 
     def _energise(self, effect: object) -> None:
         match effect:
             case ef.AllowPower(evse_id, connector_id, limit_a, permit):
                 place = (evse_id, connector_id)
-                refusal = self.disk_fault or self.guard.allow(place, limit_a, permit)
+                refusal = self.disk_fault or self._orders_void
+                refusal = refusal or self.guard.allow(place, limit_a, permit)
                 if refusal is not None:
                     self.post(ev.OrderRefused(evse_id, connector_id, refusal))
             case ef.LockPlug(evse_id, connector_id, locked):
@@ -284,6 +333,26 @@ class Runtime:
         except (StoreFault, msgspec.MsgspecError) as fault:
             log.error("authorization cache: %s", fault)
         self.post(ev.LookedUp(token, info))
+
+
+def standing_orders(effects: Sequence[object]) -> list[object]:
+    """What is left to energise of a batch: a stop takes back the order before it, and a lower
+    limit holds for it, although both were carried out first."""
+    locks: list[object] = []
+    orders: dict[tuple[int, int], ef.AllowPower] = {}
+    for effect in effects:
+        match effect:
+            case ef.AllowPower(evse_id, connector_id):
+                orders[evse_id, connector_id] = effect
+            case ef.StopPower(evse_id, connector_id):
+                orders.pop((evse_id, connector_id), None)
+            case ef.WithdrawCurrent(evse_id, connector_id, limit_a):
+                order = orders.get((evse_id, connector_id))
+                if order is not None and limit_a < order.limit_a:
+                    orders[evse_id, connector_id] = replace(order, limit_a=limit_a)
+            case ef.LockPlug():
+                locks.append(effect)
+    return [*locks, *orders.values()]
 
 
 LEVELS = {3: logging.ERROR, 4: logging.WARNING, 5: logging.INFO, 6: logging.DEBUG}

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from drivers.contract import Device, DriverError, Observation, PilotController, PowerPath
 
 from agent.settings import Settings
 from agent.settings_load import load
+from drivers.contract import Device, DriverError, Observation, PilotController, PowerPath
 
 DEFAULT_DIRECTORY = "/var/lib/chargepoint"
 WAIT_S = 8.0
@@ -76,7 +76,9 @@ async def _open(
         await asyncio.sleep(STEP_S)
     is_open = pilot.power_path() is PowerPath.OPEN
     running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    (ended,) = await asyncio.gather(running, return_exceptions=True)
+    if isinstance(ended, Exception):
+        troubles.append(str(ended))
     if is_open:
         print(f"safe-off: {place}: power path open")
     else:

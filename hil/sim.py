@@ -36,6 +36,7 @@ def settings_of(
     evse_count: int = 2,
     supply_a: float = 63.0,
     variables: dict[str, str] | None = None,
+    endpoints: tuple[str, ...] = ("ws://csms.invalid/ocpp",),
 ) -> Settings:
     """A station of simulated devices; `variables` by "Component.Variable" or "C.V[instance]"."""
     devices: dict[str, object] = {"reader": {"driver": SimReaderOptions.__struct_config__.tag}}
@@ -50,7 +51,7 @@ def settings_of(
     return msgspec.convert(
         {
             "station": {"identity": "SIM-1", "vendor": "Bench", "model": "Sim"},
-            "csms": [{"url": "ws://csms.invalid/ocpp", "lab_unsecured": True}],
+            "csms": [{"url": url, "lab_unsecured": True} for url in endpoints],
             "supply": {"current_a": supply_a},
             "evses": evses,
             "devices": devices,
@@ -82,11 +83,16 @@ class SimBench:
         directory: str | None = None,
         clock_error_s: float = 0.0,
         is_synced: bool = False,
+        endpoints: tuple[str, ...] = ("ws://csms.invalid/ocpp",),
     ) -> None:
         self._temporary = tempfile.TemporaryDirectory() if directory is None else None
         path = directory or self._temporary.name  # type: ignore[union-attr]
         self.settings = settings_of(
-            path, evse_count=evse_count, supply_a=supply_a, variables=variables
+            path,
+            evse_count=evse_count,
+            supply_a=supply_a,
+            variables=variables,
+            endpoints=endpoints,
         )
         self.board = SimBoard(
             plan_of(self.settings),
@@ -147,6 +153,30 @@ class SimBench:
             await task
         except asyncio.CancelledError:
             pass
+
+    async def power_cut(self) -> None:
+        """Mains gone: the agent ends where it stands, controllers forget, contactors drop.
+
+        `start()` brings it back as after a cold boot, on what the disk held at this moment.
+        """
+        self.board.power_cut()
+        await self.crash()
+
+    async def crash(self) -> None:
+        """SIGKILL: nothing orderly is done; frames under way are lost. `start(cold=False)`."""
+        task, self._task = self._task, None
+        if task is None:
+            return
+        if task.done():
+            task.result()
+        kept = {path: path.read_bytes() for path in self.directory.glob("chargepoint.db*")}
+        self.network.cut()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        for path in self.directory.glob("chargepoint.db*"):
+            path.unlink()
+        for path, content in kept.items():
+            path.write_bytes(content)
 
     # --- clocks -----------------------------------------------------------------------------
 

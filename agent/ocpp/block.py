@@ -47,7 +47,7 @@ class Answer(Struct, frozen=True):
 
 
 class Consequences(Struct, frozen=True):
-    """What a response to our own CALL, or a fact, leads to; an OutgoingCall in `effects` is sent."""
+    """What a response to our own CALL, or a fact, leads to; an OutgoingCall in it is sent."""
 
     events: tuple[object, ...] = ()
     effects: tuple[object, ...] = ()

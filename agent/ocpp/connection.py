@@ -1,11 +1,12 @@
-"""The connection to the CSMS: when to dial, when it is accepted, and what is sent next.
+"""The connection to the CSMS: when it is accepted, and what is sent next.
 
-Boot (B01 to B03), back-off (OCPP-J 5.3), one CALL in flight (OCPP-J 4.1.1), the order in which
-waiting messages leave, and what becomes of a durable row that is refused (E13).
+Boot (B01 to B03), one CALL in flight (OCPP-J 4.1.1), the order in which waiting messages leave,
+and what becomes of a durable row that is refused (E13). When to dial is `ocpp.dialling`.
 """
 
-from collections.abc import Callable
-from heapq import heappop, heappush
+from collections.abc import Callable, Mapping
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -15,21 +16,29 @@ from agent.core import events as ev
 from agent.core.events import Now, OutboxRow
 from agent.ocpp import rpc
 from agent.ocpp.block import OutgoingCall, Payload, Stream
+from agent.ocpp.clocks import BootClocks
+from agent.ocpp.dialling import Dialling, Slot
 from agent.ocpp.messages import close_stamps, dump
 
-DIAL_FLOOR_S = 1.0
-"""No endpoint is dialled sooner than this after the last attempt, whatever the variables say."""
-OPEN_TIMEOUT_S = 20.0
+__all__ = ["Answered", "Connection", "InFlight", "Read", "Slot"]
+
 SILENT_TIMEOUTS = 2
-"""So many unanswered CALLs in a row and the socket is given up."""
+"""So many unanswered CALLs in a row that are no rows of the outbox, and the socket is given up."""
+BOOT_AGAIN_S = 60.0
+"""Until the next BootNotification where the CSMS names no interval (B02.FR.07, B03.FR.05)."""
+LONGEST_HEARTBEAT_S = 86_400.0
+"""The CSMS's time is asked for at least this often (G02.FR.07)."""
+REPORTS = 9
+"""Priority of what leaves in turns with the outbox; what is below leaves before it."""
 
 
-class Slot(Struct, frozen=True):
-    """One endpoint to dial."""
+class Queued(NamedTuple):
+    """A CALL that waits its turn; `precedes_boot`: the CSMS asked for it while Pending."""
 
-    url: str
-    user: str
-    security_profile: int
+    priority: int
+    number: int
+    item: OutgoingCall | Stream
+    precedes_boot: bool
 
 
 class InFlight(Struct, frozen=True):
@@ -42,6 +51,7 @@ class InFlight(Struct, frozen=True):
     deadline_s: float
     row: OutboxRow | None = None
     stream: Stream | None = None
+    precedes_boot: bool = False
 
 
 class Answered(Struct, frozen=True):
@@ -60,38 +70,53 @@ Read = Callable[[str, str, str], str]
 class Connection:
     """State of the link. Methods return effects; ended CALLs collect in `answered`."""
 
-    def __init__(self, slots: tuple[Slot, ...], read: Read) -> None:
-        self.slots = slots
-        self.slot = 0
+    def __init__(
+        self, slots: tuple[Slot, ...], read: Read, saved: Mapping[str, str] | None = None
+    ) -> None:
         self.link = "down"
-        """down, dialling or up"""
+        """down, dialling, up or closing"""
         self.boot_status = ""
         """Status of the last BootNotification answer; empty before the first."""
+        self.freshly_booted = False
+        """Online by a BootNotification, not by a plain reconnect (B01.FR.05)."""
         self.in_flight: InFlight | None = None
         self.waiting = 0
         """Rows in the outbox."""
         self.answered: list[Answered] = []
+        self.lost_at_s: float | None = None
+        self.clocks = BootClocks(saved or {})
+        self._dialling = Dialling(slots, self._seconds)
         self._read = read
-        self._queue: list[tuple[int, int, OutgoingCall | Stream]] = []
+        self._queue: list[Queued] = []
         self._queued = 0
+        self._report_went = False
         self._head: OutboxRow | None = None
         self._head_asked = False
+        self._gone_row_id = 0
+        """Newest row that was settled or set aside; a head that is not newer is stale."""
         self._retry_row_s = 0.0
         self._online_since_s = 0.0
-        self._failures = 0
-        self._slot_failures = 0
-        self._wait_s = 0.0
-        self._dial_at_s: float | None = 0.0
-        self._dialled_at_s = float("-inf")
         self._boot_at_s: float | None = None
+        self._boot_not_before_s = 0.0
+        self._booted_slot = 0
         self._boot_payload: Payload = {}
-        self._interval_s = 0.0
         self._last_sent_s = 0.0
+        self._time_asked_s = 0.0
         self._heard_at_s = 0.0
-        self._timeouts = 0
-        self.lost_at_s: float | None = None
+        self._silences = 0
+        self._is_mute = False
+        """No frame came since a row was set aside for silence: it was not the row's fault."""
 
     # --- views ------------------------------------------------------------------------------
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        return self._dialling.slots
+
+    @property
+    def slot(self) -> int:
+        """Index of the slot in use."""
+        return self._dialling.slot
 
     @property
     def accepted(self) -> bool:
@@ -100,7 +125,19 @@ class Connection:
     @property
     def online(self) -> bool:
         """Connected and accepted: what happens now is told now."""
-        return self.link == "up" and self.accepted
+        return self.link in ("up", "closing") and self.accepted
+
+    def action_of(self, message_id: str) -> str | None:
+        """Action of the CALL in flight, or of the row that waits to be sent again."""
+        for waiting in (self.in_flight, self._head):
+            if waiting is not None and waiting.message_id == message_id:
+                return waiting.action
+        return None
+
+    def is_row(self, message_id: str) -> bool:
+        """Whether the CALL is a durable one."""
+        row = self._head if self.in_flight is None else self.in_flight.row or self._head
+        return row is not None and row.message_id == message_id
 
     def _seconds(self, variable: str, instance: str = "") -> float:
         return float(self._read("OCPPCommCtrlr", variable, instance) or 0)
@@ -112,24 +149,29 @@ class Connection:
         self._boot_payload = boot_payload
 
     def opened(self, now: Now) -> list[object]:
+        """A plain reconnect goes on as before; another slot is another CSMS (B10.FR.10)."""
         self.link = "up"
-        self._failures = self._slot_failures = self._timeouts = 0
+        self._dialling.opened()
+        self._silences = 0
         self._heard_at_s = now.mono_s
+        if self.slot != self._booted_slot:
+            self.boot_status, self._boot_not_before_s = "", now.mono_s
         if self.accepted:
+            self.freshly_booted = False
             return self._go_online(now)
-        self._boot_at_s = now.mono_s
+        self._boot_at_s = max(now.mono_s, self._boot_not_before_s)
         return []
 
     def closed(self, reason: str, now: Now) -> list[object]:
         """A dial failed or the link ended: what was in flight has no answer."""
-        was_up, was_online = self.link == "up", self.online
+        was_online = self.online
         self.link = "down"
         self._drop_in_flight("link lost")
         while self._queue:
-            item = heappop(self._queue)[2]
+            item = heappop(self._queue).item
             if isinstance(item, OutgoingCall):
                 self.answered.append(Answered(item.action, item.payload, None, "link lost"))
-        self._plan_dial(was_up, now)
+        self._dialling.ended(now)
         effects: list[object] = [ef.Log(4, f"CSMS: {reason}")]
         if was_online:
             self.lost_at_s = now.mono_s
@@ -137,35 +179,50 @@ class Connection:
         return effects
 
     def heard(self, now: Now) -> None:
+        """A sign of life of the socket."""
         self._heard_at_s = now.mono_s
+        self._dialling.proved()
+
+    def heard_frame(self, now: Now) -> None:
+        """A sign of life of the CSMS itself."""
+        self.heard(now)
+        self._is_mute = False
 
     def head(self, event: ev.OutboxHead) -> None:
+        """The oldest waiting row; one that left since the store looked is passed over."""
+        if event.row is not None and event.row.row_id <= self._gone_row_id:
+            return
         self._head, self.waiting, self._head_asked = event.row, event.waiting, False
 
-    def enqueue(self, item: OutgoingCall | Stream, priority: int) -> None:
+    def enqueue(
+        self, item: OutgoingCall | Stream, priority: int, *, precedes_boot: bool = False
+    ) -> None:
         self._queued += 1
-        heappush(self._queue, (priority, self._queued, item))
+        heappush(self._queue, Queued(priority, self._queued, item, precedes_boot))
 
     def booted(self, status: str, interval_s: float, now: Now) -> list[object]:
         """The answer to BootNotification (B01.FR.04, B02, B03)."""
-        self.boot_status = status
+        self.boot_status, self._booted_slot = status, self.slot
         if status == "Accepted":
-            self._boot_at_s = None
-            self._interval_s = interval_s
+            self._boot_at_s, self.freshly_booted = None, True
             return self._go_online(now)
-        self._boot_at_s = now.mono_s + (interval_s if interval_s > 0 else 60.0)
-        return [ef.Log(5, f"CSMS: boot {status}; asking again in {interval_s:.0f} s")]
+        wait_s = interval_s if interval_s > 0 else BOOT_AGAIN_S
+        self._boot_at_s = self._boot_not_before_s = now.mono_s + wait_s
+        return [ef.Log(5, f"CSMS: boot {status}; asking again in {wait_s:.0f} s")]
 
-    def response(self, message_id: str, payload: Payload, now: Now) -> list[object]:
-        """A CALLRESULT: for the CALL in flight, or late for a row that waits to be sent again."""
-        self._timeouts = 0
+    def response(self, message_id: str, payload: Payload | None, now: Now) -> list[object]:
+        """A CALLRESULT: for the CALL in flight, or late for a row that waits to be sent again.
+
+        None: the payload cannot be used, but the row has arrived.
+        """
+        self._silences = 0
         flight = self.in_flight
         if flight is not None and flight.message_id == message_id:
             self.in_flight = None
             request = flight.payload if flight.row is None else _payload(flight.row)
             self.answered.append(Answered(flight.action, request, payload))
             if flight.stream is not None:
-                self._continue(flight.stream)
+                self.enqueue(flight.stream, REPORTS, precedes_boot=flight.precedes_boot)
             return self._settle(flight.row) if flight.row is not None else []
         if self._head is not None and self._head.message_id == message_id:
             row = self._head
@@ -175,7 +232,7 @@ class Connection:
 
     def refused(self, message_id: str, code: str, now: Now) -> list[object]:
         """A CALLERROR to the CALL in flight."""
-        self._timeouts = 0
+        self._silences = 0
         flight = self.in_flight
         if flight is None or flight.message_id != message_id:
             return [ef.Log(5, f"CSMS: error for unknown message {message_id!r} dropped")]
@@ -185,13 +242,15 @@ class Connection:
         flight = self.in_flight
         if flight is not None and now.mono_s >= flight.deadline_s:
             return self._timed_out(flight, now)
-        if self.link == "down" and self._dial_at_s is not None and now.mono_s >= self._dial_at_s:
-            return self._dial(now)
+        dial_at_s = self._dialling.at_s
+        if self.link == "down" and dial_at_s is not None and now.mono_s >= dial_at_s:
+            self.link = "dialling"
+            return [self._dialling.dial(now)]
         return []
 
     def deadline(self, now: Now) -> float | None:
         if self.link == "down":
-            return self._dial_at_s
+            return self._dialling.at_s
         if self.link != "up":
             return None
         if self.in_flight is not None:
@@ -211,89 +270,108 @@ class Connection:
         if self._boot_at_s is not None and now.mono_s >= self._boot_at_s:
             self._boot_at_s = None
             return self._send("BootNotification", self._boot_payload, now)
-        if not self.accepted:
-            return []
-        if self._queue:
-            return self._send_item(heappop(self._queue)[2], now)
+        if self.accepted:
+            return self._send_accepted(now)
+        return self._send_while_pending(now)
+
+    def _send_accepted(self, now: Now) -> list[object]:
+        has_report = bool(self._queue) and self._queue[0].priority >= REPORTS
+        if self._queue and not has_report:
+            return self._send_queued(heappop(self._queue), now)
         if now.mono_s >= self._heartbeat_at_s():
             return self._send("Heartbeat", {}, now)
-        if self._head is not None and now.mono_s >= self._retry_row_s:
-            return self._send_row(self._head, now)
+        row = self._head if now.mono_s >= self._retry_row_s else None
+        if has_report and (row is None or not self._report_went):
+            self._report_went = True
+            return self._send_queued(heappop(self._queue), now)
+        if row is not None:
+            self._report_went = False
+            return self._send_row(row, now)
         if self._head is None and self.waiting > 0 and not self._head_asked:
             self._head_asked = True
             return [ef.FetchHead()]
         return []
 
-    def _send_item(self, item: OutgoingCall | Stream, now: Now) -> list[object]:
+    def _send_while_pending(self, now: Now) -> list[object]:
+        """Only what the CSMS asked for may leave before the boot is accepted (B02.FR.02)."""
+        allowed = [queued for queued in self._queue if queued.precedes_boot]
+        if self.boot_status != "Pending" or not allowed:
+            return []
+        queued = min(allowed)
+        self._queue.remove(queued)
+        heapify(self._queue)
+        return self._send_queued(queued, now)
+
+    def _send_queued(self, queued: Queued, now: Now) -> list[object]:
+        item = queued.item
         if isinstance(item, OutgoingCall):
             return self._send(item.action, item.payload, now)
         action, payload, cursor = item.next_part(item.cursor)
         rest = Stream(cursor, item.next_part) if cursor is not None else None
-        return self._send(action, payload, now, stream=rest)
+        return self._send(action, payload, now, rest, queued.precedes_boot)
 
     def _send(
-        self, action: str, payload: Payload, now: Now, stream: Stream | None = None
+        self,
+        action: str,
+        payload: Payload,
+        now: Now,
+        stream: Stream | None = None,
+        precedes_boot: bool = False,
     ) -> list[object]:
-        message_id = now.new_id()
-        text = rpc.call_text(message_id, action, dump(payload))
-        return self._sent(message_id, action, payload, text, now, None, stream)
+        if action in ("BootNotification", "Heartbeat"):
+            self._time_asked_s = now.mono_s
+        flight = self._flight(now.new_id(), action, payload, now)
+        self.in_flight = msgspec.structs.replace(
+            flight, stream=stream, precedes_boot=precedes_boot
+        )
+        return [ef.SendFrame(rpc.call_text(flight.message_id, action, dump(payload)))]
 
     def _send_row(self, row: OutboxRow, now: Now) -> list[object]:
-        body = close_stamps(row.body, now.utc_s)
+        body = close_stamps(row.body, self.clocks.to_utc(row.boot_id, now))
         if row.action == "TransactionEvent" and self._waited_offline(row, now):
             body = body[:-1] + ',"offline":true}'
-        text = rpc.call_text(row.message_id, row.action, body)
-        return self._sent(row.message_id, row.action, {}, text, now, row, None)
+        flight = self._flight(row.message_id, row.action, {}, now)
+        self.in_flight = msgspec.structs.replace(flight, row=row)
+        return [ef.SendFrame(rpc.call_text(row.message_id, row.action, body))]
 
     def _waited_offline(self, row: OutboxRow, now: Now) -> bool:
         """Happened or still waited while the station was offline (E04.FR.03)."""
         return row.offline or row.boot_id != now.boot_id or row.created_s < self._online_since_s
 
-    def _sent(
-        self,
-        message_id: str,
-        action: str,
-        payload: Payload,
-        text: str,
-        now: Now,
-        row: OutboxRow | None,
-        stream: Stream | None,
-    ) -> list[object]:
-        deadline_s = now.mono_s + self._seconds("MessageTimeout", "Default")
+    def _flight(self, message_id: str, action: str, payload: Payload, now: Now) -> InFlight:
         self._last_sent_s = now.mono_s
-        self.in_flight = InFlight(
-            message_id, action, payload, now.mono_s, deadline_s, row, stream
-        )
-        return [ef.SendFrame(text)]
-
-    def _continue(self, stream: Stream) -> None:
-        self.enqueue(stream, 9)
+        deadline_s = now.mono_s + self._seconds("MessageTimeout", "Default")
+        return InFlight(message_id, action, payload, now.mono_s, deadline_s)
 
     def _heartbeat_at_s(self) -> float:
-        interval_s = self._seconds("HeartbeatInterval")
-        return self._last_sent_s + (interval_s if interval_s > 0 else 86400.0)
+        """After a silence of ours, and once a day however much is said (G02.FR.05, FR.07)."""
+        interval_s = self._seconds("HeartbeatInterval") or LONGEST_HEARTBEAT_S
+        return min(self._last_sent_s + interval_s, self._time_asked_s + LONGEST_HEARTBEAT_S)
 
     # --- how CALLs end ----------------------------------------------------------------------------
 
     def _settle(self, row: OutboxRow) -> list[object]:
-        self._head, self._retry_row_s = None, 0.0
-        self._head_asked = True
+        self._row_is_gone(row)
         return [ef.SettleRow(row.row_id)]
 
+    def _row_is_gone(self, row: OutboxRow) -> None:
+        self._head, self._head_asked, self._retry_row_s = None, True, 0.0
+        self._gone_row_id = row.row_id
+
     def _failed(self, flight: InFlight, reason: str, now: Now) -> list[object]:
-        """E13.FR.02 to FR.04: a row is tried MessageAttempts times, then set aside."""
         self.in_flight = None
-        if flight.row is None:
-            self.answered.append(Answered(flight.action, flight.payload, None, reason))
+        if flight.row is not None:
+            return self._row_failed(flight.row, reason, now)
+        self.answered.append(Answered(flight.action, flight.payload, None, reason))
         if flight.action == "BootNotification":
-            self._boot_at_s = now.mono_s + max(self._interval_s, 30.0)
-            return [ef.Log(4, f"CSMS: BootNotification failed: {reason}; asking again")]
-        row = flight.row
-        if row is None:
-            return [ef.Log(4, f"CSMS: {flight.action} failed: {reason}")]
+            self._boot_at_s = self._boot_not_before_s = now.mono_s + BOOT_AGAIN_S
+        return [ef.Log(4, f"CSMS: {flight.action} failed: {reason}")]
+
+    def _row_failed(self, row: OutboxRow, reason: str, now: Now) -> list[object]:
+        """E13.FR.02 to FR.04: a row is tried MessageAttempts times, then set aside."""
         attempts = row.attempts + 1
         if attempts >= self._seconds("MessageAttempts", "TransactionEvent"):
-            self._head, self._retry_row_s, self._head_asked = None, 0.0, True
+            self._row_is_gone(row)
             text = f"CSMS: {row.action} refused {attempts} times ({reason}), set aside"
             return [ef.SetAside(row.row_id, reason), ef.Log(3, text)]
         wait_s = self._seconds("MessageAttemptInterval", "TransactionEvent") * attempts
@@ -302,13 +380,21 @@ class Connection:
         return [ef.CountAttempt(row.row_id, reason)]
 
     def _timed_out(self, flight: InFlight, now: Now) -> list[object]:
-        """Counts as an attempt only if the socket showed life after the send."""
-        self._timeouts += 1
-        alive = self._heard_at_s > flight.sent_at_s
-        if alive and self._timeouts < SILENT_TIMEOUTS:
-            return self._failed(flight, "no answer in time", now)
-        self._drop_in_flight("no answer in time")
-        return [ef.Hangup(f"{flight.action} was not answered; dialling again")]
+        """Counts as an attempt only if the socket showed life after the send.
+
+        Behind a living socket may be no CSMS: that costs one row its attempts, not the queue.
+        """
+        if flight.row is None:
+            self._silences += 1
+        is_dead = self._heard_at_s <= flight.sent_at_s or self._silences >= SILENT_TIMEOUTS
+        if is_dead or (flight.row is not None and self._is_mute):
+            self._drop_in_flight("no answer in time")
+            self.link = "closing"
+            return [ef.Hangup(f"{flight.action} was not answered; dialling again")]
+        effects = self._failed(flight, "no answer in time", now)
+        if any(isinstance(effect, ef.SetAside) for effect in effects):
+            self._is_mute = True
+        return effects
 
     def _drop_in_flight(self, reason: str) -> None:
         flight, self.in_flight = self.in_flight, None
@@ -319,32 +405,6 @@ class Connection:
         self._online_since_s = now.mono_s
         self._head, self._head_asked = None, True
         return [ef.Announce(ev.CsmsReached()), ef.FetchHead()]
-
-    # --- dialling -----------------------------------------------------------------------------
-
-    def _plan_dial(self, was_up: bool, now: Now) -> None:
-        """OCPP-J 5.3: a minimum and a random part, doubled RetryBackOffRepeatTimes times."""
-        minimum_s = self._seconds("RetryBackOffWaitMinimum")
-        if was_up or self._failures == 0:
-            self._wait_s = minimum_s
-        elif self._failures <= self._seconds("RetryBackOffRepeatTimes"):
-            self._wait_s *= 2
-        if not was_up:
-            self._failures += 1
-            self._slot_failures += 1
-        if self._slot_failures >= max(1.0, self._seconds("NetworkProfileConnectionAttempts")):
-            self.slot, self._slot_failures = (self.slot + 1) % len(self.slots), 0
-        wait_s = self._wait_s + now.random() * self._seconds("RetryBackOffRandomRange")
-        floor_s = self._dialled_at_s + max(DIAL_FLOOR_S, minimum_s)
-        self._dial_at_s = max(now.mono_s + wait_s, floor_s)
-
-    def _dial(self, now: Now) -> list[object]:
-        slot = self.slots[self.slot]
-        self.link, self._dial_at_s, self._dialled_at_s = "dialling", None, now.mono_s
-        ping_s = self._seconds("WebSocketPingInterval")
-        return [
-            ef.Dial(self.slot, slot.url, slot.user, slot.security_profile, OPEN_TIMEOUT_S, ping_s)
-        ]
 
 
 def _payload(row: OutboxRow) -> Payload:

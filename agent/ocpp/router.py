@@ -1,6 +1,7 @@
 """Between frames and blocks: which block answers a CALL, what an answer or a fact leads to."""
 
 from types import ModuleType
+from typing import Any
 
 import msgspec
 
@@ -27,6 +28,8 @@ from agent.ocpp.blocks import (
     o_display,
     p_data_transfer,
 )
+from agent.ocpp.clocks import csms_time
+from agent.ocpp.connection import REPORTS
 from agent.ocpp.view import View
 
 BLOCKS: tuple[ModuleType, ...] = (
@@ -53,6 +56,9 @@ OUTGOING = {effect: make for block in BLOCKS for effect, make in block.OUTGOING.
 ON_RESPONSE = {action: take for block in BLOCKS for action, take in block.ON_RESPONSE.items()}
 VARIABLES = tuple(variable for block in BLOCKS for variable in block.VARIABLES)
 
+PENDING_ORDERS = frozenset({"TriggerMessage", "GetBaseReport", "GetReport"})
+"""CALLs of the CSMS whose follow-ups may leave before the boot is accepted (B02.FR.02)."""
+
 Turn = tuple[list[object], list[object]]
 """(events for the pure rooms, effects for the runtime)"""
 
@@ -67,7 +73,7 @@ class Router:
     def handle(self, event: object, now: Now) -> Turn:
         """What one event means to the connection and the blocks."""
         events: list[object] = []
-        effects: list[object] = []
+        effects: list[object] = [*self.connection.clocks.follow(now)]
         self._take(self._link(event, now), events, effects, now)
         found_events, found_effects = self.view.profiles.handle(event, now)
         events += found_events
@@ -95,10 +101,16 @@ class Router:
             offline = not self.connection.online
             return [ef.Enqueue(now.new_id(), call.action, body, offline, effect.event_type)]
         if not self.connection.online:
-            return []
+            return self._untold(effect)
         call = make(effect, self.view, now)
         self.connection.enqueue(call, call.priority)
         return self.connection.send_next(now)
+
+    def _untold(self, effect: object) -> list[object]:
+        """Offline: a status is told at the next connection, a token is judged without the CSMS."""
+        if isinstance(effect, ef.AskCsms):
+            return [ef.Announce(ev.TokenUnanswered(effect.token))]
+        return []
 
     def deadline(self, now: Now) -> float | None:
         times = (self.connection.deadline(now), self.view.profiles.deadline(now))
@@ -110,7 +122,7 @@ class Router:
         connection = self.connection
         match event:
             case ev.FrameReceived(text):
-                connection.heard(now)
+                connection.heard_frame(now)
                 return self._frame(text, now)
             case ev.OutboxHead():
                 connection.head(event)
@@ -153,15 +165,19 @@ class Router:
                 return found
 
     def _result(self, message_id: str, payload: Payload, now: Now) -> list[object]:
-        """An answer with extra fields is used; one that cannot be used counts as refused."""
-        flight = self.connection.in_flight
-        noted: list[object] = []
-        if flight is not None and flight.message_id == message_id:
-            try:
-                extra = messages.validate_response(flight.action, payload)
-            except CallError as error:
-                return self.connection.refused(message_id, f"unusable answer: {error}", now)
-            noted = [ef.Log(6, f"CSMS: {flight.action} answer: {text}") for text in extra]
+        """An answer with extra fields is used. One that cannot be used counts as refused, but a
+        row it names has arrived: sent again it would be counted twice."""
+        action = self.connection.action_of(message_id)
+        if action is None:
+            return self.connection.response(message_id, payload, now)
+        try:
+            extra = messages.validate_response(action, payload)
+        except CallError as error:
+            noted: list[object] = [ef.Log(4, f"CSMS: {action} answer cannot be used: {error}")]
+            if self.connection.is_row(message_id):
+                return noted + self.connection.response(message_id, None, now)
+            return noted + self.connection.refused(message_id, "unusable answer", now)
+        noted = [ef.Log(6, f"CSMS: {action} answer: {text}") for text in extra]
         return noted + self.connection.response(message_id, payload, now)
 
     # --- CALLs of the CSMS --------------------------------------------------------------------
@@ -169,19 +185,25 @@ class Router:
     def _call(self, call: rpc.Call, now: Now) -> list[object]:
         """One answer for one CALL; a handler that fails changed nothing (InternalError)."""
         try:
-            answer = self._dispatch(call, now)
+            answer, text = self._dispatch(call, now)
         except CallError as error:
             refusal = ef.SendFrame(rpc.error(call.message_id, error.code, error.description))
             level = 3 if error.code == "InternalError" else 5
             return [refusal, ef.Log(level, f"CSMS: {call.action} answered with {error}")]
         effects: list[object] = [ef.Announce(event) for event in answer.events]
-        effects.append(ef.SendFrame(rpc.result(call.message_id, answer.payload)))
-        effects += answer.effects
+        effects.append(ef.SendFrame(text))
+        ordered = call.action in PENDING_ORDERS
+        for effect in answer.effects:
+            if isinstance(effect, OutgoingCall):
+                self.connection.enqueue(effect, effect.priority, precedes_boot=ordered)
+            else:
+                effects.append(effect)
         if answer.stream is not None:
-            self.connection.enqueue(answer.stream, 9)
+            self.connection.enqueue(answer.stream, REPORTS, precedes_boot=ordered)
         return effects
 
-    def _dispatch(self, call: rpc.Call, now: Now) -> Answer:
+    def _dispatch(self, call: rpc.Call, now: Now) -> tuple[Answer, str]:
+        """The answer and its frame. Raises CallError."""
         if self.connection.boot_status == "Rejected":
             raise CallError("SecurityError", "the station was not accepted")
         handler = INCOMING.get(call.action)
@@ -191,12 +213,13 @@ class Router:
             raise CallError("NotImplemented", "this action is not part of OCPP 2.0.1")
         try:
             messages.validate_request(call.action, call.payload)
-            answer: Answer = handler(call.payload, self.view, now)
+            answer: Answer = handler(_whole(call.payload), self.view, now)
+            text = rpc.result(call.message_id, answer.payload)
         except CallError:
             raise
         except Exception as error:
             raise CallError("InternalError", f"{type(error).__name__} in {call.action}") from error
-        return answer
+        return answer, text
 
     # --- what follows ---------------------------------------------------------------------------
 
@@ -229,10 +252,20 @@ class Router:
                 self._take(list(found.effects), events, effects, now)
 
     def _booted(self, response: Payload, now: Now) -> list[object]:
+        """The clock is set before anything is told with it (B01.FR.06)."""
         found: list[object] = []
-        try:
-            utc_s = messages.parse_time(response["currentTime"])
+        utc_s = csms_time(response["currentTime"])
+        if utc_s is not None:
             found.append(ef.Announce(ev.ClockSet(utc_s, now.mono_s)))
-        except ValueError:
-            found.append(ef.Log(4, "CSMS: BootNotification answer with an unreadable time"))
+        else:
+            found.append(ef.Log(4, "CSMS: the time in the BootNotification answer is no use"))
         return found + self.connection.booted(response["status"], response["interval"], now)
+
+
+def _whole(node: Any) -> Any:
+    """JSON knows one kind of number: 17.0 where the schema wants an integer is 17."""
+    if isinstance(node, dict):
+        return {key: _whole(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_whole(value) for value in node]
+    return int(node) if isinstance(node, float) and node.is_integer() else node

@@ -12,8 +12,9 @@ from agent.ocpp.block import (
     OutgoingCall,
     Payload,
 )
+from agent.ocpp.clocks import csms_time
 from agent.ocpp.device_model import Variable
-from agent.ocpp.messages import format_time, parse_time
+from agent.ocpp.messages import format_time
 from agent.ocpp.view import Place, View
 
 
@@ -38,12 +39,13 @@ def _reached(event: CsmsReached, view: View, now: Now) -> Consequences:
     lost_at_s = view.connection.lost_at_s
     threshold_s = float(view.variables.value("OCPPCommCtrlr", "OfflineThreshold"))
     long_gone = lost_at_s is None or now.mono_s - lost_at_s > threshold_s
+    all_places = view.connection.freshly_booted or long_gone
     calls = []
     for evse_id in view.station.evse_ids:
         for connector_id in view.station.connector_ids(evse_id):
             place = (evse_id, connector_id)
             status = view.station.status(place)
-            if long_gone or view.told_status.get(place) != status:
+            if all_places or view.told_status.get(place) != status:
                 view.told_status[place] = status
                 calls.append(_status(place, status, now.mono_s, now))
     return Consequences(effects=tuple(calls))
@@ -62,11 +64,8 @@ def _heartbeat(request: Payload, response: Payload | None, view: View, now: Now)
     """G02.FR.06: the answer sets the clock."""
     if response is None:
         return Consequences()
-    try:
-        utc_s = parse_time(response["currentTime"])
-    except ValueError:
-        return Consequences()
-    return Consequences(events=(ClockSet(utc_s, now.mono_s),))
+    utc_s = csms_time(response["currentTime"])
+    return Consequences(events=(ClockSet(utc_s, now.mono_s),) if utc_s is not None else ())
 
 
 def _change_availability(payload: Payload, view: View, now: Now) -> Answer:
@@ -75,7 +74,8 @@ def _change_availability(payload: Payload, view: View, now: Now) -> Answer:
     evse_id, connector_id = evse.get("id", 0), evse.get("connectorId", 0)
     station = view.station
     known = evse_id == 0 or evse_id in station.evses
-    if not known or (connector_id and connector_id not in station.connector_ids(evse_id)):
+    connector_ids = station.connector_ids(evse_id) if evse_id in station.evses else ()
+    if not known or (connector_id and connector_id not in connector_ids):
         return Answer({"status": "Rejected"})
     operative = payload["operationalStatus"] == "Operative"
     concerned = station.evse_ids if evse_id == 0 else (evse_id,)

@@ -1,0 +1,82 @@
+"""When to dial which endpoint: the back-off of OCPP-J 5.3 and the choice of the slot (B10)."""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from agent.core import effects as ef
+from agent.core.events import Now
+
+DIAL_FLOOR_S = 1.0
+"""No endpoint is dialled sooner than this after the last attempt, whatever the variables say."""
+OPEN_TIMEOUT_S = 20.0
+
+
+class Slot(Struct, frozen=True):
+    """One endpoint to dial."""
+
+    url: str
+    user: str
+    security_profile: int
+
+
+class Dialling:
+    """The next dial; `slots` in the order of NetworkConfigurationPriority."""
+
+    def __init__(self, slots: tuple[Slot, ...], seconds: Callable[[str], float]) -> None:
+        self.slots = slots
+        self.slot = 0
+        self.at_s: float | None = 0.0
+        """Loop time of the next dial; None while a link is open or being opened."""
+        self._seconds = seconds
+        self._waits = 0
+        self._wait_s = 0.0
+        self._dialled_at_s = float("-inf")
+        self._attempts = 0
+        self._untried = list(range(1, len(slots)))
+        self._good_slot: int | None = None
+        self._is_proved = False
+
+    def dial(self, now: Now) -> ef.Dial:
+        """The order to dial, given now."""
+        self.at_s, self._dialled_at_s, self._is_proved = None, now.mono_s, False
+        slot = self.slots[self.slot]
+        ping_s = self._seconds("WebSocketPingInterval")
+        return ef.Dial(
+            self.slot, slot.url, slot.user, slot.security_profile, OPEN_TIMEOUT_S, ping_s
+        )
+
+    def opened(self) -> None:
+        """The back-off begins anew after a success."""
+        self._waits = 0
+
+    def proved(self) -> None:
+        """Somebody answers there: what accepts and closes at once would not count for B10."""
+        if not self._is_proved:
+            self._is_proved, self._attempts, self._good_slot = True, 0, self.slot
+            self._untried = [slot for slot in range(len(self.slots)) if slot != self.slot]
+
+    def ended(self, now: Now) -> None:
+        """A dial failed or the link was lost: when and where to try again."""
+        if not self._is_proved:
+            self._attempts += 1
+        if self._attempts >= max(1.0, self._seconds("NetworkProfileConnectionAttempts")):
+            self._next_slot()
+        minimum_s = self._seconds("RetryBackOffWaitMinimum")
+        random_s = now.random() * self._seconds("RetryBackOffRandomRange")
+        if self._waits == 0:
+            self._wait_s = minimum_s + random_s
+        elif self._waits <= self._seconds("RetryBackOffRepeatTimes"):
+            self._wait_s = 2 * self._wait_s + random_s
+        self._waits += 1
+        floor_s = self._dialled_at_s + max(DIAL_FLOOR_S, minimum_s)
+        self.at_s = max(now.mono_s + self._wait_s, floor_s)
+
+    def _next_slot(self) -> None:
+        """B10.FR.03, FR.07, FR.08: all once, then the one that worked last, then all again."""
+        self._attempts = 0
+        if not self._untried:
+            order = list(range(len(self.slots)))
+            order.sort(key=lambda slot: slot != self._good_slot)
+            self._untried = order
+        self.slot = self._untried.pop(0)
