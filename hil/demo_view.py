@@ -120,7 +120,7 @@ def _samples(samples: list[dict[str, Any]]) -> Iterator[str]:
 def state_line(status: Mapping[str, Any]) -> str:
     """The agent's status in one line."""
     places = [_place(connector) for connector in status["connectors"]]
-    return f"{' | '.join(places)} | {status['link']}, {status['queue']} waiting"
+    return " | ".join([f"{status['link']}, {status['queue']} waiting", *places])
 
 
 def _place(connector: Mapping[str, Any]) -> str:

@@ -140,6 +140,10 @@ WRONG: dict[str, tuple[Callable[[], Evidence], str]] = {
         "EVSE 1: 40 Wh billed, but its meter counted 39 Wh",
     ),
     "the end has no register": (lambda: put(5, event(60, "Ended", "b", 1)), "lacks the register"),
+    "the begin has no register": (
+        lambda: put(1, event(10, "Started", "a", 0, evse_id=1)),
+        "Started (seqNo 0) of transaction a lacks the register",
+    ),
     "an offline event does not say so": (lambda: flagged(3, False), "does not say so"),
     "an online event claims to be offline": (lambda: flagged(2, True), "the network was there"),
     "an event before the cut claims to be offline": (
@@ -184,6 +188,11 @@ def test_a_lost_event_shows_in_the_line() -> None:
     assert judge(without(2)).line.startswith("5 events recorded, 4 delivered in order, 1 lost;")
 
 
+def test_what_waits_or_was_set_aside_counts_as_recorded_and_lost() -> None:
+    verdict = judge(replace(good(), waiting=2, set_aside=1))
+    assert verdict.line.startswith("8 events recorded, 5 delivered in order, 3 lost;")
+
+
 def test_a_register_in_kwh_is_understood() -> None:
     call = event(60, "Ended", "b", 1, register_wh=0.508)
     call.payload["meterValue"][0]["sampledValue"][0]["unitOfMeasure"] = {"unit": "kWh"}
@@ -210,8 +219,8 @@ def test_the_state_line_shows_state_current_register_link_and_queue() -> None:
         ],
     }
     assert state_line(status) == (
-        "EVSE 1 Charging, 16 of 20 A, 1234.568 kWh | EVSE 2 Faulted, 0 of 0 A, - kWh | "
-        "online, 3 waiting"
+        "online, 3 waiting | EVSE 1 Charging, 16 of 20 A, 1234.568 kWh | "
+        "EVSE 2 Faulted, 0 of 0 A, - kWh"
     )
 
 
