@@ -214,18 +214,21 @@ class Runtime:
         for effect in effects:
             if isinstance(effect, SAFE):
                 self._make_safe(effect)
+                self._watch(effect)
         durable = [effect for effect in effects if isinstance(effect, DURABLE)]
         committed = None
         self._orders_void = None
         if durable or self.disk_fault is not None:
             committed = await self._commit(durable)
+            for effect in durable:
+                self._watch(effect)
         for effect in standing_orders(effects):
             self._energise(effect)
+            self._watch(effect)
         for effect in effects:
             if not isinstance(effect, SAFE + DURABLE + ENERGISE):
                 await self._tell(effect)
-        for effect in effects:
-            self._watch(effect)
+                self._watch(effect)
         if committed is not None and durable:
             row = _outbox_row(committed.head) if committed.head is not None else None
             self.post(ev.OutboxHead(row, committed.waiting))

@@ -89,7 +89,8 @@ class Router:
         return events, effects
 
     def translate(self, effect: object, now: Now) -> list[object]:
-        """An effect of the core as what the runtime carries out; most pass unchanged."""
+        """An effect of the core as what the runtime carries out; most pass unchanged, a status
+        is told and shown."""
         make = OUTGOING.get(type(effect))
         if make is None:
             return [effect]
@@ -100,11 +101,12 @@ class Router:
                 body = messages.close_stamps(body, now.utc_s)
             offline = not self.connection.online
             return [ef.Enqueue(now.new_id(), call.action, body, offline, effect.event_type)]
+        shown = [effect] if isinstance(effect, ef.StatusChanged) else []
         if not self.connection.online:
-            return self._untold(effect)
+            return shown + self._untold(effect)
         call = make(effect, self.view, now)
         self.connection.enqueue(call, call.priority)
-        return self.connection.send_next(now)
+        return shown + self.connection.send_next(now)
 
     def _untold(self, effect: object) -> list[object]:
         """Offline: a status is told at the next connection, a token is judged without the CSMS."""
