@@ -26,22 +26,68 @@ UNKNOWN_PATH_S = 5.0
 """How long the power path may be unknown while power is allowed."""
 OVER_CURRENT_S = 10.0
 """How long more than (offer + 0.5 A) x 1.1 may flow; the EV has 5 s to follow, the meter lags."""
+CUT_AGAIN_S = 2.0
+"""A path that stays closed gets an emergency stop this often until it is seen open."""
+RELAX_S = 1.0
+"""How long an emergency stop holds the pilot after the path is open; with -12 V on it nobody can
+see the EV leave (IEC 61851-1 asks for at least 0.3 s)."""
+
+SELLING_STATES = frozenset({PilotState.B, PilotState.C})
+HARSH_STATES = frozenset({PilotState.D, PilotState.E, PilotState.F})
+WELDED = "welded_contactor"
+"""Causes that begin with a fault's name and a colon are standing faults for the core."""
 
 
 class Guarded:
     """What the guard knows of one connector."""
 
-    def __init__(self, pilot: PilotController, meter_interval_s: float) -> None:
+    def __init__(self, pilot: PilotController, meter_interval_s: float, now_s: float) -> None:
         self.pilot = pilot
         self.reading: PilotReading | None = None
+        """Last report; None while the controller is lost."""
         self.meter: MeterReading | None = None
         self.meter_age_s = max(METER_AGE_S, 3 * meter_interval_s)
         self.pilot_age_s = max(3.0, 3 * pilot.capabilities.report_interval_s)
+        self.opens_within_s = pilot.capabilities.opens_within_s + TICK_S
         self.allowed_a: float | None = None
         self.last_stop = Permit(0)
-        self.stopped_at_s = 0.0
+        self.must_be_open_s = now_s + self.opens_within_s
+        """Not allowed: a path still closed then is cut off; later, when it is cut off again."""
+        self.is_cut = False
+        """Under an emergency stop that no later order has replaced."""
+        self.cut_at_s = 0.0
+        self.is_welded = False
+        """Did not open though told to; told once, until it is seen open."""
         self.unknown_since_s: float | None = None
+        self.needless_since_s: float | None = None
+        """Since when the path is closed though the EV asks for no power."""
         self.over_since_s: float | None = None
+        self.is_over = False
+        """Readings showed too much current for OVER_CURRENT_S."""
+
+    def see(self, reading: PilotReading) -> None:
+        self.reading = reading
+        path, at_s = reading.power_path, reading.at_s
+        self.unknown_since_s = _since(path is PowerPath.UNKNOWN, self.unknown_since_s, at_s)
+        needless = path is PowerPath.CLOSED and reading.state is PilotState.B
+        self.needless_since_s = _since(needless, self.needless_since_s, at_s)
+        if path is PowerPath.OPEN:
+            self.is_welded = False
+
+    def see_current(self, reading: MeterReading) -> None:
+        """Over-current counts from one reading to a later one, never from silence."""
+        self.meter = reading
+        bound_a = ((self.allowed_a or 0.0) + 0.5) * 1.1
+        too_much = self.allowed_a is not None and any(a > bound_a for a in reading.current_a)
+        since_s = self.over_since_s = _since(too_much, self.over_since_s, reading.at_s)
+        self.is_over = since_s is not None and reading.at_s - since_s > OVER_CURRENT_S
+
+
+def _since(holds: bool, since_s: float | None, at_s: float) -> float | None:
+    """Start of the time a condition holds, or None."""
+    if not holds:
+        return None
+    return at_s if since_s is None else since_s
 
 
 class Guard:
@@ -59,7 +105,7 @@ class Guard:
         self._read_s = read_s
         self._on_stop = on_stop
         self._places = {
-            place: Guarded(pilot, meter_intervals_s.get(place[0], 1.0))
+            place: Guarded(pilot, meter_intervals_s.get(place[0], 1.0), read_s())
             for place, pilot in pilots.items()
         }
 
@@ -68,29 +114,30 @@ class Guard:
     def see_pilot(self, place: Place, reading: PilotReading) -> None:
         """Called with every report, before it enters the inbox."""
         guarded = self._places[place]
-        guarded.reading = reading
-        if reading.power_path is not PowerPath.UNKNOWN:
-            guarded.unknown_since_s = None
-        elif guarded.unknown_since_s is None:
-            guarded.unknown_since_s = reading.at_s
+        guarded.see(reading)
+        if guarded.allowed_a is None and _pilot_trouble(reading) is not None:
+            self._void(guarded)
         self._check(place, guarded)
 
     def see_meter(self, evse_id: int, reading: MeterReading) -> None:
         for place, guarded in self._places.items():
             if place[0] == evse_id:
-                guarded.meter = reading
-                self._watch_current(guarded, reading)
+                guarded.see_current(reading)
                 self._check(place, guarded)
 
     def lost(self, place: Place, cause: str) -> None:
-        """A device the connector depends on stopped answering."""
-        if self._places[place].allowed_a is not None:
-            self._stop(place, cause, emergency=False)
+        """The pilot controller stopped answering: what it said last counts no more."""
+        guarded = self._places[place]
+        guarded.reading = None
+        guarded.unknown_since_s = guarded.needless_since_s = None
+        self._stop_or_void(place, guarded, cause)
 
     def lost_meter(self, evse_id: int, cause: str) -> None:
-        for place in self._places:
+        for place, guarded in self._places.items():
             if place[0] == evse_id:
-                self.lost(place, cause)
+                guarded.meter = guarded.over_since_s = None
+                guarded.is_over = False
+                self._stop_or_void(place, guarded, cause)
 
     async def run(self) -> None:
         """Checks ages once a second; cancelling is safe."""
@@ -110,11 +157,15 @@ class Guard:
         guarded = self._places[place]
         if permit < guarded.last_stop:
             return "the guard stopped power after this was decided"
+        self._check(place, guarded)
         trouble = self._trouble(guarded)
+        if trouble is None and guarded.allowed_a is None:
+            trouble = _path_trouble(guarded)
         if trouble is not None:
             return trouble
         guarded.allowed_a = limit_a
-        guarded.over_since_s = None
+        guarded.is_cut = False
+        guarded.over_since_s, guarded.is_over = None, False
         guarded.pilot.allow_power(limit_a)
         return None
 
@@ -126,12 +177,14 @@ class Guard:
             guarded.pilot.allow_power(limit_a)
 
     def stop(self, place: Place, *, emergency: bool) -> None:
-        """A stop ordered by the core; voids no permit, the core knows of it."""
-        guarded = self._places[place]
+        """A stop ordered by the core; voids no permit, the core knows of it. An emergency stop in
+        force is not softened by it."""
+        guarded, now_s = self._places[place], self._read_s()
+        if guarded.allowed_a is not None:
+            guarded.must_be_open_s = now_s + guarded.opens_within_s
         guarded.allowed_a = None
-        guarded.stopped_at_s = self._read_s()
-        if emergency:
-            guarded.pilot.emergency_stop()
+        if emergency or guarded.is_cut:
+            self._cut(guarded, now_s)
         else:
             guarded.pilot.stop()
 
@@ -150,48 +203,82 @@ class Guard:
         trouble = self._trouble(guarded)
         if trouble is not None:
             reading = guarded.reading
-            harsh = reading is not None and (
-                bool(reading.faults) or reading.state in (PilotState.E, PilotState.F, PilotState.D)
+            harsh = trouble.startswith(WELDED) or (
+                reading is not None and (bool(reading.faults) or reading.state in HARSH_STATES)
             )
             self._stop(place, trouble, emergency=harsh)
 
     def _check_stopped(self, place: Place, guarded: Guarded) -> None:
-        """A path that stays closed after a stop gets emergency stops until it is seen open."""
+        """A path that stays closed after a stop is cut off until it is seen open."""
         reading, now_s = guarded.reading, self._read_s()
-        if reading is None or reading.power_path is not PowerPath.CLOSED:
+        if reading is None or reading.power_path is PowerPath.UNKNOWN:
             return
-        patience_s = guarded.pilot.capabilities.opens_within_s + TICK_S
-        if now_s - guarded.stopped_at_s > patience_s:
-            guarded.stopped_at_s = now_s - patience_s + 2 * TICK_S
-            guarded.pilot.emergency_stop()
-            self._on_stop(place, "power path closed although power is not allowed")
+        if reading.power_path is PowerPath.OPEN:
+            if guarded.is_cut and not reading.faults and now_s >= guarded.cut_at_s + RELAX_S:
+                guarded.is_cut = False
+                guarded.pilot.stop()
+            return
+        if now_s > guarded.must_be_open_s:
+            guarded.must_be_open_s = now_s + CUT_AGAIN_S
+            self._cut(guarded, now_s)
+            if not guarded.is_welded:
+                guarded.is_welded = True
+                self._void(guarded)
+                self._on_stop(place, f"{WELDED}: power path closed although it must be open")
 
     def _trouble(self, guarded: Guarded) -> str | None:
         """Why power may not flow, or None."""
         reading, meter, now_s = guarded.reading, guarded.meter, self._read_s()
         if reading is None or now_s - reading.at_s > guarded.pilot_age_s:
             return "no fresh view of the pilot controller"
-        if reading.faults:
-            return "fault: " + ", ".join(sorted(reading.faults))
-        if reading.state not in (PilotState.B, PilotState.C):
-            return f"pilot state {reading.state.value}"
+        trouble = _pilot_trouble(reading)
+        if trouble is not None:
+            return trouble
         if guarded.unknown_since_s is not None and now_s - guarded.unknown_since_s > UNKNOWN_PATH_S:
             return "power path unknown"
+        needless_s = guarded.needless_since_s
+        if needless_s is not None and now_s - needless_s > guarded.opens_within_s:
+            return f"{WELDED}: power path stays closed although the EV asks for no power"
         if meter is None or now_s - meter.at_s > guarded.meter_age_s:
             return "no fresh meter reading"
-        if guarded.over_since_s is not None and now_s - guarded.over_since_s > OVER_CURRENT_S:
+        if guarded.is_over:
             return "over_current: more flows than is offered"
         return None
 
-    def _watch_current(self, guarded: Guarded, reading: MeterReading) -> None:
-        bound_a = ((guarded.allowed_a or 0.0) + 0.5) * 1.1
-        if guarded.allowed_a is None or not any(a > bound_a for a in reading.current_a):
-            guarded.over_since_s = None
-        elif guarded.over_since_s is None:
-            guarded.over_since_s = reading.at_s
+    def _cut(self, guarded: Guarded, now_s: float) -> None:
+        if not guarded.is_cut:
+            guarded.is_cut, guarded.cut_at_s = True, now_s
+        guarded.pilot.emergency_stop()
+
+    def _void(self, guarded: Guarded) -> None:
+        """Orders decided before now do not pass any more."""
+        self.permit = guarded.last_stop = Permit(self.permit + 1)
+
+    def _stop_or_void(self, place: Place, guarded: Guarded, cause: str) -> None:
+        if guarded.allowed_a is not None:
+            self._stop(place, cause, emergency=False)
+        else:
+            self._void(guarded)
 
     def _stop(self, place: Place, cause: str, *, emergency: bool) -> None:
-        guarded = self._places[place]
-        self.permit = guarded.last_stop = Permit(self.permit + 1)
+        self._void(self._places[place])
         self.stop(place, emergency=emergency)
         self._on_stop(place, cause)
+
+
+def _pilot_trouble(reading: PilotReading) -> str | None:
+    """What a pilot reading alone says against power."""
+    if reading.faults:
+        return "fault: " + ", ".join(sorted(reading.faults))
+    if reading.state not in SELLING_STATES:
+        return f"pilot state {reading.state.value}"
+    return None
+
+
+def _path_trouble(guarded: Guarded) -> str | None:
+    """What must be clear about the path before power is allowed anew."""
+    if guarded.is_welded:
+        return f"{WELDED}: power path not seen open since"
+    if guarded.reading is not None and guarded.reading.power_path is PowerPath.UNKNOWN:
+        return "power path unknown"
+    return None

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from agent.core import events as ev
 from agent.core.events import IdToken
-from agent.core.station import ConnectorSite, EvseSite, Site
+from agent.core.site import ConnectorSite, EvseSite, Site
 from agent.guard import Guard
 from agent.settings import Settings
 from drivers.contract import (
@@ -86,7 +86,7 @@ class Senses:
 
     def __init__(self, wiring: Wiring, guard: Guard, post: Callable[[object], None]) -> None:
         self.pilots: dict[Place, PilotReading] = {}
-        """Last report per connector."""
+        """Last report per connector; none while its controller is lost."""
         self._guard = guard
         self._post = post
         self._reader_evses = wiring.reader_evses
@@ -128,6 +128,7 @@ class Senses:
 
     def _lost(self, device: str) -> None:
         for place in self._places.get(device, ()):
+            self.pilots.pop(place, None)
             self._guard.lost(place, f"{device} lost")
             self._post(ev.FaultRaised(*place, "pilot_lost"))
         for evse_id in self._evses.get(device, ()):

@@ -11,6 +11,12 @@ from agent.core.effects import AskCsms, LookUp, SaveToken
 from agent.core.events import IdToken, Now, TokenInfo
 from agent.core.policy import Policy
 
+QUESTION_AT_MOST_S = 120.0
+"""A question that got no answer for this long is forgotten when its token is presented again."""
+
+NEVER_CACHED = frozenset({"Central", "NoAuthorization"})
+"""Token types that no reader shows (C02.FR.03, C05.FR.02)."""
+
 
 class Question(Struct, frozen=True):
     """A token somebody waits on. `evse_ids` empty: any; `remote_start_id` set: RequestStart."""
@@ -19,6 +25,7 @@ class Question(Struct, frozen=True):
     evse_ids: tuple[int, ...] = ()
     remote_start_id: int | None = None
     cached: TokenInfo | None = None
+    since_s: float = 0.0
 
 
 class Verdict(Struct, frozen=True):
@@ -42,9 +49,10 @@ class Authorization:
     def present(self, question: Question, policy: Policy, online: bool, now: Now) -> Outcome:
         """A token was presented; a second presentation while one is open changes nothing."""
         key = question.token.key
-        if key in self.open:
+        pending = self.open.get(key)
+        if pending is not None and now.mono_s < pending.since_s + QUESTION_AT_MOST_S:
             return [], None
-        self.open[key] = question
+        question = self.open[key] = replace(question, since_s=now.mono_s)
         if policy.auth_cache_enabled:
             return [LookUp(question.token)], None
         return self._judge(question, policy, online, now)
@@ -61,9 +69,7 @@ class Authorization:
 
     def answered(self, token: IdToken, info: TokenInfo, policy: Policy, now: Now) -> Outcome:
         """The CSMS's word counts; it goes to the cache whatever it is (C10.FR.01)."""
-        effects: list[object] = []
-        if policy.auth_cache_enabled:
-            effects.append(SaveToken(token, replace(info, updated_s=now.utc_s())))
+        effects = remember(token, info, policy, now)
         question = self.open.pop(token.key, None)
         if question is None:
             return effects, None
@@ -94,6 +100,13 @@ class Authorization:
         if policy.offline_unknown_id:
             return Verdict(question, True, TokenInfo("Accepted"))
         return Verdict(question, False, unknown, "Offline: unknown card; use a card known here")
+
+
+def remember(token: IdToken, info: TokenInfo, policy: Policy, now: Now) -> list[object]:
+    """Puts what the CSMS said of a token into the cache (C10.FR.01)."""
+    if not policy.auth_cache_enabled or token.type in NEVER_CACHED:
+        return []
+    return [SaveToken(token, replace(info, updated_s=now.utc_s()))]
 
 
 def expired(info: TokenInfo, policy: Policy, now: Now) -> bool:

@@ -1,17 +1,33 @@
 """One connector: the facts seen on it, and what was ordered for it."""
 
-from agent.core.pilot import DEMANDING, plugged
+from msgspec.structs import replace
+
+from agent.core.pilot import DEMANDING, ENERGISABLE, SUSPENDING_FAULTS, UNCLEAR, plugged
 from drivers.contract import PilotReading, PilotState, PowerPath
 
 NOTHING_SEEN = PilotReading(at_s=0.0, state=PilotState.UNKNOWN, power_path=PowerPath.UNKNOWN)
+
+HOLD_S = 2.0
+"""After a refused order or a guard stop nothing is energised for this long; twice as long after
+each further one."""
+HOLD_AT_MOST_S = 60.0
+GUARD_STOPS_AT_MOST = 5
+"""So many guard stops within GUARD_STOPS_WITHIN_S are a fault that stands until the EV leaves."""
+GUARD_STOPS_WITHIN_S = 600.0
+
+PATH_FAULTS = frozenset({"welded_contactor", "open_unconfirmed"})
+"""Concluded from a power path that did not open; seen open, they are over."""
+EV_FAULTS = frozenset({"over_current", "guard_stops"})
+"""Concluded from what happened with one EV; they are over when it has left."""
 
 
 class Connector:
     """Facts of one connector. What we asked for (`ordered_a`) and what we see never mix."""
 
-    def __init__(self, evse_id: int, connector_id: int) -> None:
+    def __init__(self, evse_id: int, connector_id: int, fixed_cable: bool = True) -> None:
         self.evse_id = evse_id
         self.connector_id = connector_id
+        self.fixed_cable = fixed_cable
         self.reading = NOTHING_SEEN
         self.plugged = False
         self.plugged_at_s = 0.0
@@ -19,12 +35,19 @@ class Connector:
         """When the power path was first seen open after it was closed or unknown."""
         self.extra_faults: frozenset[str] = frozenset()
         """Raised by FaultRaised: what no pilot reading carries."""
+        self.judged_faults: frozenset[str] = frozenset()
+        """Concluded by the core from what the guard and the power path did."""
         self.operative = True
         self.ordered_a: float | None = None
         """Limit of the last order to energise; None: ordered off."""
-        self.lock_ordered = False
+        self.offered_since_s: float | None = None
+        """Since when power is ordered without a break."""
+        self.lock_ordered = True
+        """Last order to the lock; a process that ended before may have left it locked."""
         self.hold_until_s = 0.0
         """After a refused order or a guard stop: no new order before this loop time."""
+        self._holds = 0
+        self._guard_stops: tuple[float, ...] = ()
 
     @property
     def place(self) -> tuple[int, int]:
@@ -32,7 +55,7 @@ class Connector:
 
     @property
     def faults(self) -> frozenset[str]:
-        return self.reading.faults | self.extra_faults
+        return self.reading.faults | self.extra_faults | self.judged_faults
 
     @property
     def demands(self) -> bool:
@@ -40,9 +63,26 @@ class Connector:
         return self.reading.state in DEMANDING
 
     @property
+    def energisable(self) -> bool:
+        """An EV is seen that may be offered power."""
+        return self.plugged and self.reading.state in ENERGISABLE
+
+    @property
     def delivering(self) -> bool:
         """Power path seen closed while the EV asks for power."""
         return self.demands and self.reading.power_path is PowerPath.CLOSED
+
+    @property
+    def is_unseen(self) -> bool:
+        """A plugged EV or its meter is out of sight."""
+        return bool(self.faults & SUSPENDING_FAULTS) or (
+            self.plugged and self.reading.state in UNCLEAR
+        )
+
+    @property
+    def holds_cable(self) -> bool:
+        """A loose cable is still in the socket, so it is unplugged at the EV's side only."""
+        return not self.fixed_cable and self.reading.cable_a is not None
 
     def see(self, reading: PilotReading) -> bool:
         """Takes a report; True when the plug went in or out."""
@@ -51,8 +91,45 @@ class Connector:
         self.plugged = plugged(reading, was_plugged)
         if reading.power_path is not PowerPath.OPEN:
             self.open_since_s = None
-        elif not was_open or self.open_since_s is None:
-            self.open_since_s = reading.at_s
+        else:
+            self.judged_faults -= PATH_FAULTS
+            if not was_open or self.open_since_s is None:
+                self.open_since_s = reading.at_s
         if self.plugged and not was_plugged:
             self.plugged_at_s = reading.at_s
+        if was_plugged and not self.plugged:
+            self.judged_faults -= EV_FAULTS
+            self._guard_stops, self._holds, self.hold_until_s = (), 0, 0.0
+        if self.delivering:
+            self._holds = 0
         return self.plugged != was_plugged
+
+    def lose_sight(self, now_s: float) -> None:
+        """The controller is lost: its last view is worth nothing."""
+        state, path = PilotState.UNKNOWN, PowerPath.UNKNOWN
+        self.see(replace(self.reading, at_s=now_s, state=state, power_path=path, offered_a=None))
+
+    def order(self, limit_a: float | None, now_s: float) -> None:
+        """Remembers the order that is given now; None: off."""
+        self.ordered_a = limit_a
+        if limit_a is None:
+            self.offered_since_s = None
+        elif self.offered_since_s is None:
+            self.offered_since_s = now_s
+
+    def hold(self, now_s: float) -> None:
+        """An order did not pass or was undone: the next one waits, longer each time."""
+        self.order(None, now_s)
+        self.hold_until_s = now_s + min(HOLD_S * 2**self._holds, HOLD_AT_MOST_S)
+        self._holds = min(self._holds + 1, 10)
+
+    def guard_stopped(self, cause: str, now_s: float) -> None:
+        """The guard stopped power; `cause` may begin with a fault's name and a colon."""
+        self.hold(now_s)
+        fault = cause.partition(":")[0]
+        if fault in PATH_FAULTS | EV_FAULTS:
+            self.judged_faults |= {fault}
+        recent = (at_s for at_s in self._guard_stops if now_s - at_s < GUARD_STOPS_WITHIN_S)
+        self._guard_stops = (*recent, now_s)
+        if len(self._guard_stops) >= GUARD_STOPS_AT_MOST:
+            self.judged_faults |= {"guard_stops"}

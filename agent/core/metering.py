@@ -16,8 +16,10 @@ class Metering:
         """Next periodic sample of the running transaction (J02.FR.11)."""
 
     def take(self, reading: MeterReading) -> None:
+        """A reading made before the question was asked does not answer it."""
         self.last = reading
-        self.asked_at_s = None
+        if self.asked_at_s is not None and reading.at_s >= self.asked_at_s:
+            self.asked_at_s = None
 
     def fresh(self, now_s: float, *, since_s: float | None = None) -> MeterReading | None:
         """The last reading if younger than FRESH_S and not older than `since_s`."""
@@ -30,7 +32,8 @@ class Metering:
 
     def ask(self, now_s: float, *, again_after_s: float = 2.0) -> bool:
         """True when a reading should be asked for now, at most every `again_after_s`."""
-        if self.asked_at_s is not None and now_s - self.asked_at_s < again_after_s:
+        again_s = self.ask_again_s(again_after_s)
+        if again_s is not None and now_s < again_s:
             return False
         self.asked_at_s = now_s
         return True

@@ -10,11 +10,17 @@ DISCONNECTED = frozenset({PilotState.A})
 DEMANDING = frozenset({PilotState.C})
 """States in which the EV asks for power that we give; D needs ventilation, which we do not have."""
 
+ENERGISABLE = frozenset({PilotState.B, PilotState.C})
+"""States in which power may be offered: an EV is there and needs no ventilation."""
+
+UNCLEAR = frozenset({PilotState.E, PilotState.F, PilotState.UNKNOWN})
+"""States that do not tell whether an EV is there."""
+
 SUSPENDING_FAULTS = frozenset({"meter_lost", "pilot_lost"})
 """Lost views: power stops at once, the transaction ends only when they last."""
 
 SUSPENDED_AT_MOST_S = 60.0
-"""A lost view that lasts longer ends the transaction."""
+"""A lost view that lasts longer ends the transaction or the authorisation."""
 
 STOPPED_REASONS = {
     "emergency_stop": "EmergencyStop",

@@ -9,53 +9,20 @@ import msgspec
 from msgspec import Struct
 
 from agent.core import events as ev
-from agent.core.authorization import Authorization, Outcome, Question, Verdict
+from agent.core.authorization import Authorization, Outcome, Question, Verdict, remember
 from agent.core.connector import Connector
-from agent.core.effects import (
-    AllowPower,
-    LockPlug,
-    Log,
-    Save,
-    SaveToken,
-    Show,
-    StatusChanged,
-    StopPower,
-    WithdrawCurrent,
-)
+from agent.core.effects import Log, Save, Show, StatusChanged, StopPower
+from agent.core.ending import Ending, end_transaction
 from agent.core.events import IdToken, Now, TokenInfo
-from agent.core.evse import Evse, Grant
-from agent.core.limits import Ceiling, Demand, Pacer, Place, share
+from agent.core.evse import Evse
+from agent.core.evse_facts import Grant
+from agent.core.limits import Place
+from agent.core.orders import Orders
 from agent.core.policy import Policy
+from agent.core.site import Site
 from agent.core.transaction import restore
-from drivers.contract import PowerPath
 
 NO_TOKEN = IdToken("", "NoAuthorization")
-HOLD_S = 2.0
-"""After a refused order or a guard stop nothing is energised again for this long."""
-
-
-class ConnectorSite(Struct, frozen=True):
-    """What never changes about a connector: ratings in A per phase."""
-
-    connector_id: int
-    controller_a: float
-    connector_a: float
-    min_a: float = 6.0
-    fixed_cable: bool = True
-
-
-class EvseSite(Struct, frozen=True):
-    evse_id: int
-    connectors: tuple[ConnectorSite, ...]
-
-
-class Site(Struct, frozen=True):
-    """The wiring as the core needs it. `supply_a`: per phase, for all EVSEs together."""
-
-    evses: tuple[EvseSite, ...]
-    supply_a: float
-    phases: int = 3
-    voltage_v: float = 230.0
 
 
 class Floating(Struct, frozen=True):
@@ -73,14 +40,17 @@ class Station:
         self.policy = policy
         self.online = False
         self.evses = {
-            e.evse_id: Evse(e.evse_id, tuple(c.connector_id for c in e.connectors))
+            e.evse_id: Evse(
+                e.evse_id,
+                tuple(Connector(e.evse_id, c.connector_id, c.fixed_cable) for c in e.connectors),
+            )
             for e in site.evses
         }
+        self.operative = True
         self.authorization = Authorization()
         self.floating: Floating | None = None
         self.limits: dict[int, float | None] = {}
-        self._sites = {(e.evse_id, c.connector_id): c for e in site.evses for c in e.connectors}
-        self._pacer = Pacer()
+        self._orders = Orders(site)
         self._status: dict[Place, str] = {}
         self._saved = {k: v for k, v in saved.items() if k.startswith("transaction/")}
         inoperative = msgspec.json.decode(saved.get("availability", "[]"), type=list[Place])
@@ -112,13 +82,14 @@ class Station:
         """Most that any connector of the EVSE (0: the supply) can offer, A per phase."""
         if evse_id == 0:
             return self.site.supply_a
-        ceilings = [self._ceiling(c).limit_a for c in self.evses[evse_id].connectors.values()]
+        connectors = self.evses[evse_id].connectors.values()
+        ceilings = [self._orders.ceiling(connector).limit_a for connector in connectors]
         return min(max(ceilings), self.site.supply_a)
 
     def is_operative(self, evse_id: int, connector_id: int = 0) -> bool:
         """What ChangeAvailability last said of this level (0: the one above)."""
         if evse_id == 0:
-            return all(evse.operative for evse in self.evses.values())
+            return self.operative
         evse = self.evses[evse_id]
         return evse.connectors[connector_id].operative if connector_id else evse.operative
 
@@ -130,20 +101,32 @@ class Station:
     def handle(self, event: object, now: Now) -> list[object]:
         """Effects of one fact, orders to the hardware last."""
         handler = _HANDLERS.get(type(event))
-        effects = handler(self, event, now) if handler is not None else []
+        effects: list[object] = []
+        if handler is not None and not self._knows_place_of(event):
+            effects.append(Log(3, f"dropped, no such connector: {event}"))
+        elif handler is not None:
+            effects += handler(self, event, now)
         effects += self._adopt_floating(now)
-        effects += self._orders(now)
+        effects += self._give_away(now)
+        effects += self._orders.give(self.evses, self.limits, self.policy, now)
         return effects + self._statuses(now)
 
     def deadline(self, now: Now) -> float | None:
         times = [evse.deadline(now) for evse in self.evses.values()]
-        times.append(self._pacer.deadline(now.mono_s))
+        times.append(self._orders.deadline(now))
         for connector in self._connectors():
             if connector.hold_until_s > now.mono_s:
                 times.append(connector.hold_until_s)
         if self.floating is not None:
             times.append(self.floating.grant.deadline_s)
         return min((t for t in times if t is not None), default=None)
+
+    def _knows_place_of(self, event: object) -> bool:
+        evse_id, connector_id = getattr(event, "evse_id", 0), getattr(event, "connector_id", 0)
+        if evse_id == 0:
+            return not isinstance(event, ev.PilotChanged | ev.MeterRead)
+        evse = self.evses.get(evse_id)
+        return evse is not None and (connector_id == 0 or connector_id in evse.connectors)
 
     def _started(self, event: ev.Started, now: Now) -> list[object]:
         effects: list[object] = [StopPower(*c.place) for c in self._connectors()]
@@ -157,17 +140,15 @@ class Station:
             evse = self.evses.get(transaction.evse_id)
             if evse is not None:
                 effects += evse.resume(transaction, event.cause, now)
+                continue
+            effects.append(Log(3, f"EVSE {transaction.evse_id} is gone: its transaction ends"))
+            ending = Ending("AbnormalCondition", event.cause.value, None, now.mono_s, now.mono_s)
+            effects += end_transaction(transaction, ending, None, False, now)
         return effects
 
     def _pilot(self, event: ev.PilotChanged, now: Now) -> list[object]:
         evse = self.evses[event.evse_id]
-        was_plugged = evse.connectors[event.connector_id].plugged
-        effects = evse.pilot_changed(event.connector_id, event.reading, now, self.policy)
-        plugged = evse.connectors[event.connector_id].plugged
-        if plugged and not was_plugged and not self.policy.auth_enabled and evse.free:
-            grant = self._grant(NO_TOKEN, None, None, now)
-            effects += evse.authorize(grant, now, self.policy)
-        return effects
+        return evse.pilot_changed(event.connector_id, event.reading, now, self.policy)
 
     def _meter(self, event: ev.MeterRead, now: Now) -> list[object]:
         return self.evses[event.evse_id].meter_read(event.reading, now, self.policy)
@@ -207,12 +188,9 @@ class Station:
 
     def _transaction_answered(self, event: ev.TransactionAnswered, now: Now) -> list[object]:
         """The CSMS judged the token once more: cache it, stop what it refuses (C10, E05)."""
-        effects: list[object] = []
-        if self.policy.auth_cache_enabled and event.token.type != "NoAuthorization":
-            info = msgspec.structs.replace(event.info, updated_s=now.utc_s())
-            effects.append(SaveToken(event.token, info))
+        effects = remember(event.token, event.info, self.policy, now)
         evse = self.evse_of(event.transaction_id)
-        if evse is None or evse.ending is not None or evse.grant is None:
+        if evse is None or evse.ending is not None or evse.grant is None or evse.revoked:
             return effects
         if event.info.accepted or not event.token.same_as(evse.grant.token):
             return effects
@@ -233,17 +211,17 @@ class Station:
         return evse.deauthorize("RemoteStop", "Remote", None, now, self.policy)
 
     def _guard_stopped(self, event: ev.GuardStopped, now: Now) -> list[object]:
-        connector = self.evses[event.evse_id].connectors[event.connector_id]
-        connector.ordered_a = None
-        connector.hold_until_s = now.mono_s + HOLD_S
+        evse = self.evses[event.evse_id]
+        evse.connectors[event.connector_id].guard_stopped(event.cause, now.mono_s)
         text = f"EVSE {event.evse_id}: power stopped at once: {event.cause}"
-        return [Log(4, text), *self.evses[event.evse_id].tick(now, self.policy)]
+        return [Log(4, text), *evse.tick(now, self.policy)]
 
     def _order_refused(self, event: ev.OrderRefused, now: Now) -> list[object]:
+        """What was allowed before, at a lower limit perhaps, is taken back as well."""
         connector = self.evses[event.evse_id].connectors[event.connector_id]
-        connector.ordered_a = None
-        connector.hold_until_s = now.mono_s + HOLD_S
-        return [Log(5, f"EVSE {event.evse_id}: order to energise not passed on: {event.cause}")]
+        connector.hold(now.mono_s)
+        text = f"EVSE {event.evse_id}: order to energise not passed on: {event.cause}"
+        return [StopPower(*connector.place, emergency=bool(connector.faults)), Log(5, text)]
 
     def _limited(self, event: ev.CurrentLimited, now: Now) -> list[object]:
         self.limits[event.evse_id] = event.limit_a
@@ -251,8 +229,7 @@ class Station:
 
     def _availability(self, event: ev.AvailabilityRequested, now: Now) -> list[object]:
         if event.evse_id == 0:
-            for evse in self.evses.values():
-                evse.operative = event.operative
+            self._set_station_operative(event.operative)
         elif event.connector_id == 0:
             self.evses[event.evse_id].operative = event.operative
         else:
@@ -261,8 +238,12 @@ class Station:
         return [Save("availability", msgspec.json.encode(self._inoperative()).decode())]
 
     def _policy(self, event: ev.PolicyChanged, now: Now) -> list[object]:
+        before = self.policy
         if isinstance(event.policy, Policy):
             self.policy = event.policy
+        if self.policy.tx_updated_interval_s != before.tx_updated_interval_s:
+            for evse in self.evses.values():
+                evse.reschedule(now, self.policy)
         return []
 
     def _reached(self, event: ev.CsmsReached, now: Now) -> list[object]:
@@ -301,22 +282,32 @@ class Station:
             return [*effects, Show(0, verdict.text)]
         question, info = verdict.question, verdict.info
         served = self._served(question.evse_ids)
-        for evse in served:
-            running = evse.grant
-            if running is not None and info.group and info.group.same_as(running.group):
-                return effects + self._stop_locally(evse, question.token, now)
+        running = self._of_group(served, info.group) if question.remote_start_id is None else None
+        if running is not None and not any(evse.awaits_card for evse in served):
+            return effects + self._stop_locally(running, question.token, now)
         usable = [e for e in served if not info.evse_ids or e.evse_id in info.evse_ids]
         grant = self._grant(question.token, info.group, question.remote_start_id, now)
         return effects + self._place(grant, [e for e in usable if e.free], now)
 
+    def _of_group(self, served: list[Evse], group: IdToken | None) -> Evse | None:
+        """An EVSE that charges for this group: any of its cards may end that (C09.FR.07)."""
+        for evse in served:
+            running = evse.grant
+            if running is not None and group is not None and group.same_as(running.group):
+                return evse
+        return None
+
     def _place(self, grant: Grant, free: list[Evse], now: Now) -> list[object]:
-        """Gives the grant to the EVSE last plugged in, else the only one, else whoever plugs in."""
-        plugged = [e for e in free if e.connected]
-        if plugged:
-            latest = max(plugged, key=lambda e: e.active.plugged_at_s if e.active else 0.0)
+        """Gives the grant to the EVSE last plugged in, else the only one, else to whoever plugs
+        in. An EV whose session is over is not charged at the expense of somebody who came later;
+        its own driver's card starts it again."""
+        waiting = [e for e in free if e.awaits_card]
+        again = [e for e in free if e.session_over and grant.token.same_as(e.finished_token)]
+        if waiting:
+            latest = max(waiting, key=lambda e: e.active.plugged_at_s if e.active else 0.0)
             return latest.authorize(grant, now, self.policy)
-        if len(free) == 1:
-            return free[0].authorize(grant, now, self.policy)
+        if len(free) == 1 or again:
+            return (again or free)[0].authorize(grant, now, self.policy)
         if not free:
             return [Show(0, "No free connector; wait until one is free")]
         self.floating = Floating(grant, tuple(e.evse_id for e in free))
@@ -327,87 +318,28 @@ class Station:
             return []
         for evse_id in self.floating.evse_ids:
             evse = self.evses[evse_id]
-            if evse.connected and evse.free and not evse.session_over:
+            if evse.awaits_card:
                 grant, self.floating = self.floating.grant, None
                 return evse.authorize(grant, now, self.policy)
         return []
+
+    def _give_away(self, now: Now) -> list[object]:
+        """Without authorisation every EV that is plugged in may charge (C02)."""
+        effects: list[object] = []
+        for evse in self.evses.values():
+            if not self.policy.auth_enabled and evse.awaits_card:
+                grant = self._grant(NO_TOKEN, None, None, now)
+                effects += evse.authorize(grant, now, self.policy)
+        return effects
 
     def _stop_locally(self, evse: Evse, token: IdToken, now: Now) -> list[object]:
         """E07: the card that started, or one of its group, ends the authorisation."""
         return evse.deauthorize("StopAuthorized", "Local", token, now, self.policy)
 
-    # --- limits and orders --------------------------------------------------------------------
+    # --- connectors ---------------------------------------------------------------------------
 
     def _connectors(self) -> list[Connector]:
         return [c for e in self.evses.values() for c in e.connectors.values()]
-
-    def _ceiling(self, connector: Connector) -> Ceiling:
-        site = self._sites[connector.place]
-        cable_a = None if site.fixed_cable else connector.reading.cable_a
-        return Ceiling(site.controller_a, site.connector_a, cable_a, site.min_a)
-
-    def _demands(self, now: Now) -> dict[Place, Demand]:
-        demands: dict[Place, Demand] = {}
-        for evse in self.evses.values():
-            wanting = evse.wants_power()
-            for connector in evse.connectors.values():
-                closed = connector.reading.power_path is PowerPath.CLOSED
-                still_a = (connector.reading.offered_a or 0.0) if closed else 0.0
-                wants = connector is wanting
-                demands[connector.place] = Demand(
-                    ceiling=self._ceiling(connector),
-                    wants_power=wants,
-                    is_charging=connector.ordered_a is not None,
-                    asked_at_s=connector.plugged_at_s,
-                    profile_limit_a=self.limits.get(evse.evse_id),
-                    unconfirmed_a=0.0 if wants else still_a,
-                )
-        return demands
-
-    def _free_supply_a(self, demands: Mapping[Place, Demand]) -> float:
-        """What may be offered in all, without what a path not seen open may still draw."""
-        limit_a = self.limits.get(0)
-        supply_a = self.site.supply_a if limit_a is None else min(self.site.supply_a, limit_a)
-        return supply_a - sum(demand.unconfirmed_a for demand in demands.values())
-
-    def _orders(self, now: Now) -> list[object]:
-        demands = self._demands(now)
-        shares = share(demands, self.site.supply_a, self.limits.get(0))
-        offers = self._pacer.pace(shares, self._free_supply_a(demands), now.mono_s)
-        effects: list[object] = []
-        for connector in self._connectors():
-            evse = self.evses[connector.evse_id]
-            wants = demands[connector.place].wants_power
-            offer_a = offers[connector.place] if wants else 0.0
-            if wants and evse.starved != (shares[connector.place] == 0.0):
-                evse.starved = not evse.starved
-                effects += evse.tick(now, self.policy)
-            effects += self._lock(connector, evse)
-            effects += self._order(connector, offer_a, now)
-        return effects
-
-    def _order(self, connector: Connector, offer_a: float, now: Now) -> list[object]:
-        before_a = connector.ordered_a
-        if offer_a <= 0.0:
-            connector.ordered_a = None
-            if before_a is None:
-                return []
-            return [StopPower(*connector.place, emergency=bool(connector.faults))]
-        if before_a is not None and offer_a < before_a:
-            connector.ordered_a = offer_a
-            return [WithdrawCurrent(*connector.place, offer_a)]
-        if (before_a is None or offer_a > before_a) and now.mono_s >= connector.hold_until_s:
-            connector.ordered_a = offer_a
-            return [AllowPower(*connector.place, offer_a, now.permit)]
-        return []
-
-    def _lock(self, connector: Connector, evse: Evse) -> list[object]:
-        """Locked for as long as a session is open, released with it (E06.FR.10)."""
-        wanted = evse.transaction is not None and evse.active is connector
-        if wanted == connector.lock_ordered:
-            return []
-        connector.lock_ordered = wanted
-        return [LockPlug(*connector.place, wanted)]
 
     def _statuses(self, now: Now) -> list[object]:
         effects: list[object] = []
@@ -421,10 +353,17 @@ class Station:
     # --- availability ---------------------------------------------------------------------------
 
     def _inoperative(self) -> list[Place]:
-        places = [(e.evse_id, 0) for e in self.evses.values() if not e.operative]
+        places = [] if self.operative else [(0, 0)]
+        places += [(e.evse_id, 0) for e in self.evses.values() if not e.operative]
         return places + [c.place for c in self._connectors() if not c.operative]
 
+    def _set_station_operative(self, operative: bool) -> None:
+        self.operative = operative
+        for evse in self.evses.values():
+            evse.station_operative = operative
+
     def _set_inoperative(self, places: set[Place]) -> None:
+        self._set_station_operative((0, 0) not in places)
         for evse in self.evses.values():
             evse.operative = (evse.evse_id, 0) not in places
             for connector in evse.connectors.values():

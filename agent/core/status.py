@@ -1,9 +1,7 @@
 """A connector's OCPP status, derived from facts each time it is asked for."""
 
 
-def connector_status(
-    *, faulted: bool, operative: bool, reserved: bool, occupied: bool
-) -> str:
+def connector_status(*, faulted: bool, operative: bool, reserved: bool, occupied: bool) -> str:
     """ConnectorStatusEnumType: Faulted > Unavailable > Reserved > Occupied > Available (G01)."""
     if faulted:
         return "Faulted"

@@ -1,0 +1,113 @@
+"""The facts of one EVSE, and what can be read off them."""
+
+from msgspec import Struct
+
+from agent.core.connector import Connector
+from agent.core.ending import Ending
+from agent.core.events import IdToken
+from agent.core.metering import Metering
+from agent.core.status import connector_status
+from agent.core.transaction import Transaction
+
+
+class Grant(Struct, frozen=True):
+    """An authorisation in force. `deadline_s`: plug in before, or it lapses (C01.FR.26)."""
+
+    token: IdToken
+    group: IdToken | None
+    deadline_s: float
+    remote_start_id: int | None = None
+
+
+class Opening(Struct, frozen=True):
+    """A session that waits for its begin reading, and what will be told as its trigger."""
+
+    trigger: str
+    since_s: float
+
+
+class EvseFacts:
+    """Facts, authorisation and transaction of one EVSE."""
+
+    def __init__(self, evse_id: int, connectors: tuple[Connector, ...]) -> None:
+        self.evse_id = evse_id
+        self.connectors = {c.connector_id: c for c in connectors}
+        self.metering = Metering()
+        self.grant: Grant | None = None
+        self.transaction: Transaction | None = None
+        self.ending: Ending | None = None
+        self.operative = True
+        self.station_operative = True
+        self.finished: Connector | None = None
+        """Its session is over but the cable still plugged: a new one needs a new grant."""
+        self.finished_token: IdToken | None = None
+        self.opening: Opening | None = None
+        self.revoked = False
+        """The CSMS refused the token but the transaction goes on without energy (E05.FR.02)."""
+        self.starved = False
+        """Wants power, but the limits leave less than the minimum."""
+        self.has_charged = False
+        """Energy flowed since the EV was plugged in."""
+        self.unseen_since_s: float | None = None
+
+    @property
+    def active(self) -> Connector | None:
+        """The connector of the transaction, else the plugged one that waits longest."""
+        if self.transaction is not None and self.transaction.connector_id is not None:
+            return self.connectors[self.transaction.connector_id]
+        plugged = [c for c in self.connectors.values() if c.plugged]
+        return min(plugged, key=lambda c: (c is self.finished, c.plugged_at_s), default=None)
+
+    @property
+    def connected(self) -> bool:
+        active = self.active
+        return active is not None and active.plugged
+
+    @property
+    def session_over(self) -> bool:
+        """The plugged EV had its session; a new one needs a new grant."""
+        return self.finished is not None and self.active is self.finished
+
+    @property
+    def free(self) -> bool:
+        """A new authorisation could be taken (C01.FR.23: nobody takes over a transaction)."""
+        untaken = self.transaction is None or self.transaction.token is None
+        active = self.active
+        candidates = [active] if active is not None else list(self.connectors.values())
+        usable = any(self._usable(c) for c in candidates)
+        return self.grant is None and self.ending is None and untaken and usable
+
+    @property
+    def awaits_card(self) -> bool:
+        """An EV is plugged in that nobody has authorised yet."""
+        return self.free and self.connected and not self.session_over
+
+    def status(self, connector_id: int) -> str:
+        connector = self.connectors[connector_id]
+        busy = self.transaction is not None and connector is self.active
+        return connector_status(
+            faulted=bool(connector.faults),
+            operative=self.is_operative(connector) or busy,
+            reserved=False,
+            occupied=connector.plugged,
+        )
+
+    def is_operative(self, connector: Connector) -> bool:
+        return self.station_operative and self.operative and connector.operative
+
+    def _usable(self, connector: Connector) -> bool:
+        return self.is_operative(connector) and not connector.faults
+
+    def wants_power(self) -> Connector | None:
+        """The connector that may be energised now as far as this EVSE alone can tell."""
+        active = self.active
+        if self.transaction is None or self.ending is not None or self.grant is None:
+            return None
+        if active is None or not active.energisable or active.faults or self.revoked:
+            return None
+        return active
+
+    def open_since_s(self) -> float | None:
+        """When the last power path of this EVSE was seen open; None while one is not."""
+        times = [c.open_since_s for c in self.connectors.values()]
+        return None if any(t is None for t in times) else max(t for t in times if t is not None)

@@ -1,0 +1,111 @@
+"""From what the EVSEs want to orders for the hardware: shares of the supply, limits, locks."""
+
+from collections.abc import Mapping
+
+from agent.core.connector import Connector
+from agent.core.effects import AllowPower, LockPlug, StopPower, WithdrawCurrent
+from agent.core.events import Now
+from agent.core.evse import Evse
+from agent.core.limits import Ceiling, Demand, Pacer, Place, share
+from agent.core.policy import Policy
+from agent.core.site import Site
+from drivers.contract import PowerPath
+
+Limits = Mapping[int, float | None]
+"""EVSE (0: the station) -> what the charging profiles allow now, A per phase; None: no limit."""
+
+
+class Orders:
+    """Keeps the pace of the offers; what was ordered stands at each connector."""
+
+    def __init__(self, site: Site) -> None:
+        self._supply_a = site.supply_a
+        self._sites = {(e.evse_id, c.connector_id): c for e in site.evses for c in e.connectors}
+        self._pacer = Pacer({place: c.min_a for place, c in self._sites.items()})
+
+    def ceiling(self, connector: Connector) -> Ceiling:
+        site = self._sites[connector.place]
+        cable_a = None if site.fixed_cable else connector.reading.cable_a
+        return Ceiling(site.controller_a, site.connector_a, cable_a, site.min_a)
+
+    def deadline(self, now: Now) -> float | None:
+        return self._pacer.deadline(now.mono_s)
+
+    def give(
+        self, evses: Mapping[int, Evse], limits: Limits, policy: Policy, now: Now
+    ) -> list[object]:
+        """Orders for every connector, after telling the EVSEs which of them get nothing."""
+        effects: list[object] = []
+        demands = self._demands(evses, limits)
+        supply_a = self._supply_a
+        if (station_a := limits.get(0)) is not None:
+            supply_a = min(supply_a, station_a)
+        shares = share(demands, self._supply_a, limits.get(0))
+        unconfirmed_a = sum(demand.unconfirmed_a for demand in demands.values())
+        offers = self._pacer.pace(shares, max(0.0, supply_a - unconfirmed_a), now.mono_s)
+        for evse in evses.values():
+            wanting = evse.wants_power()
+            if wanting is not None and evse.starved != (shares[wanting.place] == 0.0):
+                evse.starved = not evse.starved
+                effects += evse.tick(now, policy)
+        for evse in evses.values():
+            wanting = evse.wants_power()
+            for connector in evse.connectors.values():
+                effects += _lock(connector, evse)
+                offer_a = offers[connector.place] if connector is wanting else 0.0
+                effects += _order(connector, offer_a, now)
+        return effects
+
+    def _demands(self, evses: Mapping[int, Evse], limits: Limits) -> dict[Place, Demand]:
+        demands: dict[Place, Demand] = {}
+        for evse in evses.values():
+            wanting = evse.wants_power()
+            for connector in evse.connectors.values():
+                wants = connector is wanting
+                demands[connector.place] = Demand(
+                    ceiling=self.ceiling(connector),
+                    wants_power=wants,
+                    is_charging=connector.ordered_a is not None,
+                    asked_at_s=connector.plugged_at_s,
+                    profile_limit_a=limits.get(evse.evse_id),
+                    unconfirmed_a=0.0 if wants else _unconfirmed_a(connector, evse),
+                )
+        return demands
+
+
+def _unconfirmed_a(connector: Connector, evse: Evse) -> float:
+    """What may still flow: the path is not seen open, so what the pilot offers or the meter shows
+    (unless another connector of the EVSE draws it)."""
+    if connector.reading.power_path is PowerPath.OPEN:
+        return 0.0
+    meter = evse.metering.last
+    is_its_own = meter is not None and evse.wants_power() is None
+    measured_a = max(meter.current_a, default=0.0) if meter is not None and is_its_own else 0.0
+    return max(connector.reading.offered_a or 0.0, measured_a)
+
+
+def _order(connector: Connector, offer_a: float, now: Now) -> list[object]:
+    before_a = connector.ordered_a
+    if offer_a <= 0.0:
+        connector.order(None, now.mono_s)
+        if before_a is None:
+            return []
+        return [StopPower(*connector.place, emergency=bool(connector.faults))]
+    if before_a is not None and offer_a < before_a:
+        connector.order(offer_a, now.mono_s)
+        return [WithdrawCurrent(*connector.place, offer_a)]
+    if (before_a is None or offer_a > before_a) and now.mono_s >= connector.hold_until_s:
+        connector.order(offer_a, now.mono_s)
+        return [AllowPower(*connector.place, offer_a, now.permit)]
+    return []
+
+
+def _lock(connector: Connector, evse: Evse) -> list[object]:
+    """Locked for as long as a session is open, released with it (E06.FR.10), but not before the
+    power path is seen open."""
+    wanted = evse.transaction is not None and evse.active is connector
+    is_open = connector.reading.power_path is PowerPath.OPEN
+    if wanted == connector.lock_ordered or not (wanted or is_open):
+        return []
+    connector.lock_ordered = wanted
+    return [LockPlug(*connector.place, wanted)]
