@@ -84,20 +84,39 @@ class ModbusLine:
         Cancelling is safe: it counts as a failed request.
         """
         async with self._lock:
-            client = await self._opened()
-            await self._silence(delay_s)
-            self._drain(client)
-            ended_well = False
+            task = asyncio.current_task()
+            cancelled = task.cancelling() if task else 0
             try:
-                response = await self._ask(client, unit, function, address, count, timeout_s)
-                registers = self._checked(response, unit, function, count)
-                ended_well = True
-                return registers
-            except Refused:
-                ended_well = True
-                raise
+                client = await self._opened()
+                await self._silence(delay_s)
+                self._drain(client)
+                return await self._exchange(client, unit, function, address, count, timeout_s)
             finally:
-                self._end(unit, ended_well, timeout_s)
+                # pymodbus waits with asyncio.wait_for, which before Python 3.12 swallows a
+                # cancellation that meets the answer; the task would then never end.
+                if task and task.cancelling() > cancelled:
+                    raise asyncio.CancelledError
+
+    async def _exchange(
+        self,
+        client: AsyncModbusSerialClient,
+        unit: int,
+        function: int,
+        address: int,
+        count: int,
+        timeout_s: float,
+    ) -> list[int]:
+        ended_well = False
+        try:
+            response = await self._ask(client, unit, function, address, count, timeout_s)
+            registers = self._checked(response, unit, function, count)
+            ended_well = True
+            return registers
+        except Refused:
+            ended_well = True
+            raise
+        finally:
+            self._end(unit, ended_well, timeout_s)
 
     async def _ask(
         self,

@@ -130,6 +130,24 @@ async def test_cancelling_a_read_counts_as_a_failure_and_the_next_read_is_right(
     assert await line.read(1, 4, 0, 3, 2.0) == [7, 8, 9]
 
 
+async def test_cancelling_at_the_very_moment_of_the_answer_still_cancels(
+    slave, far_end, eventually, monkeypatch
+) -> None:
+    watch = ModbusLine._watch
+
+    def cancelling(line: ModbusLine, sending: bool, data: bytes) -> bytes:
+        if not sending:
+            reading.cancel()
+        return watch(line, sending, data)
+
+    monkeypatch.setattr(ModbusLine, "_watch", cancelling)
+    line = ModbusLine("bus", SerialLine(port=far_end.path))
+    with line.held():
+        reading = asyncio.create_task(line.read(1, 4, 0, 3))
+        await eventually(reading.done)
+    assert reading.cancelled()
+
+
 async def test_a_missing_port_is_a_port_error_that_is_not_tried_at_every_read() -> None:
     line = ModbusLine("bus", SerialLine(port="/dev/nothing_here"))
     with pytest.raises(PortError, match="no such port"):
