@@ -84,6 +84,8 @@ class SimBench:
         clock_error_s: float = 0.0,
         is_synced: bool = False,
         endpoints: tuple[str, ...] = ("ws://csms.invalid/ocpp",),
+        seed: int = 7,
+        on_effect: Callable[[object], None] = lambda effect: None,
     ) -> None:
         self._temporary = tempfile.TemporaryDirectory() if directory is None else None
         path = directory or self._temporary.name  # type: ignore[union-attr]
@@ -108,7 +110,9 @@ class SimBench:
         self.is_synced = is_synced
         self._boots = itertools.count(1)
         self._boot_id = ""
-        self._ids = random.Random(7)
+        self._ids = random.Random(seed)
+        self._seed = seed
+        self._on_effect = on_effect
         self._task: asyncio.Task[None] | None = None
 
     # --- life -------------------------------------------------------------------------------
@@ -126,7 +130,7 @@ class SimBench:
     async def start(self, *, cold: bool = True) -> None:
         """Starts the agent's process, so to say; `cold`: with a new boot id."""
         if cold or not self._boot_id:
-            self._boot_id = f"boot-{next(self._boots)}"
+            self._boot_id = f"boot-{self._seed}-{next(self._boots)}"
         self.csms.expect_boot()
         wiring = wire(self.settings, self.board.build)
         self.agent = Agent(
@@ -137,7 +141,7 @@ class SimBench:
             inline_store=True,
             random=self._ids.random,
             new_id=self._new_id,
-            watch=self.effects.append,
+            watch=self._watch,
         )
         await self.agent.open()
         self._task = asyncio.create_task(self.agent.run(), name="agent")
@@ -162,6 +166,10 @@ class SimBench:
         self.board.power_cut()
         await self.crash()
 
+    def forget_agent(self) -> None:
+        """The agent ended by itself and was looked at; `start` makes a new one."""
+        self._task = None
+
     async def crash(self) -> None:
         """SIGKILL: nothing orderly is done; frames under way are lost. `start(cold=False)`."""
         task, self._task = self._task, None
@@ -177,6 +185,10 @@ class SimBench:
             path.unlink()
         for path, content in kept.items():
             path.write_bytes(content)
+
+    def _watch(self, effect: object) -> None:
+        self.effects.append(effect)
+        self._on_effect(effect)
 
     # --- clocks -----------------------------------------------------------------------------
 
