@@ -6,6 +6,8 @@ from pathlib import Path
 
 from agent.store.rows import StoreFault
 
+open_database = sqlite3.connect
+"""Where the bytes go; a bench puts a disk of its own in its place."""
 MEMORY = ":memory:"
 MIGRATIONS = Path(__file__).parent / "migrations"
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -93,7 +95,7 @@ def _sync_directory(path: Path) -> None:
 
 
 def _connect(path: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, timeout=5.0, cached_statements=64)
+    connection = open_database(path, isolation_level=None, timeout=5.0, cached_statements=64)
     try:
         # Exclusive before WAL: a second agent on the same data cannot get in, and no shared
         # memory file is needed.

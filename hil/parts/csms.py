@@ -8,6 +8,7 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -91,6 +92,8 @@ class BenchCsms:
         self.boot_status: str | None = None
         """Status of the last answered BootNotification; None: the station has yet to boot."""
         self.interval_s = 300
+        self.on_call: Callable[[Received], None] = lambda call: None
+        """Called when a CALL has arrived and been stored, before it is answered."""
         self.gaps_allowed = False
         """Accept missing seqNo: the station may thin out Updated events (E04.FR.07)."""
         self.message_timeout_s = message_timeout_s
@@ -214,6 +217,13 @@ class BenchCsms:
             came = [call.action for call in self.calls[start:]]
             raise TimeoutError(f"no {action} within {timeout_s:g} s, but {came}") from None
 
+    def continue_from(self, other: "BenchCsms") -> None:
+        """Takes over what another one stored, as a back end keeps it while a station is away."""
+        self._book = deepcopy(other._book)
+        self._first_seen = dict(other._first_seen)
+        self.calls = list(other.calls)
+        self.violations = list(other.violations)
+
     def forget(self) -> None:
         """Let `wait_for` look only at what comes from now on."""
         for action in {call.action for call in self.calls}:
@@ -269,6 +279,7 @@ class BenchCsms:
             problems.append("not allowed before the boot was accepted (B02.FR.02)")
         self._blame(f"{call.action} {call.message_id}", problems)
         self._unanswered = call
+        self.on_call(call)
         answer = Refused("SecurityError") if is_early else self._policy(call)
         if isinstance(answer, Delayed):
             self._start(self._answer_later(call, answer))
