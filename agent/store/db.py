@@ -57,6 +57,7 @@ class _Database:
         self.tokens.write_uses()
         if batch.save_tokens:
             self.tokens.save(batch.save_tokens)
+        self.outbox.freeze(batch.freeze)
         self.outbox.settle(batch.settle)
         self.outbox.count_attempts(batch.attempts)
         self.outbox.set_aside(batch.set_aside)

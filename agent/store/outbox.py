@@ -118,6 +118,16 @@ class Outbox:
             if gone is not None:
                 self._has_left(row_id, gone[0])
 
+    def freeze(self, bodies: Iterable[tuple[int, str]]) -> None:
+        """Replaces the bodies of waiting rows; an unknown id is passed over."""
+        for row_id, body in bodies:
+            self._connection.execute(
+                "UPDATE outbox SET body = ? WHERE row_id = ?", (body, row_id)
+            )
+            self._ahead = deque(
+                replace(row, body=body) if row.row_id == row_id else row for row in self._ahead
+            )
+
     def count_attempts(self, attempts: Iterable[tuple[int, str]]) -> None:
         for row_id, reason in attempts:
             self._connection.execute(

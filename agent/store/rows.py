@@ -56,6 +56,9 @@ class Batch(Struct, frozen=True):
     """Ids of rows that were answered; they go. An id that is gone already is no error."""
     attempts: tuple[tuple[int, str], ...] = ()
     """(row id, reason) of sends that failed."""
+    freeze: tuple[tuple[int, str], ...] = ()
+    """(row id, body) of waiting rows whose body is final from now on. An id that is gone is no
+    error; a row that leaves in the same batch leaves with this body."""
     set_aside: tuple[tuple[int, str], ...] = ()
     """(row id, reason) of rows refused to the end; they leave the queue and are kept."""
     save_tokens: tuple[TokenRow, ...] = ()

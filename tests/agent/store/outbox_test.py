@@ -65,6 +65,42 @@ async def test_attempts_and_their_reason_survive_a_restart(tmp_path: Path) -> No
     await store.close()
 
 
+async def test_a_frozen_body_is_what_the_row_says_from_then_on(tmp_path: Path) -> None:
+    path = str(tmp_path / "store.db")
+    store = await open_store(path)
+    head = (await store.commit(Batch(enqueue=(row("m1", body="open"), row("m2"))))).head
+    assert head is not None
+    committed = await store.commit(Batch(freeze=((head.row_id, "final"), (77, "nothing"))))
+    assert committed.head is not None
+    assert (committed.head.message_id, committed.head.body) == ("m1", "final")
+    assert committed.waiting == 2
+    await store.close()
+    store = await open_store(path)
+    assert await store.head() == committed
+    assert [kept.body for kept in await store.waiting_rows(0, 10)] == ["final", "{}"]
+    await store.close()
+
+
+async def test_a_row_frozen_and_set_aside_at_once_is_kept_with_its_final_body() -> None:
+    store = await open_store(":memory:", inline=True)
+    head = (await store.commit(Batch(enqueue=(row("m1", body="open"),)))).head
+    assert head is not None
+    await store.commit(
+        Batch(freeze=((head.row_id, "final"),), set_aside=((head.row_id, "refused"),))
+    )
+    (kept,) = await store.set_aside_rows(10)
+    assert kept.body == "final"
+
+
+async def test_a_freeze_in_a_failed_commit_is_forgotten() -> None:
+    store = await open_store(":memory:", inline=True)
+    head = (await store.commit(Batch(enqueue=(row("m1", body="open"),)))).head
+    assert head is not None
+    with pytest.raises(StoreFault):
+        await store.commit(Batch(freeze=((head.row_id, "x"),), enqueue=(row("m", body=None),)))
+    assert (await store.head()).head == head
+
+
 async def test_a_row_set_aside_is_kept_with_its_reason_and_the_next_one_is_head(
     tmp_path: Path,
 ) -> None:
