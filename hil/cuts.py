@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import Struct
 
 from hil.ledger import Ledger, judge
-from hil.parts.csms import BenchCsms, Received
+from hil.parts.csms import Received
 from hil.scenarios.day import SHORT_HOUR_S, drained, whole_day
 from hil.sim import SimBench
 from hil.virtual_time import run_virtual
@@ -72,7 +72,8 @@ def every_cut(
     def cut_here(step: object) -> None:
         number = next(counter)
         if wanted(number):
-            name = f"arrival of {step.action}" if isinstance(step, Received) else type(step).__name__
+            is_arrival = isinstance(step, Received)
+            name = f"arrival of {step.action}" if is_arrival else type(step).__name__
             cuts.append(_Moment(bench, number, name, leave_disk).live_on(sum(before_wh)))
 
     async def live() -> None:

@@ -30,10 +30,11 @@ class LossyDisk:
         """Takes the place of `agent.store.file.open_database`."""
         return Connection(path, self._name)
 
-    def leave(self, target: Path) -> None:
-        """Writes what a power cut now would leave into an empty directory."""
+    def leave(self, source: Path, target: Path) -> None:
+        """Writes what a power cut now would leave of `source` into an empty directory."""
         for path, image in self.images.items():
-            (target / Path(path).name).write_bytes(image)
+            if Path(path).parent == source:
+                (target / Path(path).name).write_bytes(image)
 
 
 class _Vfs(apsw.VFS):
@@ -129,7 +130,7 @@ class Cursor:
         return list(self._rows)
 
 
-class _as_sqlite_errors:  # noqa: N801
+class _as_sqlite_errors:
     """Errors of apsw as those the store knows."""
 
     def __enter__(self) -> None:
