@@ -1,0 +1,119 @@
+"""Block F: which EVSE a remote start gets, and who is refused."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from agent.core.events import IdToken, Now, StartRequested, StopRequested
+from agent.ocpp.blocks import f_remote_control
+from agent.ocpp.messages import validate_request, validate_response
+from drivers.contract import Permit
+
+NOW = Now(100.0, 1e9, True, "b", Permit(0), lambda: 0.5, lambda: "id")
+TOKEN = {"idToken": "APP", "type": "Central"}
+
+
+def evse(evse_id: int, *, free: bool = True, connected: bool = False, **more: Any) -> Any:
+    values = {"transaction": None, "ending": None} | more
+    return SimpleNamespace(evse_id=evse_id, free=free, connected=connected, **values)
+
+
+def view_of(*evses: Any, accepted: bool = True, refusal: Any = None) -> Any:
+    def evse_of(transaction_id: str) -> Any:
+        return next(
+            (e for e in evses if e.transaction and e.transaction.transaction_id == transaction_id),
+            None,
+        )
+
+    return SimpleNamespace(
+        station=SimpleNamespace(evses={e.evse_id: e for e in evses}, evse_of=evse_of),
+        connection=SimpleNamespace(accepted=accepted),
+        profiles=SimpleNamespace(
+            check_start=lambda *_: refusal, start_event=lambda *_: "the profile"
+        ),
+    )
+
+
+def start(view: Any, **more: Any) -> Any:
+    payload = {"idToken": TOKEN, "remoteStartId": 17} | more
+    validate_request("RequestStartTransaction", payload)
+    answer = f_remote_control.INCOMING["RequestStartTransaction"](payload, view, NOW)
+    validate_response("RequestStartTransaction", dict(answer.payload))
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("evses", "evse_id", "chosen"),
+    [
+        ([evse(1)], 1, 1),
+        ([evse(1), evse(2)], 2, 2),
+        ([evse(1)], 2, None),
+        ([evse(1, free=False)], 1, None),
+        ([evse(1)], None, 1),
+        ([evse(1), evse(2)], None, None),
+        ([evse(1), evse(2, connected=True)], None, 2),
+        ([evse(1, connected=True), evse(2, connected=True)], None, None),
+        ([evse(1, free=False), evse(2)], None, 2),
+    ],
+)
+def test_a_start_goes_to_the_named_evse_or_the_only_one_it_can_mean(
+    evses: list[Any], evse_id: int | None, chosen: int | None
+) -> None:
+    answer = start(view_of(*evses), **({"evseId": evse_id} if evse_id else {}))
+    if chosen is None:
+        assert answer.payload == {"status": "Rejected"}
+        assert answer.events == ()
+    else:
+        assert answer.payload == {"status": "Accepted"}
+        token = IdToken("APP", "Central")
+        assert answer.events == (StartRequested(chosen, token, None, 17),)
+
+
+def test_nobody_is_started_before_the_boot_was_accepted() -> None:
+    assert start(view_of(evse(1), accepted=False), evseId=1).payload == {"status": "Rejected"}
+
+
+def test_a_transaction_that_waits_for_its_token_is_named() -> None:
+    running = SimpleNamespace(started=True, transaction_id="t-1")
+    answer = start(view_of(evse(1, transaction=running)), evseId=1)
+    assert answer.payload == {"status": "Accepted", "transactionId": "t-1"}
+
+
+def test_a_profile_is_bound_before_the_start_and_a_bad_one_refuses_it() -> None:
+    period = {"startPeriod": 0, "limit": 8.0}
+    schedule = {"id": 1, "chargingRateUnit": "A", "chargingSchedulePeriod": [period]}
+    profile = {
+        "id": 1,
+        "stackLevel": 0,
+        "chargingProfilePurpose": "TxProfile",
+        "chargingProfileKind": "Relative",
+        "chargingSchedule": [schedule],
+    }
+    answer = start(view_of(evse(1)), evseId=1, chargingProfile=profile)
+    assert answer.events[0] == "the profile"
+    assert isinstance(answer.events[1], StartRequested)
+    info = {"reasonCode": "InvalidProfile"}
+    refused = start(view_of(evse(1), refusal=info), evseId=1, chargingProfile=profile)
+    assert refused.payload == {"status": "Rejected", "statusInfo": info}
+    assert refused.events == ()
+
+
+@pytest.mark.parametrize(
+    ("transaction_id", "ending", "accepted", "status"),
+    [
+        ("t-1", None, True, "Accepted"),
+        ("t-2", None, True, "Rejected"),
+        ("t-1", "ending", True, "Rejected"),
+        ("t-1", None, False, "Rejected"),
+    ],
+)
+def test_a_stop_needs_a_running_transaction(
+    transaction_id: str, ending: str | None, accepted: bool, status: str
+) -> None:
+    running = SimpleNamespace(transaction_id="t-1")
+    view = view_of(evse(1, transaction=running, ending=ending), accepted=accepted)
+    stop = f_remote_control.INCOMING["RequestStopTransaction"]
+    answer = stop({"transactionId": transaction_id}, view, NOW)
+    assert answer.payload == {"status": status}
+    assert answer.events == ((StopRequested("t-1"),) if status == "Accepted" else ())
