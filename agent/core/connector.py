@@ -31,6 +31,8 @@ class Connector:
         self.reading = NOTHING_SEEN
         self.plugged = False
         self.plugged_at_s = 0.0
+        self.session_over = False
+        """The session of the plugged EV has ended: another one needs a new authorisation."""
         self.open_since_s: float | None = None
         """When the power path was first seen open after it was closed or unknown."""
         self.extra_faults: frozenset[str] = frozenset()
@@ -99,6 +101,7 @@ class Connector:
             self.plugged_at_s = reading.at_s
         if was_plugged and not self.plugged:
             self.judged_faults -= EV_FAULTS
+            self.session_over = False
             self._guard_stops, self._holds, self.hold_until_s = (), 0, 0.0
         if self.delivering:
             self._holds = 0

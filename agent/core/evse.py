@@ -47,7 +47,6 @@ class Evse(EvseFacts):
                 self.has_charged = False
                 news.append("CablePluggedIn")
         elif moved:
-            self.finished = None if self.finished is connector else self.finished
             if was_active is connector:
                 self._unplugged(now, policy)
                 news.append("EVCommunicationLost")
@@ -74,8 +73,9 @@ class Evse(EvseFacts):
     def authorize(self, grant: Grant, now: Now, policy: Policy) -> list[object]:
         """Takes an authorisation that was granted for this EVSE."""
         self.grant = grant
-        self.finished = None
-        transaction = self.transaction
+        transaction, active = self.transaction, self.active
+        if active is not None:
+            active.session_over = False
         if transaction is not None:
             transaction.token, transaction.group = grant.token, grant.group
             transaction.remote_start_id = grant.remote_start_id
@@ -213,8 +213,8 @@ class Evse(EvseFacts):
     def _drop_grant(self) -> None:
         """Ends an authorisation that has no transaction yet; the plugged EV needs a new one."""
         self.grant = self.opening = None
-        active = self.active
-        self.finished = active if active is not None and active.plugged else None
+        if self.active is not None:
+            self.active.session_over = self.active.plugged
 
     def _open(self, now: Now, policy: Policy, news: tuple[str, ...]) -> list[object]:
         """Opens a session: from here on a saved row covers whatever flows."""
@@ -360,11 +360,11 @@ class Evse(EvseFacts):
                 effects.append(Log(3, f"connector {connector.place}: {text}"))
         active = self.active
         plugged = active is not None and active.plugged
-        stayed = plugged and active is not None and active.plugged_at_s < ending.since_s
         effects += end_transaction(transaction, ending, reading, plugged, now)
         self.transaction = self.ending = self.grant = self.opening = None
         self.metering.sample_due_s = None
         self.revoked = self.starved = self.has_charged = False
-        self.finished = active if stayed else None
+        if active is not None:
+            active.session_over = plugged and active.plugged_at_s < ending.since_s
         self.finished_token = transaction.token
         return effects

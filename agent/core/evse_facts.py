@@ -38,8 +38,6 @@ class EvseFacts:
         self.ending: Ending | None = None
         self.operative = True
         self.station_operative = True
-        self.finished: Connector | None = None
-        """Its session is over but the cable still plugged: a new one needs a new grant."""
         self.finished_token: IdToken | None = None
         self.opening: Opening | None = None
         self.revoked = False
@@ -56,7 +54,7 @@ class EvseFacts:
         if self.transaction is not None and self.transaction.connector_id is not None:
             return self.connectors[self.transaction.connector_id]
         plugged = [c for c in self.connectors.values() if c.plugged]
-        return min(plugged, key=lambda c: (c is self.finished, c.plugged_at_s), default=None)
+        return min(plugged, key=lambda c: (c.session_over, c.plugged_at_s), default=None)
 
     @property
     def connected(self) -> bool:
@@ -66,7 +64,8 @@ class EvseFacts:
     @property
     def session_over(self) -> bool:
         """The plugged EV had its session; a new one needs a new grant."""
-        return self.finished is not None and self.active is self.finished
+        active = self.active
+        return active is not None and active.session_over
 
     @property
     def free(self) -> bool:

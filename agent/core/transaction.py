@@ -59,7 +59,7 @@ class Transaction(Struct):
     ) -> Record:
         """Makes the next event; token, place and remoteStartId are told once (E01.FR.10, FR.16)."""
         tell_token = token or (self.token if not self._token_told() else None)
-        if tell_token is not None:
+        if self.token is not None and self.token.same_as(tell_token):
             self.told_token = tell_token
         tell_remote = self.remote_start_id if not self.told_remote_start else None
         self.told_remote_start = self.told_remote_start or tell_remote is not None
