@@ -17,11 +17,13 @@ from msgspec import Struct
 from hil.ledger import Ledger, judge
 from hil.parts.csms import Received
 from hil.scenarios.day import SHORT_HOUR_S, drained, whole_day
-from hil.sim import SimBench
+from hil.sim import START_UTC_S, SimBench
 from hil.virtual_time import run_virtual
 
 AWAY_S = 20.0
 """How long the power is gone."""
+BOOTED_S = 5.0
+"""The loop's clock counts from boot: after a cut it begins again."""
 AFTER_S = 45.0
 """How long the station is watched once it is back and drained."""
 SUPPLY_A = 40.0
@@ -109,7 +111,7 @@ class _Moment:
 
         def run() -> None:
             try:
-                found.append(run_virtual(self._live_on(before_wh), start_s=self.at_s + AWAY_S))
+                found.append(run_virtual(self._live_on(before_wh), start_s=BOOTED_S))
             except BaseException as error:
                 found.append(error)
 
@@ -128,6 +130,7 @@ class _Moment:
             variables=VARIABLES,
             directory=self._directory.name,
             seed=1000 + self.number,
+            utc_at_zero_s=START_UTC_S + self.at_s + AWAY_S - BOOTED_S,
         )
         bench.csms.continue_from(self.csms)
         bench.board.live.catch_up()

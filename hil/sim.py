@@ -85,6 +85,7 @@ class SimBench:
         is_synced: bool = False,
         endpoints: tuple[str, ...] = ("ws://csms.invalid/ocpp",),
         seed: int = 7,
+        utc_at_zero_s: float = START_UTC_S,
         on_effect: Callable[[object], None] = lambda effect: None,
     ) -> None:
         self._temporary = tempfile.TemporaryDirectory() if directory is None else None
@@ -112,6 +113,7 @@ class SimBench:
         self._boot_id = ""
         self._ids = random.Random(seed)
         self._seed = seed
+        self._utc_at_zero_s = utc_at_zero_s
         self._on_effect = on_effect
         self._task: asyncio.Task[None] | None = None
 
@@ -194,7 +196,7 @@ class SimBench:
 
     def utc_s(self) -> float:
         """True time."""
-        return START_UTC_S + asyncio.get_running_loop().time()
+        return self._utc_at_zero_s + asyncio.get_running_loop().time()
 
     def read_clock(self) -> ClockReading:
         mono_s = asyncio.get_running_loop().time()
