@@ -187,6 +187,12 @@ class CurrentLimited(Struct, frozen=True):
     limit_a: float | None
 
 
+class ResetRequested(Struct, frozen=True):
+    """Reset was accepted (B11, B12): at once, or once no transaction runs any more."""
+
+    on_idle: bool
+
+
 class AvailabilityRequested(Struct, frozen=True):
     """ChangeAvailability (G03, G04); connector_id 0: the EVSE, evse_id 0: the station."""
 

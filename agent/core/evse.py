@@ -46,10 +46,9 @@ class Evse(EvseFacts):
             if self.active is connector:
                 self.has_charged = False
                 news.append("CablePluggedIn")
-        elif moved:
-            if was_active is connector:
-                self._unplugged(now, policy)
-                news.append("EVCommunicationLost")
+        elif moved and was_active is connector:
+            self._unplugged(now, policy)
+            news.append("EVCommunicationLost")
         return self._follow(now, policy, *news)
 
     def meter_read(self, reading: MeterReading, now: Now, policy: Policy) -> list[object]:
@@ -98,6 +97,13 @@ class Evse(EvseFacts):
             return self._follow(now, policy)
         transaction.stopped_reason = reason
         return self._follow(now, policy, trigger, token=token)
+
+    def end(self, trigger: str, reason: str, now: Now, policy: Policy) -> list[object]:
+        """Ends the session whatever TxStopPoint says (B12.FR.04)."""
+        self._drop_grant()
+        if self.transaction is not None and self.ending is None:
+            self._begin_end(trigger, reason, None, now)
+        return self._follow(now, policy)
 
     def revoke(self, now: Now, policy: Policy) -> list[object]:
         """The CSMS does not accept the token of the running transaction (E05)."""
@@ -342,10 +348,9 @@ class Evse(EvseFacts):
             return []
         opened_s = self.open_since_s()
         late = now.mono_s >= ending.deadline_s
-        reading = None
-        if opened_s is not None:
-            reading = self.metering.fresh(now.mono_s, since_s=opened_s)
-        if reading is None and not late:
+        since_s = ending.since_s if opened_s is None else opened_s
+        reading = self.metering.fresh(now.mono_s, since_s=since_s)
+        if not late and (reading is None or opened_s is None):
             return self._ask_meter(now) if opened_s is not None else []
         return self._close(transaction, ending, reading, now)
 

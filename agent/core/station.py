@@ -50,6 +50,8 @@ class Station:
         self.authorization = Authorization()
         self.floating: Floating | None = None
         self.limits: dict[int, float | None] = {}
+        self.reset: ev.ResetRequested | None = None
+        """Accepted and not yet carried out."""
         self._orders = Orders(site)
         self._status: dict[Place, str] = {}
         self._saved = {k: v for k, v in saved.items() if k.startswith("transaction/")}
@@ -109,7 +111,7 @@ class Station:
         effects += self._adopt_floating(now)
         effects += self._give_away(now)
         effects += self._orders.give(self.evses, self.limits, self.policy, now)
-        return effects + self._statuses(now)
+        return effects + self._statuses(now) + self._restart_when_idle()
 
     def deadline(self, now: Now) -> float | None:
         times = [evse.deadline(now) for evse in self.evses.values()]
@@ -227,6 +229,24 @@ class Station:
         self.limits[event.evse_id] = event.limit_a
         return []
 
+    def _reset_requested(self, event: ev.ResetRequested, now: Now) -> list[object]:
+        """B12.FR.02, FR.04: at once means that every transaction is Ended and recorded first."""
+        self.reset = event
+        if event.on_idle:
+            return []
+        self.floating = None
+        effects: list[object] = []
+        for evse in self.evses.values():
+            effects += evse.end("ResetCommand", "ImmediateReset", now, self.policy)
+        return effects
+
+    def _restart_when_idle(self) -> list[object]:
+        if self.reset is None or any(e.transaction is not None for e in self.evses.values()):
+            return []
+        reason = "ScheduledReset" if self.reset.on_idle else "RemoteReset"
+        self.reset = None
+        return [Save("meta/restart", reason), Restart("process", reason)]
+
     def _availability(self, event: ev.AvailabilityRequested, now: Now) -> list[object]:
         if event.evse_id == 0:
             self._set_station_operative(event.operative)
@@ -280,6 +300,8 @@ class Station:
             return effects
         if not verdict.accepted:
             return [*effects, Show(0, verdict.text)]
+        if self.reset is not None and not self.reset.on_idle:
+            return [*effects, Show(0, "Restarting; present the card again in a minute")]
         question, info = verdict.question, verdict.info
         served = self._served(question.evse_ids)
         running = self._of_group(served, info.group) if question.remote_start_id is None else None
@@ -386,6 +408,7 @@ _HANDLERS: dict[type, Callable[..., list[object]]] = {
     ev.GuardStopped: Station._guard_stopped,
     ev.OrderRefused: Station._order_refused,
     ev.CurrentLimited: Station._limited,
+    ev.ResetRequested: Station._reset_requested,
     ev.AvailabilityRequested: Station._availability,
     ev.PolicyChanged: Station._policy,
     ev.CsmsReached: Station._reached,

@@ -1,4 +1,4 @@
-"""A charger's core played without a loop: events in, every effects list judged, time by deadlines."""
+"""A core played without a loop: events in, every effects list judged, time by deadlines."""
 
 import itertools
 import json
@@ -79,7 +79,8 @@ class Ledger:
             return
         state = next((json.loads(s.value) for s in reversed(saves) if s.value is not None), None)
         if state is not None and state["transaction_id"] == record.transaction_id:
-            assert state["next_seq_no"] > record.seq_no and state["started"]
+            assert state["next_seq_no"] > record.seq_no
+            assert state["started"]
 
     def _allow(self, order: ef.AllowPower) -> None:
         assert f"transaction/{order.evse_id}" in self.play.saved, "saved before it is energised"
@@ -95,10 +96,14 @@ class Ledger:
         station, play = self.play.station, self.play
         for place, limit_a in self.allowed.items():
             evse, reading = station.evses[place[0]], play.readings.get(place)
-            assert reading is not None and reading.state in (PilotState.B, PilotState.C), place
-            assert not reading.faults and not play.faults.get(place), place
-            assert evse.grant is not None and evse.ending is None and not evse.revoked
-            assert evse.transaction is not None and evse.active.place == place
+            assert reading is not None, place
+            assert reading.state in (PilotState.B, PilotState.C), place
+            assert not reading.faults | play.faults.get(place, set()), place
+            assert evse.grant is not None
+            assert evse.ending is None
+            assert not evse.revoked
+            assert evse.transaction is not None
+            assert evse.active.place == place
             assert evse.connectors[place[1]].ordered_a == limit_a
             assert 6.0 <= limit_a <= self._most_a(place)
         for place, connector in self._connectors().items():

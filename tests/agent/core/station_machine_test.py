@@ -14,6 +14,8 @@ CARDS = st.sampled_from(["A", "B", "C"])
 GROUP = IdToken("FAMILY", "Central")
 FAULTS = st.sampled_from(["meter_lost", "pilot_lost", "emergency_stop", "restart_loop"])
 POINT_SETS = st.frozensets(st.sampled_from(POINTS), min_size=1, max_size=2)
+SERIALS = st.sampled_from(["M1", "M1", "M2"])
+LIMITS = st.sampled_from([None, None, 0.0, 6.0, 17.3])
 INFOS = {"A": TokenInfo("Accepted", GROUP), "B": TokenInfo("Accepted", GROUP)}
 
 
@@ -162,7 +164,8 @@ def machine(play_type: type) -> type[RuleBasedStateMachine]:
                 self.play.pilot("A", place)
             self.play.wait(200)
             for evse in self.play.station.evses.values():
-                assert evse.transaction is None and evse.grant is None
+                assert evse.transaction is None
+                assert evse.grant is None
             for records in self.play.ledger.told.values():
                 assert records[-1].event_type == "Ended"
             assert not self.play.ledger.allowed
