@@ -24,16 +24,20 @@ class Boot(Struct, frozen=True):
 
 def read_boot(saved: Mapping[str, str], now: Now) -> Boot:
     """A new boot id means power was gone, the same one a crash; neither after an ordered stop."""
+    ordered = saved.get("meta/restart")
     last_boot = saved.get("meta/boot_id")
     cold = last_boot != now.boot_id
-    clean = "meta/clean" in saved
+    clean = "meta/clean" in saved or ordered is not None
     crashes = [] if cold or clean else [*_crashes(saved), now.mono_s][-CRASHES_KEPT:]
     looping = len(crashes) == CRASHES_KEPT and crashes[-1] - crashes[0] <= LOOP_S
     saves: tuple[tuple[str, str | None], ...] = (
         ("meta/boot_id", now.boot_id),
         ("meta/clean", None),
+        ("meta/restart", None),
         ("meta/crashes", msgspec.json.encode(crashes).decode()),
     )
+    if ordered is not None:
+        return Boot(StopCause.REBOOT, ordered, False, saves)
     if cold:
         cause = StopCause.REBOOT if clean else StopCause.POWER_LOSS
         return Boot(cause, "PowerUp", False, saves)

@@ -160,6 +160,17 @@ class SimBench:
         except asyncio.CancelledError:
             pass
 
+    @property
+    def is_running(self) -> bool:
+        """The agent has not ended by itself."""
+        return self._task is not None and not self._task.done()
+
+    async def restarted(self, limit_s: float = 60.0) -> None:
+        """Waits for the agent to end by order, and starts it again on the same boot."""
+        assert self._task is not None
+        await asyncio.wait_for(asyncio.shield(self._task), limit_s)
+        await self.start(cold=False)
+
     async def power_cut(self) -> None:
         """Mains gone: the agent ends where it stands, controllers forget, contactors drop.
 

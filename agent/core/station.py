@@ -11,7 +11,7 @@ from msgspec import Struct
 from agent.core import events as ev
 from agent.core.authorization import Authorization, Outcome, Question, Verdict, remember
 from agent.core.connector import Connector
-from agent.core.effects import Log, Save, Show, StatusChanged, StopPower
+from agent.core.effects import Log, Restart, Save, Show, StatusChanged, StopPower
 from agent.core.ending import Ending, end_transaction
 from agent.core.events import IdToken, Now, TokenInfo
 from agent.core.evse import Evse

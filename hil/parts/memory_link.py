@@ -69,7 +69,7 @@ class MemoryNetwork:
 
 
 class MemoryLink:
-    """One open link; frames that are under way when it ends are lost, as with a real one."""
+    """One open link; frames under way are lost when it breaks, and arrive when it is closed."""
 
     def __init__(self, network: MemoryNetwork, dial: Dial, on_pong: Callable[[], None]) -> None:
         self._network = network
@@ -103,7 +103,9 @@ class MemoryLink:
         return self._inbox.popleft()
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Hang up; the CSMS sees it at once."""
+        """Hang up; what was sent before arrives first, then the CSMS sees it at once."""
+        while self._up and self._end is None and self._network.state is Net.UP:
+            self._arrive_above()
         self.end(f"this side closed the link (code {code})")
 
     def end(self, reason: str) -> None:

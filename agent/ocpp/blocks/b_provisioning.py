@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from agent.core.events import Now
+from agent.core.events import Now, ResetRequested
 from agent.ocpp.block import (
     Answer,
     CallError,
@@ -187,7 +187,22 @@ def _slot_order(view: View) -> str:
     return ",".join(SLOTS[: len(view.connection.slots)])
 
 
+# --- reset ----------------------------------------------------------------------------------------
+
+
+def _reset(payload: Payload, view: View, now: Now) -> Answer:
+    """B11, B12 for the whole station; a single EVSE cannot be reset here (B11.FR.09)."""
+    if "evseId" in payload:
+        return Answer({"status": "Rejected", "statusInfo": {"reasonCode": "UnsupportedParam"}})
+    evses = view.station.evses.values()
+    on_idle = payload["type"] == "OnIdle"
+    waits = on_idle and any(evse.transaction is not None for evse in evses)
+    status = "Scheduled" if waits else "Accepted"
+    return Answer({"status": status}, events=(ResetRequested(on_idle),))
+
+
 INCOMING: Incoming = {
+    "Reset": _reset,
     "SetVariables": _set_variables,
     "GetVariables": _get_variables,
     "GetBaseReport": _get_base_report,

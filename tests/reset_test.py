@@ -1,0 +1,93 @@
+"""Reset by the CSMS: what runs is Ended and recorded first, then the process starts anew."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from hil.scenarios.day import begin, drained
+from hil.sim import SimBench
+from hil.virtual_time import run_virtual
+
+
+async def come_back(bench: SimBench) -> None:
+    """The service manager starts the process again; the board was not off."""
+    await bench.restarted()
+    await bench.until(lambda: bench.agent.status()["link"] == "online")
+    await drained(bench)
+
+
+def last_event(bench: SimBench) -> dict[str, Any]:
+    (events,) = bench.csms.transactions.values()
+    return events[-1]
+
+
+@pytest.mark.parametrize("online", [True, False])
+def test_an_immediate_reset_ends_the_transaction_before_it(online: bool) -> None:
+    async def scene() -> None:
+        async with SimBench() as bench:
+            await bench.csms.wait_for("StatusNotification")
+            await begin(bench, 1, "04A1B2C3")
+            await asyncio.sleep(300)
+            answer = await bench.csms.call("Reset", {"type": "Immediate"})
+            if not online:
+                await bench.network.drop()
+                await asyncio.sleep(30)
+                await bench.network.accept()
+            assert answer == {"status": "Accepted"}
+            await come_back(bench)
+            ended = last_event(bench)
+            assert ended["eventType"] == "Ended"
+            assert ended["triggerReason"] == "ResetCommand"
+            assert ended["transactionInfo"]["stoppedReason"] == "ImmediateReset"
+            assert bench.csms.of("BootNotification")[-1]["reason"] == "RemoteReset"
+            billed_wh = float(ended["meterValue"][-1]["sampledValue"][0]["value"]) - 1_000_000
+            assert billed_wh == bench.board.meter(1).energy_wh - 1_000_000
+            bench.csms.check()
+
+    run_virtual(scene())
+
+
+def test_a_reset_on_idle_waits_for_the_transaction() -> None:
+    async def scene() -> None:
+        async with SimBench() as bench:
+            await bench.csms.wait_for("StatusNotification")
+            await begin(bench, 1, "04A1B2C3")
+            answer = await bench.csms.call("Reset", {"type": "OnIdle"})
+            assert answer == {"status": "Scheduled"}
+            await asyncio.sleep(600)
+            assert bench.is_running
+            bench.swipe("04A1B2C3")
+            await come_back(bench)
+            assert last_event(bench)["transactionInfo"]["stoppedReason"] == "Local"
+            assert bench.csms.of("BootNotification")[-1]["reason"] == "ScheduledReset"
+            bench.csms.check()
+
+    run_virtual(scene())
+
+
+def test_an_idle_station_is_reset_at_once_and_then_boots_as_usual() -> None:
+    async def scene() -> None:
+        async with SimBench() as bench:
+            await bench.csms.wait_for("StatusNotification")
+            assert await bench.csms.call("Reset", {"type": "OnIdle"}) == {"status": "Accepted"}
+            await come_back(bench)
+            assert bench.csms.of("BootNotification")[-1]["reason"] == "ScheduledReset"
+            await bench.stop()
+            await bench.start(cold=False)
+            await bench.until(lambda: len(bench.csms.of("BootNotification")) == 3)
+            assert bench.csms.of("BootNotification")[-1]["reason"] == "ApplicationReset"
+
+    run_virtual(scene())
+
+
+def test_a_single_evse_is_not_reset() -> None:
+    async def scene() -> None:
+        async with SimBench() as bench:
+            await bench.csms.wait_for("StatusNotification")
+            answer = await bench.csms.call("Reset", {"type": "Immediate", "evseId": 1})
+            assert answer["status"] == "Rejected"
+            await asyncio.sleep(60)
+            assert bench.is_running
+
+    run_virtual(scene())
