@@ -261,11 +261,13 @@ def test_an_authorize_answer_that_cannot_be_used_leaves_the_reader_working(answe
 
 def test_a_late_answer_full_of_nonsense_is_survived() -> None:
     async def scene(bench: SimBench) -> None:
-        answers: list[Any] = [Delayed(40, {"idTokenInfo": 5})]
+        answers: list[Any] = [Delayed(34, {"idTokenInfo": 5})]
         bench.csms.answer["TransactionEvent"] = lambda p: answers.pop(0) if answers else None
         await booted(bench)
         await charges(bench)
         assert bench.agent.status()["set_aside"] == 0
+        ids = [call.message_id for call in bench.csms.calls if call.action == "TransactionEvent"]
+        assert len(ids) == len(set(ids)), "the late answer was an answer"
 
     run(scene, variables={"OCPPCommCtrlr.WebSocketPingInterval": "5"})
 

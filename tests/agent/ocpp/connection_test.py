@@ -33,10 +33,14 @@ class Driver:
     """A connection, a clock, and what it sent."""
 
     def __init__(
-        self, slots: tuple[Slot, ...] = SLOTS[:1], random: float = 0.5, **variables: str
+        self,
+        slots: tuple[Slot, ...] = SLOTS[:1],
+        random: float = 0.5,
+        saved: dict[str, str] | None = None,
+        **variables: str,
     ) -> None:
         values = DEFAULTS | variables
-        self.connection = Connection(slots, lambda component, name, instance: values[name])
+        self.connection = Connection(slots, lambda component, name, instance: values[name], saved)
         self.connection.start({"reason": "PowerUp"})
         self.mono_s = 0.0
         self.random = random
@@ -582,3 +586,11 @@ def test_open_stamps_are_closed_at_the_sending() -> None:
     driver.online()
     driver.head(row(1))
     assert driver.sent[-1][3]["timestamp"] == "2001-09-09T01:46:41.000Z"
+
+
+def test_open_stamps_of_an_earlier_boot_are_closed_with_its_clock() -> None:
+    saved = {"clock/boots": '[{"boot_id":"b0","offset_s":9e8,"known":true}]'}
+    driver = Driver(saved=saved)
+    driver.online()
+    driver.head(row(1, boot_id="b0"))
+    assert driver.sent[-1][3]["timestamp"] == "1998-07-09T16:00:01.000Z"

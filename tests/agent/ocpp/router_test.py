@@ -4,16 +4,19 @@ import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from agent.core.effects import Dial
+from agent.core.effects import Announce, AskCsms, Dial
+from agent.core.events import IdToken, Now, TokenUnanswered
 from agent.csms.link import Credentials, Link
 from agent.errors import LinkError
 from agent.ocpp import router
 from agent.ocpp.block import Answer
 from agent.ocpp.router import BLOCKS, ON_RESPONSE, OUTGOING
+from drivers.contract import Permit
 from hil.parts.csms import Cut, Delayed, Refused, Silent, StationError
 from hil.scenarios.day import begin, drained, tx_profile
 from hil.sim import SimBench
@@ -473,3 +476,11 @@ def test_no_two_blocks_claim_the_same_action_or_effect() -> None:
     assert len(ON_RESPONSE) == sum(len(block.ON_RESPONSE) for block in BLOCKS)
     names = [action for block in BLOCKS for action in block.INCOMING]
     assert len(names) == len(set(names))
+
+
+def test_a_card_asked_about_while_offline_is_judged_without_the_csms() -> None:
+    token = IdToken(CARD, "ISO14443")
+    view: Any = SimpleNamespace(connection=SimpleNamespace(online=False))
+    now = Now(1.0, 1e9, True, "b", Permit(0), lambda: 0.5, lambda: "id")
+    made = router.Router(view).translate(AskCsms(token), now)
+    assert made == [Announce(TokenUnanswered(token))]
