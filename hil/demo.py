@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agent.errors import ChargepointError
-from hil.demo_verdict import Evidence, judge
 from hil.demo_view import View
 from hil.desk import EVSE_IDS, METER_START_WH, BenchError, DeskBench
 from hil.parts.csms import StationError
 from hil.scenarios.first_charge import first_charge
+from hil.verdict import Evidence, judge
 
 LONGEST_S = 240.0
 """The scene takes about a minute; a machine that needs longer than this is no desk."""

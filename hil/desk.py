@@ -16,8 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from msgspec import Struct
-
 from agent.console import ask
 from drivers.meters.register_map import find
 from drivers.sim.connector import Ev
@@ -31,6 +29,7 @@ from hil.parts.modbus_slave import ModbusSlave
 from hil.parts.openevse import OpenEvse
 from hil.parts.pty_port import PtyPort
 from hil.parts.world_meter import meter_unit
+from hil.verdict import Outage
 
 EVSE_IDS = (1, 2)
 CONNECTOR_ID = 1
@@ -45,13 +44,6 @@ Condition = Callable[[], bool | Awaitable[bool]]
 
 class BenchError(Exception):
     """The bench waited in vain, or the agent's process ended; the text says where to look."""
-
-
-class Outage(Struct, frozen=True):
-    """The network was away: loop time of the cut and of the station's next link (None: still)."""
-
-    cut_s: float
-    back_s: float | None = None
 
 
 class DeskBench:

@@ -13,10 +13,9 @@ import pytest
 from msgspec.structs import replace
 
 from hil import demo
-from hil.demo_verdict import Evidence, judge
 from hil.demo_view import details, state_line
-from hil.desk import Outage
 from hil.parts.csms import Received
+from hil.verdict import Evidence, Outage, judge
 
 UTC_OFFSET_S = 1_790_000_000.0
 ROOT = Path(__file__).parent.parent.parent

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from drivers.sim.connector import Ev
-from hil.demo_verdict import Evidence, Verdict, judge
 from hil.desk import EVSE_IDS, METER_START_WH, BenchError, DeskBench
 from hil.parts.openevse_commands import Mode
+from hil.verdict import Evidence, Verdict, judge
 
 CARD = "04A2B3C4D5E680"
 CAR = Ev(current_a=16.0, ready_after_s=0.2)
