@@ -14,9 +14,9 @@ from agent.errors import SettingsError
 from agent.ocpp.messages import parse_time
 from agent.settings import CsmsEndpoint, Settings
 from agent.store.rows import Batch, Committed, StoreFault
-from hil.ledger import judge
 from hil.scenarios.day import begin, drained
 from hil.sim import SimBench
+from hil.verdict import Evidence, judge
 from hil.virtual_time import run_virtual
 
 CARD = "04A1B2C3"
@@ -41,14 +41,14 @@ def events(bench: SimBench) -> list[Any]:
 def closed_once(bench: SimBench, metered_wh: float) -> None:
     """Started to Ended, gapless, nothing lost or doubled, every Wh billed."""
     status = bench.agent.status()
-    ledger = judge(
-        bench.csms.transactions,
-        metered_wh=metered_wh,
-        still_waiting=status["queue"],
+    evidence = Evidence(
+        calls=bench.csms.calls,
+        meters_wh={1: (0.0, metered_wh)},
+        waiting=status["queue"],
         set_aside=status["set_aside"],
         violations=bench.csms.violations,
     )
-    assert ledger.problems == ()
+    assert judge(evidence).problems == ()
 
 
 async def ended(bench: SimBench) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from hil.ledger import judge
 from hil.parts.csms import Delayed, Refused, Silent
 from hil.scenarios.day import begin, charge_by_card, drained
 from hil.sim import SimBench
+from hil.verdict import Evidence, judge
 from hil.virtual_time import run_virtual
 
 CARD = "04A1B2C3"
@@ -389,9 +389,7 @@ def test_two_hours_with_a_link_that_breaks_at_every_frame_lose_nothing() -> None
         bench.plug_out(1)
         await bench.until(lambda: "transaction_id" not in bench.connector())
         await drained(bench)
-        ledger = judge(
-            bench.csms.transactions, metered_wh=bench.board.meter(1).energy_wh - before_wh
-        )
-        assert ledger.problems == ()
+        meters_wh = {1: (before_wh, bench.board.meter(1).energy_wh)}
+        assert judge(Evidence(calls=bench.csms.calls, meters_wh=meters_wh)).problems == ()
 
     run(scene)

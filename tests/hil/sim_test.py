@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from hil.ledger import judge
 from hil.scenarios.day import whole_day
 from hil.sim import SimBench
+from hil.verdict import Evidence, judge
 from hil.virtual_time import run_virtual
 
 
@@ -17,18 +17,18 @@ def test_a_whole_day_with_two_evses_ends_with_every_watt_hour_billed() -> None:
             await whole_day(bench)
             after_wh = [bench.board.meter(e).energy_wh for e in (1, 2)]
             status = bench.agent.status()
-            metered_wh = sum(after_wh) - sum(before_wh)
-            ledger = judge(
-                bench.csms.transactions,
-                metered_wh=metered_wh,
-                still_waiting=status["queue"],
+            evidence = Evidence(
+                calls=bench.csms.calls,
+                meters_wh=dict(enumerate(zip(before_wh, after_wh, strict=True), start=1)),
+                transactions=7,
+                waiting=status["queue"],
                 set_aside=status["set_aside"],
                 violations=bench.csms.violations,
             )
-            assert ledger.problems == ()
-            assert len(bench.csms.transactions) == 7
-            assert metered_wh > 100_000
-            assert ledger.lost == 0
+            verdict = judge(evidence)
+            assert verdict.problems == ()
+            assert verdict.metered_wh > 100_000
+            assert (verdict.lost, verdict.doubled, verdict.reordered) == (0, 0, 0)
 
     began_s = time.perf_counter()
     run_virtual(day())
