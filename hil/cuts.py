@@ -14,10 +14,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from hil.ledger import Ledger, judge
 from hil.parts.csms import Received
 from hil.scenarios.day import SHORT_HOUR_S, drained, whole_day
 from hil.sim import START_UTC_S, SimBench
+from hil.verdict import Evidence, Verdict, judge
 from hil.virtual_time import run_virtual
 
 AWAY_S = 20.0
@@ -43,7 +43,7 @@ class Cut(Struct, frozen=True):
     number: int
     effect: str
     at_s: float
-    ledger: Ledger
+    verdict: Verdict
     resent: int
     """Messages that came twice: those in flight at the cut."""
     problems: tuple[str, ...]
@@ -74,9 +74,10 @@ def every_cut(
     def cut_here(step: object) -> None:
         number = next(counter)
         if wanted(number):
-            is_arrival = isinstance(step, Received)
-            name = f"arrival of {step.action}" if is_arrival else type(step).__name__
-            cuts.append(_Moment(bench, number, name, leave_disk).live_on(sum(before_wh)))
+            name = type(step).__name__
+            if isinstance(step, Received):
+                name = f"arrival of {step.action}"
+            cuts.append(_Moment(bench, number, name, leave_disk).live_on(tuple(before_wh)))
 
     async def live() -> None:
         nonlocal bench
@@ -105,7 +106,7 @@ class _Moment:
         self._directory = tempfile.TemporaryDirectory()
         leave_disk(bench.directory, Path(self._directory.name))
 
-    def live_on(self, before_wh: float) -> Cut:
+    def live_on(self, before_wh: tuple[float, ...]) -> Cut:
         """Another loop in another thread; ours stands still meanwhile."""
         found: list[Cut | BaseException] = []
 
@@ -124,7 +125,7 @@ class _Moment:
             raise AssertionError(f"{text}: {found[0]!r}") from found[0]
         return found[0]
 
-    async def _live_on(self, before_wh: float) -> Cut:
+    async def _live_on(self, before_wh: tuple[float, ...]) -> Cut:
         bench = SimBench(
             supply_a=SUPPLY_A,
             variables=VARIABLES,
@@ -141,20 +142,22 @@ class _Moment:
             await drained(bench)
             await asyncio.sleep(AFTER_S)
             await drained(bench)
-            metered_wh = sum(bench.board.meter(e).energy_wh for e in (1, 2)) - before_wh
+            after_wh = [bench.board.meter(evse_id).energy_wh for evse_id in (1, 2)]
             status = bench.agent.status()
-        ledger = judge(
-            bench.csms.transactions,
-            metered_wh=metered_wh,
-            still_waiting=status["queue"],
-            set_aside=status["set_aside"],
-            violations=bench.csms.violations,
+        verdict = judge(
+            Evidence(
+                calls=bench.csms.calls,
+                meters_wh=dict(enumerate(zip(before_wh, after_wh, strict=True), start=1)),
+                waiting=status["queue"],
+                set_aside=status["set_aside"],
+                violations=bench.csms.violations,
+            )
         )
         calls = bench.csms.calls
         resent = _resent(calls)
-        problems = [*ledger.problems, *_problems(calls[:known], calls[known:], resent)]
+        problems = [*verdict.problems, *_problems(calls[:known], calls[known:], resent)]
         return Cut(
-            self.number, self.effect, self.at_s, ledger, len(resent), tuple(problems)
+            self.number, self.effect, self.at_s, verdict, len(resent), tuple(problems)
         )
 
 

@@ -101,6 +101,13 @@ class SetAside(Struct, frozen=True):
     reason: str
 
 
+class FreezeBody(Struct, frozen=True):
+    """A row is sent for the first time with times that were open: from now on they stand."""
+
+    row_id: int
+    body: str
+
+
 class FetchHead(Struct, frozen=True):
     """Ask the store for the oldest waiting row; comes back as OutboxHead."""
 

@@ -328,11 +328,12 @@ class Connection:
 
     def _send_row(self, row: OutboxRow, now: Now) -> list[object]:
         body = close_stamps(row.body, self.clocks.to_utc(row.boot_id, now))
+        frozen = [ef.FreezeBody(row.row_id, body)] if body != row.body else []
         if row.action == "TransactionEvent" and self._waited_offline(row, now):
             body = body[:-1] + ',"offline":true}'
         flight = self._flight(row.message_id, row.action, {}, now)
         self.in_flight = msgspec.structs.replace(flight, row=row)
-        return [ef.SendFrame(rpc.call_text(row.message_id, row.action, body))]
+        return [*frozen, ef.SendFrame(rpc.call_text(row.message_id, row.action, body))]
 
     def _waited_offline(self, row: OutboxRow, now: Now) -> bool:
         """Happened or still waited while the station was offline (E04.FR.03)."""

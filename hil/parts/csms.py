@@ -92,6 +92,8 @@ class BenchCsms:
         self.boot_status: str | None = None
         """Status of the last answered BootNotification; None: the station has yet to boot."""
         self.interval_s = 300
+        self.clock_error_s = 0.0
+        """How wrong the time is that it tells."""
         self.on_call: Callable[[Received], None] = lambda call: None
         """Called when a CALL has arrived and been stored, before it is answered."""
         self.gaps_allowed = False
@@ -377,7 +379,7 @@ class BenchCsms:
 
     def utc(self) -> str:
         """Now, as the CSMS writes it."""
-        at = datetime.fromtimestamp(self._read_utc(), UTC)
+        at = datetime.fromtimestamp(self._read_utc() + self.clock_error_s, UTC)
         return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     def _usual(self, call: Received) -> Any:
