@@ -34,7 +34,7 @@ def test_a_kill_at_every_step_of_a_day_loses_nothing() -> None:
         cut.effect for cut in cuts
     }
     assert sum(cut.resent for cut in cuts) > 20, "no cut met a message in flight"
-    assert sum(cut.ledger.metered_wh for cut in cuts) > 0
+    assert sum(cut.verdict.metered_wh for cut in cuts) > 0
 
 
 def test_a_power_cut_that_forgets_unsynced_writes_loses_nothing(lossy: LossyDisk) -> None:
