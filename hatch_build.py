@@ -1,13 +1,16 @@
 """Build hook: turns the OCPP JSON schemas of the `ocpp` package into plain Python validators.
 
 The board then needs neither `ocpp` nor a schema library. `python hatch_build.py` does the same in
-place for a checkout that is not installed.
+place for a checkout that is not installed. A build also notes its day, for certificates.
 """
 
 import ast
 import hashlib
 import json
+import os
 import sys
+import time
+from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +22,8 @@ except ImportError:
     BuildHookInterface = object
 
 TARGET = "agent/ocpp/schemas"
+BUILD_DATE = "agent/csms/build_date"
+"""The day of the build: no certificate is checked as of an earlier one."""
 
 DATE_TIME = (
     r"^(?!0000)(?:[0-9]{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])"
@@ -142,11 +147,20 @@ def generate(root: Path) -> int:
     return len(schemas)
 
 
+def write_build_date(root: Path) -> None:
+    """The UTC day, or that of SOURCE_DATE_EPOCH, so that a build can be repeated."""
+    built_s = float(os.environ.get("SOURCE_DATE_EPOCH") or time.time())
+    day = datetime.fromtimestamp(built_s, UTC).date().isoformat()
+    (root / BUILD_DATE).write_text(f"{day}\n", encoding="utf-8")
+
+
 class SchemaBuildHook(BuildHookInterface):  # type: ignore[misc, valid-type, unused-ignore]
     """Runs before every wheel, editable or not."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         generate(Path(self.root))
+        write_build_date(Path(self.root))
+        build_data["artifacts"].append(f"/{BUILD_DATE}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from agent.core.effects import Dial
+from agent.csms.tls import client_context
 from agent.errors import LinkError
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ MAX_BYTES = 1_048_576
 """Above this the socket is closed (1009); from 256 KiB on `rpc` answers with a CALLERROR."""
 PONG_TIMEOUT_S = 20.0
 CLOSE_TIMEOUT_S = 2.0
+SEND_TIMEOUT_S = 60.0
+"""So long the network may take none of our bytes; a ping cannot tell, it would wait behind them."""
 
 
 class Credentials(Struct, frozen=True):
@@ -45,7 +48,7 @@ class Link(Protocol):
     """An open connection that carries text frames."""
 
     async def send(self, text: str) -> None:
-        """Raises LinkError when the link is gone."""
+        """Raises LinkError when the link is gone or takes nothing for a long time."""
 
     async def receive(self) -> str:
         """The next frame. Raises LinkError when the link is gone; safe to cancel."""
@@ -68,9 +71,15 @@ class WebsocketLink:
         from websockets.exceptions import ConnectionClosed
 
         try:
-            await self._connection.send(text)
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await self._connection.send(text)
         except ConnectionClosed as error:
             raise LinkError(_closing_words(error)) from None
+        except TimeoutError:
+            self._connection.transport.abort()
+            raise LinkError(
+                f"the network took none of our bytes for {SEND_TIMEOUT_S:g} s; dialling again"
+            ) from None
 
     async def receive(self) -> str:
         from websockets.exceptions import ConnectionClosed
@@ -84,7 +93,11 @@ class WebsocketLink:
     async def close(self, code: int = 1000, reason: str = "") -> None:
         # a close frame holds 125 bytes, two of them are the code
         short = reason.encode()[:123].decode("utf-8", "ignore")
-        await self._connection.close(code, short)
+        try:
+            await self._connection.close(code, short)
+        finally:
+            # behind a full buffer the goodbye never leaves, and the socket would stay for ever
+            self._connection.transport.abort()
 
 
 async def connect_websocket(
@@ -94,7 +107,9 @@ async def connect_websocket(
     place = _place(dial)
     options: dict[str, Any] = {}
     if place.startswith("wss:"):
-        options["ssl"] = _tls(credentials)
+        options["ssl"] = client_context(
+            credentials.ca_file, credentials.certificate_file, credentials.key_file
+        )
     headers = {}
     if credentials.password is not None:
         pair = f"{dial.user}:{credentials.password}".encode()
@@ -186,21 +201,6 @@ def _place(dial: Dial) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path}"
 
 
-def _tls(credentials: Credentials) -> ssl.SSLContext:
-    """TLS 1.2 or newer, the CSMS's certificate and name checked (A00.FR.308, A00.FR.313)."""
-    try:
-        context = ssl.create_default_context(cafile=credentials.ca_file)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if credentials.certificate_file:
-            context.load_cert_chain(credentials.certificate_file, credentials.key_file)
-    except (OSError, ssl.SSLError) as error:
-        raise LinkError(
-            f"a certificate file cannot be used ({error.strerror or error}); check that it "
-            "exists, is readable for the service and is PEM"
-        ) from None
-    return context
-
-
 # --- words for the technician -----------------------------------------------------------------
 
 STATUS_WORDS = {
@@ -278,6 +278,11 @@ def _status_words(error: "InvalidStatus") -> str:
         return (
             f"the CSMS redirects to {target[:300]} (HTTP {status}); if that is right, set it as "
             "csms.url"
+        )
+    if 200 <= status < 300:
+        return (
+            f"a web page answers instead of the CSMS (HTTP {status}), perhaps the login page of "
+            "this network; release the charger there, or correct csms.url"
         )
     if status >= 500:
         return f"the CSMS or its proxy is broken or down (HTTP {status}); ask its operator"

@@ -3,7 +3,7 @@ import base64
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -295,3 +295,85 @@ async def test_debug_logging_does_not_show_the_password(caplog: pytest.LogCaptur
     pair = base64.b64encode(f"CS001:{PASSWORD}".encode()).decode()
     assert pair not in caplog.text
     assert PASSWORD not in repr(Credentials(password=PASSWORD))
+
+
+async def deaf(connection: ServerConnection) -> None:
+    """Takes no byte more once the link is open, and is gone with it."""
+    connection.transport.pause_reading()
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(20)
+    connection.transport.abort()
+
+
+async def flood(link: WebsocketLink) -> None:
+    while True:
+        await link.send("x" * 1_000_000)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_a_frame_that_nobody_takes_ends_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.csms.link.SEND_TIMEOUT_S", 0.2)
+    async with csms(deaf, close_timeout=0.05) as port:
+        link = await connect(dial_to(port))
+        with pytest.raises(LinkError, match="took none of our bytes"):
+            await asyncio.wait_for(flood(link), 20)
+        with pytest.raises(LinkError):
+            await link.receive()
+
+
+async def test_the_socket_is_gone_after_a_goodbye_that_could_not_leave(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agent.csms.link.CLOSE_TIMEOUT_S", 0.05)
+    async with csms(deaf, close_timeout=0.05) as port:
+        link = await connect(dial_to(port))
+        transport = link._connection.transport
+        sending = asyncio.create_task(link.send("x" * 20_000_000))
+        await until(lambda: transport.get_write_buffer_size() > 0)
+        await hang_up(link, "enough")
+        await until(lambda: transport.get_extra_info("socket").fileno() < 0)
+        await asyncio.wait([sending], timeout=20)
+        assert sending.done()
+
+
+PORTAL = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 12\r\n\r\n<html>Login!"
+ANSWERS = {
+    "a captive portal": (PORTAL, "login page"),
+    "a portal without a length": (b"HTTP/1.1 200 OK\r\n\r\n<html>", "login page"),
+    "a huge page": (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 3_000_000, "csms.url"),
+    "a huge header": (b"HTTP/1.1 101 OK\r\nX: " + b"x" * 3_000_000, "csms.url"),
+    "endless headers": (b"HTTP/1.1 101 OK\r\n" + b"X: y\r\n" * 100_000, "csms.url"),
+    "no version": (b"HTTP/9.9 101 Hi\r\n\r\n", "speak HTTP"),
+    "no status": (b"HTTP/1.1 yes\r\n\r\n", "speak HTTP"),
+    "zeros": (bytes(1000), "speak HTTP"),
+    "a TLS alert": (b"\x15\x03\x03\x00\x02\x02\x28", "speak HTTP"),
+    "half a header": (b"HTTP/1.1 101 Switching Protocols\r\nUpgr", "speak HTTP"),
+    "no key": (b"HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", "handshake"),
+    "no target": (b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", "redirects"),
+    "not a URL": (
+        b"HTTP/1.1 302 F\r\nLocation: \xff\xfe\r\nContent-Length: 0\r\n\r\n",
+        "redirects",
+    ),
+    "nothing at all": (b"", "speak HTTP"),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+async def test_whatever_answers_the_handshake_becomes_plain_words(name: str) -> None:
+    reply, word = ANSWERS[name]
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(reply)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        with pytest.raises(LinkError, match=word) as caught:
+            await connect(dial_to(server.sockets[0].getsockname()[1]))
+    assert len(str(caught.value)) < 500
