@@ -3,7 +3,7 @@ import base64
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any
 
@@ -297,12 +297,21 @@ async def test_debug_logging_does_not_show_the_password(caplog: pytest.LogCaptur
     assert PASSWORD not in repr(Credentials(password=PASSWORD))
 
 
-async def deaf(connection: ServerConnection) -> None:
-    """Takes no byte more once the link is open, and is gone with it."""
-    connection.transport.pause_reading()
-    with suppress(asyncio.CancelledError):
-        await asyncio.sleep(20)
-    connection.transport.abort()
+@asynccontextmanager
+async def deaf_csms() -> AsyncIterator[int]:
+    """Takes no byte more once the link is open, and closes nothing."""
+    is_over = asyncio.Event()
+
+    async def talk(connection: ServerConnection) -> None:
+        connection.transport.pause_reading()
+        await is_over.wait()
+        connection.transport.abort()
+
+    async with csms(talk) as port:
+        try:
+            yield port
+        finally:
+            is_over.set()
 
 
 async def flood(link: WebsocketLink) -> None:
@@ -318,7 +327,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def test_a_frame_that_nobody_takes_ends_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.csms.link.SEND_TIMEOUT_S", 0.2)
-    async with csms(deaf, close_timeout=0.05) as port:
+    async with deaf_csms() as port:
         link = await connect(dial_to(port))
         with pytest.raises(LinkError, match="took none of our bytes"):
             await asyncio.wait_for(flood(link), 20)
@@ -330,7 +339,7 @@ async def test_the_socket_is_gone_after_a_goodbye_that_could_not_leave(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("agent.csms.link.CLOSE_TIMEOUT_S", 0.05)
-    async with csms(deaf, close_timeout=0.05) as port:
+    async with deaf_csms() as port:
         link = await connect(dial_to(port))
         transport = link._connection.transport
         sending = asyncio.create_task(link.send("x" * 20_000_000))
