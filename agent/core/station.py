@@ -192,7 +192,7 @@ class Station:
         """The CSMS judged the token once more: cache it, stop what it refuses (C10, E05)."""
         effects = remember(event.token, event.info, self.policy, now)
         evse = self.evse_of(event.transaction_id)
-        if evse is None or evse.ending is not None or evse.grant is None or evse.revoked:
+        if evse is None or evse.ending is not None or evse.grant is None:
             return effects
         if event.info.accepted or not event.token.same_as(evse.grant.token):
             return effects

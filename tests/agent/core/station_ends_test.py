@@ -290,6 +290,29 @@ def test_an_ev_connected_transaction_nobody_authorised_ends_at_unplugging(play, 
     assert end_of(p) == ("Ended", "EVCommunicationLost", "EVDisconnected", "Idle")
 
 
+def test_after_unplugging_the_next_ev_begins_a_transaction_of_its_own(play) -> None:
+    p = play(tx_start_point=frozenset({"EVConnected"}))
+    p.charging()
+    p.swipe()
+    p.pilot("B")
+    p.wait(10)
+    assert len(p.ledger.told) == 1
+    p.pilot("A")
+    p.pilot("B")
+    assert len(p.ledger.told) == 2
+
+
+def test_at_energy_transfer_unplugging_ends_even_where_the_ev_could_come_back(play) -> None:
+    p = play(
+        stop_tx_on_ev_side_disconnect=False,
+        tx_stop_point=frozenset({"Authorized", "EnergyTransfer"}),
+    )
+    p.charging()
+    p.pilot("A")
+    p.wait(2)
+    assert end_of(p) == ("Ended", "EVCommunicationLost", "EVDisconnected", "Idle")
+
+
 def test_a_new_ev_during_the_ending_begins_its_own_transaction(play) -> None:
     p = play(tx_start_point=frozenset({"EVConnected"}))
     first = p.charging()
@@ -317,6 +340,21 @@ def test_periodic_values_come_on_a_grid_that_does_not_drift(play) -> None:
     values = [r for r in p.told() if r.trigger_reason == "MeterValuePeriodic"]
     assert [round(r.at_s - begin_s) for r in values] == [60 * n for n in range(1, len(values) + 1)]
     assert len(values) >= 10
+
+
+def test_samples_missed_while_the_meter_was_silent_are_not_made_up(play) -> None:
+    p = play(tx_updated_interval_s=60)
+    p.charging()
+    begin_s = p.told()[0].at_s
+    p.meter_answers = False
+    p.wait(200)
+    p.meter_answers = True
+    p.wait(130)
+    values = [r for r in p.told() if r.trigger_reason == "MeterValuePeriodic"]
+    late, *others = [r.at_s - begin_s for r in values]
+    assert 200 < late < 240
+    assert others == [240.0, 300.0, 360.0][: len(others)]
+    assert others
 
 
 def test_a_new_interval_counts_at_once_and_zero_means_none(play) -> None:
@@ -501,7 +539,7 @@ def test_stored_times_are_moved_to_the_clock_of_the_new_boot(play) -> None:
     p.meter_answers = False
     p.wait(31)
     found = p.told()[-1].samples[0].reading
-    assert found.at_s + p.utc_offset_s == pytest.approx(then_utc_s)
+    assert found.at_s + p.utc_offset_s == pytest.approx(then_utc_s, abs=0.001)
 
 
 @pytest.mark.parametrize("path_seen", [False, True])
