@@ -2,18 +2,23 @@
 
 import asyncio
 import contextlib
+import logging
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
-from agent.store.file import fault, open_file
+from agent.store.damage import is_damage
+from agent.store.file import MEMORY, fault, open_file, replace_file
 from agent.store.outbox import Outbox
 from agent.store.rows import Batch, Committed, Counts, HeadRow, StoreFault
 from agent.store.state import Tokens, read_state, save_state
 
 THINNED_KEY = "store/thinned"
 """State key under which the store counts the rows it gave up."""
+
+log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 _NOTHING = Batch()
@@ -23,15 +28,64 @@ class _Database:
     """The work itself; constructed and used in one thread only."""
 
     def __init__(self, path: str, max_rows: int, max_tokens: int) -> None:
+        self._path, self._max_rows, self._max_tokens = path, max_rows, max_tokens
+        self._damage: str | None = None
+        """Why the file is given up at the next call."""
+        self._is_log_doubtful = False
+        """A commit failed: what it left in the log must not look like one that was lost."""
         self._connection, self.notices = open_file(path)
-        self.saved = read_state(self._connection)
-        self._thinned = int(self.saved.pop(THINNED_KEY, "0"))
-        self.outbox = Outbox(self._connection, max_rows)
-        self.tokens = Tokens(self._connection, max_tokens)
+        try:
+            self._read()
+        except sqlite3.Error as error:
+            self._note(error)
+            if self._damage is None:
+                raise
+            self._state: dict[str, str] | None = None
+            self._mend()
+        self.saved = {key: value for key, value in self.state.items() if key != THINNED_KEY}
+
+    @property
+    def state(self) -> dict[str, str]:
+        """The state table as it was last committed; outlives damage to the file."""
+        assert self._state is not None
+        return self._state
+
+    def _read(self) -> None:
+        """Takes up what the file holds."""
+        self._state = read_state(self._connection)
+        self._thinned = int(self._state.get(THINNED_KEY, "0"))
+        self.outbox = Outbox(self._connection, self._max_rows)
+        self.tokens = Tokens(self._connection, self._max_tokens)
         self.counts_at_open = self.counts()
 
+    def carry_out(self, work: "Callable[[_Database], _T]") -> _T:
+        """Every call from outside; the one after damage was seen begins with a sound file."""
+        try:
+            self._mend()
+            return work(self)
+        except sqlite3.Error as error:
+            self._note(error)
+            raise
+
+    def _note(self, error: sqlite3.Error) -> None:
+        if is_damage(error) and self._path != MEMORY:
+            self._damage = str(error)
+
+    def _mend(self) -> None:
+        if self._damage is None:
+            return
+        self._connection.close()
+        self._connection, notice = replace_file(self._path, self._damage, self._state)
+        self._damage = None
+        log.error("%s", notice)
+        self.notices = (notice, *self.notices)
+        self._read()
+
     def commit(self, batch: Batch) -> Committed:
-        """One transaction, one sync; then the oldest waiting row, mostly from memory."""
+        """One transaction, one sync; then the oldest waiting row, mostly from memory.
+
+        What fails after the transaction is no failure of the commit; the head is then unknown.
+        """
         self.outbox.recount()
         if batch != _NOTHING:
             thinned = self._thinned
@@ -45,10 +99,29 @@ class _Database:
                     self._connection.execute("ROLLBACK")
                 self.outbox.forget()
                 self.tokens.forget()
+                self._is_log_doubtful = True
                 raise
-            self._thinned = thinned
-            self.tokens.uses_are_kept()
-        return self.head()
+            self._has_committed(batch, thinned)
+        try:
+            return self.head()
+        except sqlite3.Error as error:
+            if batch == _NOTHING:
+                raise
+            self._note(error)
+            return Committed(None, self.outbox.waiting)
+
+    def _has_committed(self, batch: Batch, thinned: int) -> None:
+        self._thinned = thinned
+        self.tokens.uses_are_kept()
+        for key, value in (*batch.save, (THINNED_KEY, str(thinned) if thinned else None)):
+            if value is None:
+                self.state.pop(key, None)
+            else:
+                self.state[key] = value
+        if self._is_log_doubtful:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+                self._is_log_doubtful = False
 
     def _apply(self, batch: Batch) -> int:
         save_state(self._connection, batch.save)
@@ -95,7 +168,7 @@ class Store:
     saved: dict[str, str]
     """The state table as it was at open."""
     notices: tuple[str, ...]
-    """What the technician should know about opening it."""
+    """What the technician should know about the file: damage, what was taken over from it."""
 
     def __init__(self, path: str, executor: ThreadPoolExecutor | None) -> None:
         self._path = path
@@ -125,9 +198,10 @@ class Store:
         """Waiting rows with an id above `after`, oldest first."""
         return await self._run(lambda database: database.outbox.rows(after, limit))
 
-    async def set_aside_rows(self, limit: int) -> list[HeadRow]:
-        """Rows that were refused to the end, oldest first, with their reasons."""
-        return await self._run(lambda database: database.outbox.set_aside_rows(limit))
+    async def set_aside_rows(self, after: int, limit: int) -> list[HeadRow]:
+        """Rows that were refused to the end with an id above `after`, oldest first, with their
+        reasons. They are kept without bound: each is money that somebody must look after."""
+        return await self._run(lambda database: database.outbox.set_aside_rows(after, limit))
 
     def counts(self) -> Counts:
         """Figures as of the last call; touches no disk."""
@@ -152,8 +226,8 @@ class Store:
             raise StoreFault(f"store {self._path} is closed; start the service again")
 
         def work_and_count() -> _T:
-            result = work(database)
-            self._counts = database.counts()
+            result = database.carry_out(work)
+            self._counts, self.notices = database.counts(), database.notices
             return result
 
         return await self._in_thread(work_and_count)
@@ -162,13 +236,34 @@ class Store:
         if self._executor is None:
             return self._guarded(work)
         loop = asyncio.get_running_loop()
-        return await asyncio.shield(loop.run_in_executor(self._executor, self._guarded, work))
+        outcome: asyncio.Future[_T] = loop.create_future()
+
+        def carry_out() -> None:
+            try:
+                tell = partial(_tell, outcome, self._guarded(work), None)
+            except BaseException as error:
+                tell = partial(_tell, outcome, None, error)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+                loop.call_soon_threadsafe(tell)
+
+        self._executor.submit(carry_out)
+        return await outcome
 
     def _guarded(self, work: Callable[[], _T]) -> _T:
         try:
             return work()
         except (sqlite3.Error, OSError) as error:
             raise fault(self._path, error) from error
+
+
+def _tell(outcome: asyncio.Future[_T], result: _T, error: BaseException | None) -> None:
+    """Ends the wait for work that was carried out; who was cancelled does not wait any more."""
+    if outcome.cancelled():
+        return
+    if error is None:
+        outcome.set_result(result)
+    else:
+        outcome.set_exception(error)
 
 
 async def open_store(

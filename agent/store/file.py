@@ -2,15 +2,18 @@
 
 import os
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 
+from agent.store import damage, wal
+from agent.store.checksum import Damaged
 from agent.store.rows import StoreFault
+from agent.store.schema import make_private, migrate, sync_directory
 
 open_database = sqlite3.connect
 """Where the bytes go; a bench puts a disk of its own in its place."""
 MEMORY = ":memory:"
-MIGRATIONS = Path(__file__).parent / "migrations"
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_DAMAGE_STEP = "the agent sets the damaged file aside by itself, `chargepoint status` says more"
 _NEXT_STEPS = {
     sqlite3.SQLITE_FULL: "free space there (`df -h`), the agent goes on by itself",
     sqlite3.SQLITE_READONLY: "mount it writable and give it to the service's user",
@@ -18,13 +21,9 @@ _NEXT_STEPS = {
     sqlite3.SQLITE_PERM: "give the file to the service's user",
     sqlite3.SQLITE_BUSY: "another chargepoint process holds it: stop that one first",
     sqlite3.SQLITE_IOERR: "look for disk errors in `dmesg` and replace the storage",
-    sqlite3.SQLITE_CORRUPT: "restart the service, it sets the damaged file aside",
-    sqlite3.SQLITE_NOTADB: "restart the service, it sets the damaged file aside",
+    sqlite3.SQLITE_CORRUPT: _DAMAGE_STEP,
+    sqlite3.SQLITE_NOTADB: _DAMAGE_STEP,
 }
-
-
-class _Damaged(Exception):
-    """The file is no sound database."""
 
 
 def fault(path: str, error: sqlite3.Error | OSError) -> StoreFault:
@@ -32,66 +31,113 @@ def fault(path: str, error: sqlite3.Error | OSError) -> StoreFault:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if isinstance(error, OSError):
         text = error.strerror or str(error)
-        step = "check space and owner of the directory"
+        step = "check space (`df -h`) and owner of the directory"
     else:
         text = str(error)
         step = _NEXT_STEPS.get(
             code, "restart the service; if it stays, keep the file and report it"
         )
+        if damage.is_damage(error):
+            step = _DAMAGE_STEP
     return StoreFault(f"store {path}: {text}; {step}")
 
 
 def open_file(path: str) -> tuple[sqlite3.Connection, tuple[str, ...]]:
     """A connection to a sound database of this program's version, and what to tell about it.
 
-    Raises StoreFault. A damaged file is renamed, never deleted, and a new one begun.
+    Raises StoreFault. A damaged file is renamed, never deleted, and a new one begun with all that
+    could be read of it.
     """
     try:
-        notices: tuple[str, ...] = ()
         if path == MEMORY:
             connection = _connect(path)
-        else:
-            connection, notices = _open_or_set_aside(Path(path))
+            migrate(connection, None, path)
+            return connection, ()
+        return _open_or_replace(Path(path))
+    except (sqlite3.Error, OSError) as error:
+        raise fault(path, error) from error
+
+
+def replace_file(
+    path: str, cause: str, state: Mapping[str, str] | None
+) -> tuple[sqlite3.Connection, str]:
+    """A sound database in the place of a damaged one that nobody holds open, and what to tell.
+
+    Raises sqlite3.Error or OSError; the damaged file is then still in its place.
+    """
+    notice = damage.replace_damaged(Path(path), cause, _make_database, state)
+    return _open_sound(Path(path)), notice
+
+
+def _open_or_replace(path: Path) -> tuple[sqlite3.Connection, tuple[str, ...]]:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _refuse_read_only(path)
+    damage.finish(path)
+    frames = wal.read_frames(wal.log_of(path))
+    notices = list(_kept_before(path))
+    try:
+        if frames and (not path.exists() or path.stat().st_size == 0):
+            _make_private_file(path)
+            raise Damaged("the file is gone, its log is there")
+        _make_private_file(path)
+        connection = _open_sound(path)
         try:
-            _migrate(connection, path)
+            behind = _commits_behind(connection, path, frames)
         except BaseException:
             connection.close()
             raise
-    except (sqlite3.Error, OSError) as error:
-        raise fault(path, error) from error
-    return connection, notices
+        if behind:
+            notices.append(
+                f"store {path}: the last commit was cut off and dropped, as if it had not been;"
+                " if power was not cut then, check the storage (`dmesg`)"
+            )
+        return connection, tuple(notices)
+    except Damaged as error:
+        connection, notice = replace_file(str(path), str(error), None)
+        return connection, (notice, *notices)
 
 
-def _open_or_set_aside(path: Path) -> tuple[sqlite3.Connection, tuple[str, ...]]:
-    _make_private_file(path)
-    try:
-        return _connect_checked(str(path)), ()
-    except _Damaged as error:
-        kept = _set_aside(path)
-        _make_private_file(path)
-        notice = (
-            f"store {path} was damaged ({error}) and begun anew; the old one is kept as {kept}:"
-            " messages in it that were not sent yet need the manufacturer's service to recover"
+def _kept_before(path: Path) -> list[str]:
+    """Damaged files of earlier days, until somebody takes care of them."""
+    names = sorted(p.name for p in path.parent.glob(f"{path.name}.corrupt-*[0-9]"))
+    if not names:
+        return []
+    return [
+        f"store {path} was damaged before: {', '.join(names)} in {path.parent}; send it to the"
+        " manufacturer, then remove it"
+    ]
+
+
+def _refuse_read_only(path: Path) -> None:
+    """SQLite would say `disk I/O error` only when it needs the first lock."""
+    place = path if path.exists() else path.parent
+    if not (os.access(place, os.W_OK) and os.access(path.parent, os.W_OK)):
+        raise StoreFault(
+            f"store {path}: {place} is read-only; mount it writable and give it to the"
+            " service's user"
         )
-        return _connect_checked(str(path)), (notice,)
 
 
 def _make_private_file(path: Path) -> None:
     """The file holds the CSMS password: nobody but its owner may read it."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.is_file():
-        path.chmod(0o600)
+        if path.stat().st_mode & 0o777 != 0o600:
+            path.chmod(0o600)
         return
-    os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-    _sync_directory(path.parent)
+    make_private(path)
+    sync_directory(path.parent)
 
 
-def _sync_directory(path: Path) -> None:
-    directory = os.open(path, os.O_RDONLY)
+def _make_database(path: Path) -> sqlite3.Connection:
+    """A new file of this program's format."""
+    make_private(path)
+    connection = _connect(str(path))
     try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+        migrate(connection, None, str(path))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _connect(path: str) -> sqlite3.Connection:
@@ -109,67 +155,42 @@ def _connect(path: str) -> sqlite3.Connection:
     return connection
 
 
-def _connect_checked(path: str) -> sqlite3.Connection:
+def _open_sound(path: Path) -> sqlite3.Connection:
+    """Raises Damaged when SQLite finds anything wrong."""
     try:
-        connection = _connect(path)
+        connection = _connect(str(path))
         try:
             findings = [row[0] for row in connection.execute("PRAGMA quick_check(1)")]
             if findings != ["ok"]:
-                raise _Damaged(" ".join(findings[0].split()))
+                raise Damaged(" ".join(findings[0].split()))
+            migrate(connection, str(path), str(path))
         except BaseException:
             connection.close()
             raise
     except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED:
-            raise _Damaged(str(error)) from error
+        if damage.is_damage(error):
+            raise Damaged(str(error)) from error
         raise
     return connection
 
 
-def _set_aside(path: Path) -> Path:
-    number = 1
-    while (kept := path.with_name(f"{path.name}.corrupt-{number}")).exists():
-        number += 1
-    path.rename(kept)
-    log = path.with_name(f"{path.name}-wal")
-    if log.exists():
-        log.rename(kept.with_name(f"{kept.name}-wal"))
-    return kept
+def _commits_behind(
+    connection: sqlite3.Connection, path: Path, frames: list[wal.Frame]
+) -> int:
+    """Commits that SQLite dropped from the log: 0, or 1 that may have been cut off.
 
-
-def _migrate(connection: sqlite3.Connection, path: str) -> None:
-    scripts = {int(script.name[:4]): script for script in sorted(MIGRATIONS.glob("[0-9]*.sql"))}
-    newest = max(scripts)
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > newest:
-        raise StoreFault(
-            f"store {path} has format {version}, this program knows only up to {newest}: install"
-            f" the newer chargepoint again, or stop the service and move {path}.format-{newest}"
-            " (made before the update; it lacks all that happened since) to its place"
-        )
-    if 0 < version < newest and path != MEMORY:
-        _back_up(connection, Path(f"{path}.format-{version}"))
-    for number in range(version + 1, newest + 1):
-        script = scripts[number].read_text(encoding="utf-8")
-        try:
-            connection.executescript(
-                f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version={number};\nCOMMIT;"
-            )
-        except sqlite3.Error:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-
-
-def _back_up(connection: sqlite3.Connection, target: Path) -> None:
-    """Whole or not at all: written beside, synced, then renamed."""
-    unfinished = target.with_name(f"{target.name}.part")
-    unfinished.unlink(missing_ok=True)
-    os.close(os.open(unfinished, os.O_CREAT | os.O_WRONLY, 0o600))
-    copy = sqlite3.connect(unfinished)
-    try:
-        connection.backup(copy)
-    finally:
-        copy.close()
-    unfinished.rename(target)
-    _sync_directory(target.parent)
+    More mean damage, because each was synced before the next began: raises Damaged, and the log
+    stays beside the file.
+    """
+    if not frames:
+        return 0
+    sound = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
+    behind = wal.commits_behind(frames, max(0, sound))
+    if behind < 2 and (sound > 0 or behind == 0):
+        return behind
+    log = wal.log_of(path)
+    kept = log.with_name(f"{log.name}.kept")
+    kept.write_bytes(log.read_bytes())
+    connection.close()
+    kept.replace(log)
+    raise Damaged(f"its log ends {behind} commits too early")

@@ -9,16 +9,29 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
+from msgspec import Struct, field
 from msgspec.structs import replace
 
+from agent.store.checksum import Damaged, checksum
 from agent.store.rows import HeadRow, NewRow
 
 AHEAD = 32
 """Oldest waiting rows kept in memory, so that draining needs no SELECT per row."""
 THINNABLE = "Updated"
+SWEEP = 64
+"""Updated rows that are looked at in one commit where the outbox is too long."""
 _COLUMNS = (
     "row_id, message_id, action, body, boot_id, offline, event_type, created_s, attempts, reason"
 )
+
+
+class _Transaction(Struct):
+    id: str = field(name="transactionId", default="")
+
+
+class _Body(Struct):
+    transaction: _Transaction = field(name="transactionInfo", default_factory=_Transaction)
 
 
 class Outbox:
@@ -32,12 +45,18 @@ class Outbox:
         self._thinnable = 0
         self.set_aside_count = 0
         self._is_counted = False
+        self._swept_to = 0
+        """Thinning goes on behind this row."""
+        self._is_odd: dict[str, bool] = {}
+        """By transaction: the last Updated row that was looked at was dropped."""
         self.recount()
 
     def forget(self) -> None:
         """What is kept in memory may not be what the file holds: read it again when needed."""
         self._ahead.clear()
         self._is_counted = False
+        self._swept_to = 0
+        self._is_odd.clear()
 
     def recount(self) -> None:
         """Makes the figures true again after `forget`."""
@@ -59,27 +78,20 @@ class Outbox:
         return self._ahead[0] if self._ahead else None
 
     def rows(self, after: int, limit: int) -> list[HeadRow]:
-        """Waiting rows with an id above `after`, oldest first."""
-        return self._select("outbox", after, limit)
+        """Waiting rows with an id above `after`, oldest first. Raises Damaged."""
+        return select_rows(self._connection, "outbox", after, limit)
 
-    def set_aside_rows(self, limit: int) -> list[HeadRow]:
-        """Rows that were refused to the end, oldest first."""
-        return self._select("set_aside", 0, limit)
-
-    def _select(self, table: str, after: int, limit: int) -> list[HeadRow]:
-        rows = self._connection.execute(
-            f"SELECT {_COLUMNS} FROM {table} WHERE row_id > ? ORDER BY row_id LIMIT ?",
-            (after, limit),
-        )
-        return [_head_row(row) for row in rows]
+    def set_aside_rows(self, after: int, limit: int) -> list[HeadRow]:
+        """Rows that were refused to the end, with an id above `after`, oldest first."""
+        return select_rows(self._connection, "set_aside", after, limit)
 
     def enqueue(self, rows: Iterable[NewRow]) -> None:
         for row in rows:
             has_all_ahead = len(self._ahead) == self.waiting
             row_id = self._connection.execute(
                 "INSERT INTO outbox"
-                " (message_id, action, body, boot_id, offline, event_type, created_s)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                " (message_id, action, body, boot_id, offline, event_type, created_s, checksum)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     row.message_id,
                     row.action,
@@ -88,6 +100,7 @@ class Outbox:
                     row.offline,
                     row.event_type,
                     row.created_s,
+                    _checksum(row, row.body),
                 ),
             ).lastrowid
             assert row_id is not None
@@ -121,8 +134,12 @@ class Outbox:
     def freeze(self, bodies: Iterable[tuple[int, str]]) -> None:
         """Replaces the bodies of waiting rows; an unknown id is passed over."""
         for row_id, body in bodies:
+            found = self.rows(after=row_id - 1, limit=1)
+            if not found or found[0].row_id != row_id:
+                continue
             self._connection.execute(
-                "UPDATE outbox SET body = ? WHERE row_id = ?", (body, row_id)
+                "UPDATE outbox SET body = ?, checksum = ? WHERE row_id = ?",
+                (body, _checksum(found[0], body), row_id),
             )
             self._ahead = deque(
                 replace(row, body=body) if row.row_id == row_id else row for row in self._ahead
@@ -165,7 +182,8 @@ class Outbox:
             self._ahead = deque(row for row in self._ahead if row.row_id != row_id)
 
     def thin(self) -> int:
-        """Above the limit: drops every second Updated row but the head (E04.FR.08); how many.
+        """Above the limit: drops the 1st, 3rd, 5th ... Updated row of each transaction among the
+        next `SWEEP` ones, from the oldest on and round again (E04.FR.08); how many.
 
         The head stays because it may be under way. Where hardly any Updated rows are left the
         scan is not worth it and the outbox grows: nothing else may go.
@@ -173,21 +191,65 @@ class Outbox:
         worthwhile = max(2, self._max_rows // 32)
         if self.waiting <= self._max_rows or self._thinnable < worthwhile:
             return 0
-        dropped = self._connection.execute(
-            "DELETE FROM outbox WHERE row_id IN ("
-            " SELECT row_id FROM (SELECT row_id, row_number() OVER (ORDER BY row_id) AS place"
-            "  FROM outbox WHERE event_type = ? AND row_id > (SELECT min(row_id) FROM outbox))"
-            " WHERE place % 2 = 1)",
-            (THINNABLE,),
-        ).rowcount
+        swept = self._connection.execute(
+            "SELECT row_id, body FROM outbox WHERE event_type = ? AND row_id >"
+            " max(?, (SELECT min(row_id) FROM outbox)) ORDER BY row_id LIMIT ?",
+            (THINNABLE, self._swept_to, SWEEP),
+        ).fetchall()
+        dropped = 0
+        for row_id, body in swept:
+            transaction = _transaction_of(body)
+            is_odd = self._is_odd[transaction] = not self._is_odd.get(transaction, False)
+            if is_odd:
+                self._connection.execute("DELETE FROM outbox WHERE row_id = ?", (row_id,))
+                dropped += 1
+        self._swept_to = swept[-1][0] if swept else 0
+        if len(swept) < SWEEP:
+            self._swept_to = 0
+            self._is_odd.clear()
         self.waiting -= dropped
         self._thinnable -= dropped
         self._ahead.clear()
         return dropped
 
 
+def select_rows(
+    connection: sqlite3.Connection, table: str, after: int, limit: int
+) -> list[HeadRow]:
+    """Rows of `outbox` or `set_aside` with an id above `after`, oldest first. Raises Damaged."""
+    more = ", checksum" if table == "outbox" else ", NULL"
+    rows = connection.execute(
+        f"SELECT {_COLUMNS}{more} FROM {table} WHERE row_id > ? ORDER BY row_id LIMIT ?",
+        (after, limit),
+    )
+    return [_head_row(row) for row in rows]
+
+
 def _head_row(row: tuple[Any, ...]) -> HeadRow:
-    """A row of `_COLUMNS`; SQLite has no booleans."""
-    values = list(row)
+    """A row of `_COLUMNS` and its checksum; SQLite has no booleans."""
+    *values, kept = row
     values[5] = bool(values[5])
-    return HeadRow(*values)
+    head = HeadRow(*values)
+    if kept is not None and kept != _checksum(head, head.body):
+        raise Damaged(f"outbox row {head.row_id} is not as it was written")
+    return head
+
+
+def _checksum(row: NewRow | HeadRow, body: str) -> int:
+    return checksum(
+        row.message_id,
+        row.action,
+        row.boot_id,
+        row.offline,
+        row.event_type,
+        row.created_s,
+        body,
+    )
+
+
+def _transaction_of(body: str) -> str:
+    """What tells the Updated rows of one transaction from those of another."""
+    try:
+        return msgspec.json.decode(body, type=_Body).transaction.id
+    except msgspec.MsgspecError:
+        return ""

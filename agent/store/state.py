@@ -6,11 +6,18 @@ Everything here runs in the database's thread, changes inside a transaction of t
 import sqlite3
 from collections.abc import Iterable
 
+from agent.store.checksum import Damaged, checksum
 from agent.store.rows import TokenRow
 
 
 def read_state(connection: sqlite3.Connection) -> dict[str, str]:
-    return dict(connection.execute("SELECT key, value FROM state"))
+    """All values by key. Raises Damaged."""
+    state = {}
+    for key, value, kept in connection.execute("SELECT key, value, checksum FROM state"):
+        if kept is not None and kept != checksum(key, value):
+            raise Damaged(f"state {key} is not as it was written")
+        state[key] = value
+    return state
 
 
 def save_state(connection: sqlite3.Connection, values: Iterable[tuple[str, str | None]]) -> None:
@@ -20,9 +27,9 @@ def save_state(connection: sqlite3.Connection, values: Iterable[tuple[str, str |
             connection.execute("DELETE FROM state WHERE key = ?", (key,))
         else:
             connection.execute(
-                "INSERT INTO state VALUES (?, ?)"
-                " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                (key, value),
+                "INSERT INTO state VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
+                " value = excluded.value, checksum = excluded.checksum",
+                (key, value, checksum(key, value)),
             )
 
 

@@ -88,7 +88,7 @@ async def test_a_row_frozen_and_set_aside_at_once_is_kept_with_its_final_body() 
     await store.commit(
         Batch(freeze=((head.row_id, "final"),), set_aside=((head.row_id, "refused"),))
     )
-    (kept,) = await store.set_aside_rows(10)
+    (kept,) = await store.set_aside_rows(0, 10)
     assert kept.body == "final"
 
 
@@ -114,7 +114,7 @@ async def test_a_row_set_aside_is_kept_with_its_reason_and_the_next_one_is_head(
     assert (committed.head.message_id, committed.waiting) == ("m2", 1)
     await store.close()
     store = await open_store(path)
-    (kept,) = await store.set_aside_rows(10)
+    (kept,) = await store.set_aside_rows(0, 10)
     assert (kept.message_id, kept.body, kept.reason, kept.attempts) == (
         "m1",
         "[1]",
