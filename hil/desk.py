@@ -37,6 +37,7 @@ METER_START_WH: Mapping[int, float] = {1: 1_234_000.0, 2: 5_678_000.0}
 LOOK_AGAIN_S = 0.05
 STOP_WITHIN_S = 15.0
 BETWEEN_CARDS_S = 2.0
+LINK_GONE_S = 2.0
 LOG_LINES_SHOWN = 12
 
 Condition = Callable[[], bool | Awaitable[bool]]
@@ -59,10 +60,13 @@ class DeskBench:
         *,
         supply_a: float = 40.0,
         sample_interval_s: int = 2,
+        controller_time_scale: float = 1.0,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.say = say
         """Takes a line about what the bench does, for whoever looks on."""
+        self.command: tuple[str, ...] = ("agent.cli",)
+        """Module that is the agent's program, and what it takes before its verb."""
         self.keep_directory = False
         self.csms = BenchCsms()
         self.outages: list[Outage] = []
@@ -79,6 +83,7 @@ class DeskBench:
         """Seconds to add to loop time for UTC seconds since 1970."""
         self._supply_a = supply_a
         self._sample_interval_s = sample_interval_s
+        self._controller_time_scale = controller_time_scale
         self._ports: dict[str, PtyPort] = {}
         self._swiped_s = float("-inf")
         self._process: asyncio.subprocess.Process | None = None
@@ -117,8 +122,11 @@ class DeskBench:
         self._data.mkdir()
         for evse_id, name in PILOTS.items():
             place = (evse_id, CONNECTOR_ID)
-            self.controllers[evse_id] = OpenEvse(self._ports[name], self.live, place)
-            self.controllers[evse_id].start()
+            controller = OpenEvse(
+                self._ports[name], self.live, place, time_scale=self._controller_time_scale
+            )
+            self.controllers[evse_id] = controller
+            controller.start()
         model = find(METER_MODEL)
         units = {n: meter_unit(self.live, n, model, serial=70_000_000 + n) for n in EVSE_IDS}
         self.meters = ModbusSlave(self._ports[LINE], units)
@@ -163,7 +171,7 @@ class DeskBench:
         self._log = self.agent_log.open("ab")
         hidden = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "CREDENTIALS_DIRECTORY", "CHARGEPOINT_LOG")
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "agent.cli", "run", str(self.config)),
+            *(sys.executable, "-m", *self.command, "run", str(self.config)),
             # From here only the installed agent can be found, not the one of a source tree.
             cwd=self.directory,
             env={name: value for name, value in os.environ.items() if name not in hidden},
@@ -201,6 +209,9 @@ class DeskBench:
         assert self._process is not None
         code = await self._process.wait()
         self._process = None
+        with contextlib.suppress(TimeoutError):
+            # What it sent last may still be on its way.
+            await self.csms.wait_connected(False, timeout_s=LINK_GONE_S)
         self.csms.expect_boot()
         if self._log is not None:
             self._log.close()
