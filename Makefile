@@ -3,8 +3,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
+N ?= 200
 
-.PHONY: help venv demo test check bench schema clean
+.PHONY: help venv demo test check bench powercut schema clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -29,6 +30,9 @@ check: venv ## lint, types, and who may import whom
 
 bench: venv ## the figures: start time, memory, throughput
 	$(BIN)/python -m hil.figures $(ARGS)
+
+powercut: venv ## kills the agent N=200 times while it charges, and counts every event
+	$(BIN)/python -m hil.powercut --kills $(N) $(ARGS)
 
 schema: venv ## config/charger.schema.json from the settings' types
 	$(BIN)/python -m agent.settings_schema > $(VENV)/schema.json

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from agent.errors import ChargepointError
 from hil.desk import EVSE_IDS, BenchError
 from hil.powercut_bench import PowercutBench
-from hil.powercut_plan import kills
+from hil.powercut_plan import Kill, kills
 from hil.powercut_scene import Scene
 from hil.verdict import Verdict, judge
 
@@ -55,24 +55,24 @@ async def _powercut(number: int, seed: int, *, keep: bool) -> int:
     bench.keep_directory = keep
     try:
         async with bench:
-            verdict = await play(bench, number, seed, _print)
+            verdict = await play(bench, tuple(kills(seed, number)), seed, _print)
             if verdict.problems or keep:
                 bench.keep_directory = True
                 _write_calls(bench)
     except (BenchError, ChargepointError, OSError) as error:
         print(f"power cuts: FAILED: {error}")
         return 1
-    return _conclude(bench, verdict)
+    return conclude(bench, verdict, _print)
 
 
-async def play(bench: PowercutBench, number: int, seed: int, say: Say) -> Verdict:
+async def play(bench: PowercutBench, plan: Sequence[Kill], seed: int, say: Say) -> Verdict:
     """The kills, then a quiet end, then the judge. Raises BenchError."""
     watching = asyncio.create_task(bench.watch_link())
-    telling = asyncio.create_task(_tell(bench, number, say))
+    telling = asyncio.create_task(_tell(bench, len(plan), say))
     try:
         await bench.boot(booted_s=20.0)
         async with Scene(bench, seed):
-            for kill in kills(seed, number):
+            for kill in plan:
                 await bench.wait_for(kill)
                 await bench.cut(kill)
         await bench.wait_until(lambda: _is_quiet(bench), "an empty queue", QUIET_WITHIN_S)
@@ -121,28 +121,29 @@ def _write_calls(bench: PowercutBench) -> None:
             file.write(json.dumps([call.at_s, call.message_id, call.action, call.payload]) + "\n")
 
 
-def _conclude(bench: PowercutBench, verdict: Verdict) -> int:
+def conclude(bench: PowercutBench, verdict: Verdict, say: Say) -> int:
+    """Says what came of it, the figures last; the exit status."""
     breaks = bench.kills + bench.network_cuts
     problems = list(verdict.problems)
     if verdict.resent > breaks:
         problems.append(f"{verdict.resent} events were sent again, but only {breaks} links broke")
     for problem in problems[:PROBLEMS_SHOWN]:
-        print(f"power cuts: FAILED: {problem}")
+        say(f"power cuts: FAILED: {problem}")
     if len(problems) > PROBLEMS_SHOWN:
-        print(f"power cuts: FAILED: and {len(problems) - PROBLEMS_SHOWN} more")
+        say(f"power cuts: FAILED: and {len(problems) - PROBLEMS_SHOWN} more")
     if bench.keep_directory:
-        print(f"power cuts: kept {bench.directory}: agent.log, calls.jsonl, data")
-    print(
+        say(f"power cuts: kept {bench.directory}: agent.log, calls.jsonl, data")
+    say(
         f"energy: billed {verdict.billed_wh} Wh + given away {verdict.given_away_wh} Wh "
         f"(closed by the controller itself after its power came back) "
         f"= {verdict.billed_wh + verdict.given_away_wh} Wh; metered {verdict.metered_wh} Wh"
     )
-    print(
+    say(
         f"sent again: {verdict.resent} events, at most the one in flight at each of "
         f"{bench.kills} kills and {bench.network_cuts} cuts of the network; "
         "same message id, seqNo and content but `offline`"
     )
-    print(
+    say(
         f"power cuts: {bench.kills}, events {verdict.recorded}, lost {verdict.lost}, "
         f"doubled {verdict.doubled}, reordered {verdict.reordered}"
     )
