@@ -43,7 +43,11 @@ class Station:
 class Router:
     """Nothing of OCPP."""
 
+    def __init__(self) -> None:
+        self.seen: list[object] = []
+
     def handle(self, event: object, now: Now) -> tuple[list[object], list[object]]:
+        self.seen.append(event)
         return [], []
 
     def translate(self, effect: object, now: Now) -> list[object]:
@@ -66,9 +70,10 @@ class Bench:
         self.moves = 0
         self.is_synced = False
         self.station = Station()
+        self.router = Router()
         self.runtime = Runtime(
             station=self.station,  # type: ignore[arg-type]
-            router=Router(),  # type: ignore[arg-type]
+            router=self.router,  # type: ignore[arg-type]
             store=self,  # type: ignore[arg-type]
             guard=self,  # type: ignore[arg-type]
             hardware=self,
@@ -202,7 +207,18 @@ def test_asking_for_the_head_alone_writes_nothing() -> None:
         b.runtime.post("e")
         await asyncio.sleep(1)
         assert b.batches == [Batch()]
-        assert ev.OutboxHead(None, 0) in b.station.seen
+        assert ev.OutboxHead(None, 0) in b.router.seen
+
+    bench(scene)
+
+
+def test_the_core_is_not_asked_about_what_only_the_link_is_concerned_with() -> None:
+    async def scene(b: Bench) -> None:
+        for fact in (ev.FrameReceived("[]"), ev.OutboxHead(None, 0), ev.LinkHeard(), "e"):
+            b.runtime.post(fact)
+        await asyncio.sleep(1)
+        assert b.station.seen == ["e"]
+        assert len(b.router.seen) == 4
 
     bench(scene)
 
