@@ -23,8 +23,8 @@ class Moment(StrEnum):
 SHARES = {
     Moment.START: (13, (0.0, 0.8)),
     Moment.OPEN: (6, (0.0, 0.05)),
-    Moment.RUN: (46, (0.3, 3.0)),
-    Moment.LONG_RUN: (17, (3.0, 6.0)),
+    Moment.RUN: (48, (0.3, 2.8)),
+    Moment.LONG_RUN: (15, (3.0, 5.2)),
     Moment.IN_FLIGHT: (18, (0.0, 0.02)),
 }
 """Share in hundred, and the range of `after_s`."""
