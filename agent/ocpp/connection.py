@@ -19,6 +19,7 @@ from agent.ocpp.block import OutgoingCall, Payload, Stream
 from agent.ocpp.clocks import BootClocks
 from agent.ocpp.dialling import Dialling, Slot
 from agent.ocpp.messages import close_stamps, dump
+from agent.ocpp.outage import Outage
 
 __all__ = ["Answered", "Connection", "InFlight", "Read", "Slot"]
 
@@ -101,11 +102,15 @@ class Connection:
         self._booted_slot = 0
         self._boot_payload: Payload = {}
         self._last_sent_s = 0.0
+        self._last_action = ""
         self._time_asked_s = 0.0
         self._heard_at_s = 0.0
         self._silences = 0
-        self._is_mute = False
-        """No frame came since a row was set aside for silence: it was not the row's fault."""
+        self._answered_s = float("-inf")
+        """When the CSMS last answered a CALL of ours."""
+        self._tried = (0, 0.0)
+        """The row that was sent last, and when for the first time."""
+        self._outage = Outage()
 
     # --- views ------------------------------------------------------------------------------
 
@@ -172,7 +177,7 @@ class Connection:
             if isinstance(item, OutgoingCall):
                 self.answered.append(Answered(item.action, item.payload, None, "link lost"))
         self._dialling.ended(now)
-        effects: list[object] = [ef.Log(4, f"CSMS: {reason}")]
+        effects: list[object] = [*self._outage.failed(reason, was_online, now)]
         if was_online:
             self.lost_at_s = now.mono_s
             effects.append(ef.Announce(ev.CsmsLost()))
@@ -182,11 +187,6 @@ class Connection:
         """A sign of life of the socket."""
         self._heard_at_s = now.mono_s
         self._dialling.proved()
-
-    def heard_frame(self, now: Now) -> None:
-        """A sign of life of the CSMS itself."""
-        self.heard(now)
-        self._is_mute = False
 
     def head(self, event: ev.OutboxHead) -> None:
         """The oldest waiting row; one that left since the store looked is passed over."""
@@ -205,7 +205,8 @@ class Connection:
         self.boot_status, self._booted_slot = status, self.slot
         if status == "Accepted":
             self._boot_at_s, self.freshly_booted = None, True
-            return self._go_online(now)
+            told = ef.Log(5, f"CSMS: boot accepted, heartbeat every {interval_s:.0f} s")
+            return [told, *self._go_online(now)]
         wait_s = interval_s if interval_s > 0 else BOOT_AGAIN_S
         self._boot_at_s = self._boot_not_before_s = now.mono_s + wait_s
         return [ef.Log(5, f"CSMS: boot {status}; asking again in {wait_s:.0f} s")]
@@ -218,7 +219,7 @@ class Connection:
         self._silences = 0
         flight = self.in_flight
         if flight is not None and flight.message_id == message_id:
-            self.in_flight = None
+            self.in_flight, self._answered_s = None, now.mono_s
             request = flight.payload if flight.row is None else _payload(flight.row)
             self.answered.append(Answered(flight.action, request, payload))
             if flight.stream is not None:
@@ -236,6 +237,7 @@ class Connection:
         flight = self.in_flight
         if flight is None or flight.message_id != message_id:
             return [ef.Log(5, f"CSMS: error for unknown message {message_id!r} dropped")]
+        self._answered_s = now.mono_s
         return self._failed(flight, code, now)
 
     def tick(self, now: Now) -> list[object]:
@@ -278,9 +280,11 @@ class Connection:
         has_report = bool(self._queue) and self._queue[0].priority >= REPORTS
         if self._queue and not has_report:
             return self._send_queued(heappop(self._queue), now)
-        if now.mono_s >= self._heartbeat_at_s():
-            return self._send("Heartbeat", {}, now)
         row = self._head if now.mono_s >= self._retry_row_s else None
+        # answers slower than the interval must not let nothing but heartbeats through
+        is_turn = self._last_action != "Heartbeat" or (row is None and not has_report)
+        if is_turn and now.mono_s >= self._heartbeat_at_s():
+            return self._send("Heartbeat", {}, now)
         if has_report and (row is None or not self._report_went):
             self._report_went = True
             return self._send_queued(heappop(self._queue), now)
@@ -321,9 +325,7 @@ class Connection:
         if action in ("BootNotification", "Heartbeat"):
             self._time_asked_s = now.mono_s
         flight = self._flight(now.new_id(), action, payload, now)
-        self.in_flight = msgspec.structs.replace(
-            flight, stream=stream, precedes_boot=precedes_boot
-        )
+        self.in_flight = msgspec.structs.replace(flight, stream=stream, precedes_boot=precedes_boot)
         return [ef.SendFrame(rpc.call_text(flight.message_id, action, dump(payload)))]
 
     def _send_row(self, row: OutboxRow, now: Now) -> list[object]:
@@ -331,6 +333,8 @@ class Connection:
         frozen = [ef.FreezeBody(row.row_id, body)] if body != row.body else []
         if row.action == "TransactionEvent" and self._waited_offline(row, now):
             body = body[:-1] + ',"offline":true}'
+        if row.row_id != self._tried[0]:
+            self._tried = (row.row_id, now.mono_s)
         flight = self._flight(row.message_id, row.action, {}, now)
         self.in_flight = msgspec.structs.replace(flight, row=row)
         return [*frozen, ef.SendFrame(rpc.call_text(row.message_id, row.action, body))]
@@ -340,7 +344,7 @@ class Connection:
         return row.offline or row.boot_id != now.boot_id or row.created_s < self._online_since_s
 
     def _flight(self, message_id: str, action: str, payload: Payload, now: Now) -> InFlight:
-        self._last_sent_s = now.mono_s
+        self._last_sent_s, self._last_action = now.mono_s, action
         deadline_s = now.mono_s + self._seconds("MessageTimeout", "Default")
         return InFlight(message_id, action, payload, now.mono_s, deadline_s)
 
@@ -371,7 +375,7 @@ class Connection:
     def _row_failed(self, row: OutboxRow, reason: str, now: Now) -> list[object]:
         """E13.FR.02 to FR.04: a row is tried MessageAttempts times, then set aside."""
         attempts = row.attempts + 1
-        if attempts >= self._seconds("MessageAttempts", "TransactionEvent"):
+        if self._is_last(row):
             self._row_is_gone(row)
             text = f"CSMS: {row.action} refused {attempts} times ({reason}), set aside"
             return [ef.SetAside(row.row_id, reason), ef.Log(3, text)]
@@ -383,19 +387,24 @@ class Connection:
     def _timed_out(self, flight: InFlight, now: Now) -> list[object]:
         """Counts as an attempt only if the socket showed life after the send.
 
-        Behind a living socket may be no CSMS: that costs one row its attempts, not the queue.
+        Behind a living socket may be no CSMS: what answers nothing has refused nothing, so the
+        last attempt of a row does not count until some other CALL was answered.
         """
         if flight.row is None:
             self._silences += 1
         is_dead = self._heard_at_s <= flight.sent_at_s or self._silences >= SILENT_TIMEOUTS
-        if is_dead or (flight.row is not None and self._is_mute):
+        if is_dead or self._is_mute(flight.row):
             self._drop_in_flight("no answer in time")
             self.link = "closing"
             return [ef.Hangup(f"{flight.action} was not answered; dialling again")]
-        effects = self._failed(flight, "no answer in time", now)
-        if any(isinstance(effect, ef.SetAside) for effect in effects):
-            self._is_mute = True
-        return effects
+        return self._failed(flight, "no answer in time", now)
+
+    def _is_mute(self, row: OutboxRow | None) -> bool:
+        """It is the row's last attempt, and nothing was answered since its first."""
+        return row is not None and self._is_last(row) and self._answered_s <= self._tried[1]
+
+    def _is_last(self, row: OutboxRow) -> bool:
+        return row.attempts + 1 >= self._seconds("MessageAttempts", "TransactionEvent")
 
     def _drop_in_flight(self, reason: str) -> None:
         flight, self.in_flight = self.in_flight, None
@@ -405,7 +414,7 @@ class Connection:
     def _go_online(self, now: Now) -> list[object]:
         self._online_since_s = now.mono_s
         self._head, self._head_asked = None, True
-        return [ef.Announce(ev.CsmsReached()), ef.FetchHead()]
+        return [*self._outage.ended(now), ef.Announce(ev.CsmsReached()), ef.FetchHead()]
 
 
 def _payload(row: OutboxRow) -> Payload:

@@ -100,7 +100,8 @@ class Router:
             if now.utc_known:
                 body = messages.close_stamps(body, now.utc_s)
             offline = not self.connection.online
-            return [ef.Enqueue(now.new_id(), call.action, body, offline, effect.event_type)]
+            row = ef.Enqueue(now.new_id(), call.action, body, offline, effect.event_type)
+            return [row, *_shown(effect)]
         shown = [effect] if isinstance(effect, ef.StatusChanged) else []
         if not self.connection.online:
             return shown + self._untold(effect)
@@ -124,7 +125,7 @@ class Router:
         connection = self.connection
         match event:
             case ev.FrameReceived(text):
-                connection.heard_frame(now)
+                connection.heard(now)
                 return self._frame(text, now)
             case ev.OutboxHead():
                 connection.head(event)
@@ -262,6 +263,15 @@ class Router:
         else:
             found.append(ef.Log(4, "CSMS: the time in the BootNotification answer is no use"))
         return found + self.connection.booted(response["status"], response["interval"], now)
+
+
+def _shown(record: ef.Record) -> list[object]:
+    """The begin and the end of a transaction as lines of the journal."""
+    if record.event_type not in ("Started", "Ended"):
+        return []
+    why = record.stopped_reason or record.trigger_reason
+    what = f"transaction {record.transaction_id[:8]} {record.event_type.lower()} ({why})"
+    return [ef.Log(5, f"EVSE {record.evse_id}: {what}")]
 
 
 def _whole(node: Any) -> Any:

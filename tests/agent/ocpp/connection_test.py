@@ -99,12 +99,12 @@ class Driver:
         self.take(self.connection.opened(self.now))
 
     def answer(self, payload: Any, message_id: str | None = None) -> list[object]:
-        self.connection.heard_frame(self.now)
+        self.connection.heard(self.now)
         message_id = message_id or self.sent[-1][1]
         return self.take(self.connection.response(message_id, payload, self.now))
 
     def refuse(self, code: str = "InternalError") -> list[object]:
-        self.connection.heard_frame(self.now)
+        self.connection.heard(self.now)
         return self.take(self.connection.refused(self.sent[-1][1], code, self.now))
 
     def head(self, row: OutboxRow | None = None, waiting: int = 0) -> list[object]:
@@ -447,6 +447,20 @@ def test_the_time_is_asked_once_a_day_however_much_is_said() -> None:
     assert driver.actions().count("Heartbeat") == 1
 
 
+def test_answers_slower_than_the_heartbeat_interval_do_not_starve_the_outbox() -> None:
+    driver = Driver(HeartbeatInterval="5")
+    driver.online()
+    for number in range(1, 5):
+        driver.head(row(number))
+        while driver.sent[-1][1] != f"row-{number}":
+            driver.mono_s += 8
+            driver.answer({})
+        driver.mono_s += 8
+        driver.answer({})
+    assert driver.actions().count("TransactionEvent") == 4
+    assert driver.actions().count("Heartbeat") <= 5
+
+
 # --- rows of the outbox ---------------------------------------------------------------------------
 
 
@@ -516,11 +530,10 @@ def test_a_timeout_on_a_living_socket_counts_and_on_a_dead_one_it_does_not() -> 
     assert [type(effect) for effect in driver.effects] == [ef.Hangup]
 
 
-def test_silence_behind_a_living_socket_costs_one_row_not_the_queue() -> None:
-    driver = Driver()
-    driver.online()
+def through_timeouts(driver: Driver, rounds: int) -> list[int]:
+    """Row ids that were set aside while rows are not answered and pings are."""
     attempts, number = 0, 1
-    for _ in range(40):
+    for _ in range(rounds):
         if driver.connection.link == "closing":
             driver.close()
             driver.dial_and_open()
@@ -530,10 +543,26 @@ def test_silence_behind_a_living_socket_costs_one_row_not_the_queue() -> None:
             driver.run(7)
             if driver.connection.link == "up":
                 driver.connection.heard(driver.now)  # a proxy answers the pings
+                if driver.sent[-1][2] == "Heartbeat" and driver.connection.in_flight:
+                    driver.answer({})
         attempts += any(isinstance(e, ef.CountAttempt) for e in driver.effects)
         if any(isinstance(e, ef.SetAside) for e in driver.effects):
             number, attempts = number + 1, 0
-    assert number == 2
+    return list(range(1, number))
+
+
+def test_silence_behind_a_living_socket_refuses_nothing() -> None:
+    driver = Driver(HeartbeatInterval="86400")
+    driver.online()
+    assert through_timeouts(driver, 40) == []
+    driver.answer({}, "row-1")
+    assert ef.SettleRow(1) in driver.effects
+
+
+def test_a_row_that_alone_is_never_answered_does_not_stall_the_queue() -> None:
+    driver = Driver(HeartbeatInterval="5")
+    driver.online()
+    assert through_timeouts(driver, 12)[:2] == [1, 2]
 
 
 def test_a_late_answer_settles_a_row_that_waits_to_be_sent_again() -> None:
