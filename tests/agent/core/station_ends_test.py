@@ -190,6 +190,18 @@ def test_a_local_stop_by_stop_point(play, stop: str) -> None:
     assert p.told()[-1].stopped_reason == "Local"
 
 
+def test_nobody_takes_over_a_transaction_that_lost_its_authorisation(play) -> None:
+    p = play(tx_stop_point=frozenset({"EVConnected"}))
+    p.charging("ONE")
+    p.swipe("ONE")
+    p.pilot("B")
+    for value in ("TWO", "ONE"):
+        p.swipe(value)
+        p.wait(10)
+        assert p.ledger.allowed == {}
+    assert [r.token.value for r in p.told() if r.token] == ["ONE", "ONE"]
+
+
 def test_an_ev_that_stops_by_itself_ends_it_at_energy_transfer_else_pauses_it(play) -> None:
     p = play(tx_stop_point=frozenset({"EnergyTransfer"}))
     p.charging()
@@ -400,6 +412,16 @@ def test_an_ev_that_does_not_come_back_after_a_pause_is_suspending_after_its_tim
     assert p.story()[-1][2] == "SuspendedEVSE"
     p.wait(8)
     assert p.story()[-1][2] == "SuspendedEV"
+
+
+def test_a_limit_that_lets_nothing_begin_is_told_as_the_evses_doing(play) -> None:
+    p = play()
+    p.do(ev.CurrentLimited(1, 0.0))
+    p.pilot("B")
+    p.swipe()
+    p.wait(30)
+    assert [state for _, _, state in p.story()] == ["EVConnected", "SuspendedEVSE"]
+    assert p.ledger.allowed == {}
 
 
 def test_lower_limits_are_withdrawn_at_once_and_raised_at_a_pace(play) -> None:
