@@ -41,17 +41,19 @@ WELDED = "welded_contactor"
 class Guarded:
     """What the guard knows of one connector."""
 
-    def __init__(self, pilot: PilotController, meter_interval_s: float, now_s: float) -> None:
+    def __init__(self, pilot: PilotController, meter_interval_s: float) -> None:
         self.pilot = pilot
         self.reading: PilotReading | None = None
         """Last report; None while the controller is lost."""
+        self.was_lost = True
+        """Not seen since the start or a loss; it may not have heard the stop in force."""
         self.meter: MeterReading | None = None
         self.meter_age_s = max(METER_AGE_S, 3 * meter_interval_s)
         self.pilot_age_s = max(3.0, 3 * pilot.capabilities.report_interval_s)
         self.opens_within_s = pilot.capabilities.opens_within_s + TICK_S
         self.allowed_a: float | None = None
         self.last_stop = Permit(0)
-        self.must_be_open_s = now_s + self.opens_within_s
+        self.must_be_open_s = 0.0
         """Not allowed: a path still closed then is cut off; later, when it is cut off again."""
         self.is_cut = False
         """Under an emergency stop that no later order has replaced."""
@@ -105,7 +107,7 @@ class Guard:
         self._read_s = read_s
         self._on_stop = on_stop
         self._places = {
-            place: Guarded(pilot, meter_intervals_s.get(place[0], 1.0), read_s())
+            place: Guarded(pilot, meter_intervals_s.get(place[0], 1.0))
             for place, pilot in pilots.items()
         }
 
@@ -115,6 +117,9 @@ class Guard:
         """Called with every report, before it enters the inbox."""
         guarded = self._places[place]
         guarded.see(reading)
+        if guarded.was_lost and reading.power_path is not PowerPath.UNKNOWN:
+            guarded.was_lost = False
+            guarded.must_be_open_s = self._read_s() + guarded.opens_within_s
         if guarded.allowed_a is None and _pilot_trouble(reading) is not None:
             self._void(guarded)
         self._check(place, guarded)
@@ -128,7 +133,7 @@ class Guard:
     def lost(self, place: Place, cause: str) -> None:
         """The pilot controller stopped answering: what it said last counts no more."""
         guarded = self._places[place]
-        guarded.reading = None
+        guarded.reading, guarded.was_lost = None, True
         guarded.unknown_since_s = guarded.needless_since_s = None
         self._stop_or_void(place, guarded, cause)
 

@@ -332,7 +332,7 @@ class Evse(EvseFacts):
             connector = self.active or next(iter(self.connectors.values()))
             return self.opening is not None and not connector.faults
         if self.ending is not None:
-            return self.open_since_s() is not None
+            return self._end_reading(self.ending, now) is None
         due_s = self.metering.sample_due_s
         return self.transaction.started and due_s is not None and due_s <= now.mono_s
 
@@ -342,16 +342,22 @@ class Evse(EvseFacts):
         self.grant = self.opening = None
         self.ending = Ending(trigger, reason, token, now.mono_s, now.mono_s + END_WAIT_S)
 
+    def _end_reading(self, ending: Ending, now: Now) -> MeterReading | None:
+        """A value after the path opened; while it is not open, the latest since the end began."""
+        opened_s, last = self.open_since_s(), self.metering.last
+        if opened_s is not None:
+            return self.metering.fresh(now.mono_s, since_s=opened_s)
+        return last if last is not None and last.at_s >= ending.since_s else None
+
     def _finish(self, now: Now) -> list[object]:
         ending, transaction = self.ending, self.transaction
         if ending is None or transaction is None:
             return []
         opened_s = self.open_since_s()
         late = now.mono_s >= ending.deadline_s
-        since_s = ending.since_s if opened_s is None else opened_s
-        reading = self.metering.fresh(now.mono_s, since_s=since_s)
+        reading = self._end_reading(ending, now)
         if not late and (reading is None or opened_s is None):
-            return self._ask_meter(now) if opened_s is not None else []
+            return self._ask_meter(now) if reading is None else []
         return self._close(transaction, ending, reading, now)
 
     def _close(

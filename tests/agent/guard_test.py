@@ -366,6 +366,18 @@ def test_a_path_found_closed_at_the_start_is_opened_gracefully_first() -> None:
     assert scene.orders[-1] == "emergency"
 
 
+def test_a_controller_found_again_gets_its_time_to_obey() -> None:
+    """It did not hear the stop while it was lost."""
+    scene = Scene().allowed()
+    scene.guard.lost(HERE, "lost")
+    scene.pilot("unknown", "unknown")
+    scene.now_s += 60.0
+    scene.wait(OPENS_WITHIN_S, state="C", path="closed")
+    assert scene.causes == ["lost"]
+    scene.wait(5, state="C", path="closed")
+    assert scene.causes[1:] == ["welded_contactor: power path closed although it must be open"]
+
+
 def test_a_path_that_closes_without_permission_is_cut_at_once() -> None:
     scene = Scene()
     scene.wait(60, state="B", path="open")

@@ -232,6 +232,15 @@ def test_without_an_open_path_the_meter_as_it_stands_at_last_is_the_end_value(pl
     assert p.told()[-1].samples[0].reading.energy_wh == at_8_s_wh
 
 
+def test_without_an_open_path_the_meter_is_asked_once_for_the_end(play) -> None:
+    p = play()
+    p.charging()
+    stopped_at_s = p.now_s
+    assert len(kinds(p.swipe(), ef.ReadMeter)) == 1
+    assert not kinds(p.wait(11), ef.ReadMeter)
+    assert p.told()[-1].samples[0].reading.at_s == stopped_at_s
+
+
 def test_a_welded_contactor_of_the_guard_is_a_fault_until_seen_open(play) -> None:
     p = play()
     p.pilot("A", closed=True)
