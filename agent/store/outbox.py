@@ -19,8 +19,10 @@ from agent.store.rows import HeadRow, NewRow
 AHEAD = 32
 """Oldest waiting rows kept in memory, so that draining needs no SELECT per row."""
 THINNABLE = "Updated"
-SWEEP = 64
-"""Updated rows that are looked at in one commit where the outbox is too long."""
+SWEEP = 128
+"""Row ids that are looked at in one commit where the outbox is too long."""
+COUNTED = 20_000
+"""Up to so many rows are counted at the start, longer queues are told by the ids of their ends."""
 _COLUMNS = (
     "row_id, message_id, action, body, boot_id, offline, event_type, created_s, attempts, reason"
 )
@@ -37,16 +39,21 @@ class _Body(Struct):
 class Outbox:
     """Rows leave strictly in the order of their ids, and only by `settle` or `set_aside`."""
 
-    def __init__(self, connection: sqlite3.Connection, max_rows: int) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, max_rows: int, *, has_gaps: bool = False
+    ) -> None:
+        """`has_gaps`: rows may have left from the middle, so that ids do not tell how many wait."""
         self._connection = connection
         self._max_rows = max_rows
+        self._has_gaps = has_gaps
         self._ahead: deque[HeadRow] = deque()
         self.waiting = 0
-        self._thinnable = 0
         self.set_aside_count = 0
         self._is_counted = False
         self._swept_to = 0
         """Thinning goes on behind this row."""
+        self._round_dropped = 0
+        self._sweep_above = max_rows
         self._is_odd: dict[str, bool] = {}
         """By transaction: the last Updated row that was looked at was dropped."""
         self.recount()
@@ -55,17 +62,17 @@ class Outbox:
         """What is kept in memory may not be what the file holds: read it again when needed."""
         self._ahead.clear()
         self._is_counted = False
-        self._swept_to = 0
-        self._is_odd.clear()
+        self._begin_round()
 
     def recount(self) -> None:
         """Makes the figures true again after `forget`."""
         if self._is_counted:
             return
-        self.waiting, thinnable = self._connection.execute(
-            "SELECT count(*), sum(event_type = ?) FROM outbox", (THINNABLE,)
+        (self.waiting,) = self._connection.execute(
+            "SELECT (SELECT max(row_id) FROM outbox) - (SELECT min(row_id) FROM outbox) + 1"
         ).fetchone()
-        self._thinnable = thinnable or 0
+        if self.waiting is None or self._has_gaps or self.waiting <= COUNTED:
+            (self.waiting,) = self._connection.execute("SELECT count(*) FROM outbox").fetchone()
         (self.set_aside_count,) = self._connection.execute(
             "SELECT count(*) FROM set_aside"
         ).fetchone()
@@ -75,6 +82,8 @@ class Outbox:
         """The oldest waiting row."""
         if not self._ahead and self.waiting:
             self._ahead.extend(self.rows(after=0, limit=AHEAD))
+            if len(self._ahead) < AHEAD:
+                self.waiting = len(self._ahead)
         return self._ahead[0] if self._ahead else None
 
     def rows(self, after: int, limit: int) -> list[HeadRow]:
@@ -105,7 +114,6 @@ class Outbox:
             ).lastrowid
             assert row_id is not None
             self.waiting += 1
-            self._thinnable += row.event_type == THINNABLE
             if has_all_ahead and len(self._ahead) < AHEAD:
                 self._ahead.append(
                     HeadRow(
@@ -125,11 +133,8 @@ class Outbox:
     def settle(self, row_ids: Iterable[int]) -> None:
         """Deletes answered rows; an unknown id is passed over."""
         for row_id in row_ids:
-            gone = self._connection.execute(
-                "DELETE FROM outbox WHERE row_id = ? RETURNING event_type", (row_id,)
-            ).fetchone()
-            if gone is not None:
-                self._has_left(row_id, gone[0])
+            if self._delete(row_id):
+                self._has_left(row_id)
 
     def freeze(self, bodies: Iterable[tuple[int, str]]) -> None:
         """Replaces the bodies of waiting rows; an unknown id is passed over."""
@@ -166,50 +171,69 @@ class Outbox:
                 f" SELECT {_COLUMNS.replace(', reason', '')}, ? FROM outbox WHERE row_id = ?",
                 (reason, row_id),
             )
-            gone = self._connection.execute(
-                "DELETE FROM outbox WHERE row_id = ? RETURNING event_type", (row_id,)
-            ).fetchone()
-            if gone is not None:
-                self._has_left(row_id, gone[0])
+            if self._delete(row_id):
+                self._has_left(row_id)
                 self.set_aside_count += 1
 
-    def _has_left(self, row_id: int, event_type: str) -> None:
+    def _delete(self, row_id: int) -> bool:
+        """Whether it was there."""
+        deleted = self._connection.execute("DELETE FROM outbox WHERE row_id = ?", (row_id,))
+        return deleted.rowcount == 1
+
+    def _has_left(self, row_id: int) -> None:
         self.waiting -= 1
-        self._thinnable -= event_type == THINNABLE
         if self._ahead and self._ahead[0].row_id == row_id:
             self._ahead.popleft()
         else:
+            self._has_gaps = True
             self._ahead = deque(row for row in self._ahead if row.row_id != row_id)
 
     def thin(self) -> int:
         """Above the limit: drops the 1st, 3rd, 5th ... Updated row of each transaction among the
-        next `SWEEP` ones, from the oldest on and round again (E04.FR.08); how many.
+        next `SWEEP` ids, from the oldest on and round again (E04.FR.08); how many.
 
-        The head stays because it may be under way. Where hardly any Updated rows are left the
-        scan is not worth it and the outbox grows: nothing else may go.
+        The head stays because it may be under way. After a round that found hardly any Updated
+        rows the outbox may grow for a while: nothing else may go.
         """
-        worthwhile = max(2, self._max_rows // 32)
-        if self.waiting <= self._max_rows or self._thinnable < worthwhile:
+        if self.waiting <= self._sweep_above:
             return 0
+        oldest, newest = self._connection.execute(
+            "SELECT (SELECT min(row_id) FROM outbox), (SELECT max(row_id) FROM outbox)"
+        ).fetchone()
+        begin = max(self._swept_to, oldest)
+        dropped = self._sweep(begin, begin + SWEEP)
+        self._swept_to = begin + SWEEP
+        self._round_dropped += dropped
+        if self._swept_to >= newest:
+            is_barren = self._round_dropped < self._worthwhile
+            self._begin_round()
+            self._sweep_above = self.waiting + self._worthwhile if is_barren else self._max_rows
+        return dropped
+
+    @property
+    def _worthwhile(self) -> int:
+        return max(2, self._max_rows // 32)
+
+    def _begin_round(self) -> None:
+        self._swept_to = self._round_dropped = 0
+        self._is_odd.clear()
+
+    def _sweep(self, after: int, to: int) -> int:
         swept = self._connection.execute(
-            "SELECT row_id, body FROM outbox WHERE event_type = ? AND row_id >"
-            " max(?, (SELECT min(row_id) FROM outbox)) ORDER BY row_id LIMIT ?",
-            (THINNABLE, self._swept_to, SWEEP),
+            "SELECT row_id, body FROM outbox"
+            " WHERE row_id > ? AND row_id <= ? AND event_type = ? ORDER BY row_id",
+            (after, to, THINNABLE),
         ).fetchall()
         dropped = 0
         for row_id, body in swept:
             transaction = _transaction_of(body)
             is_odd = self._is_odd[transaction] = not self._is_odd.get(transaction, False)
             if is_odd:
-                self._connection.execute("DELETE FROM outbox WHERE row_id = ?", (row_id,))
-                dropped += 1
-        self._swept_to = swept[-1][0] if swept else 0
-        if len(swept) < SWEEP:
-            self._swept_to = 0
-            self._is_odd.clear()
-        self.waiting -= dropped
-        self._thinnable -= dropped
-        self._ahead.clear()
+                dropped += self._delete(row_id)
+        if dropped:
+            self.waiting -= dropped
+            self._has_gaps = True
+            self._ahead.clear()
         return dropped
 
 
