@@ -2,6 +2,8 @@
 
 import sqlite3
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class Damaged(sqlite3.DatabaseError):
@@ -16,3 +18,11 @@ def checksum(*values: object) -> int:
     texts = (str(int(v)) if isinstance(v, bool) else str(v) for v in values)
     return zlib.crc32("\x1f".join(texts).encode(errors="surrogatepass"))
 
+
+@contextmanager
+def no_text_is_damage() -> Iterator[None]:
+    """The driver stumbles over bytes that are no UTF-8, even in SQLite's own error texts."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise Damaged("bytes that are no text") from error

@@ -24,6 +24,11 @@ def is_damage(error: BaseException) -> bool:
     return isinstance(error, sqlite3.Error) and (code in CODES or is_no_text)
 
 
+def words(error: BaseException) -> str:
+    """The error without the content that it may quote."""
+    return " ".join(str(error).split(" with text ")[0].split())
+
+
 def replace_damaged(
     path: Path,
     cause: str,

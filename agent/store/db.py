@@ -7,9 +7,10 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from agent.store.damage import is_damage
+from agent.store.checksum import no_text_is_damage
+from agent.store.damage import is_damage, words
 from agent.store.file import MEMORY, fault, open_file, replace_file
 from agent.store.outbox import Outbox
 from agent.store.rows import Batch, Committed, Counts, HeadRow, StoreFault
@@ -35,7 +36,8 @@ class _Database:
         """A commit failed: what it left in the log must not look like one that was lost."""
         self._connection, self.notices = open_file(path)
         try:
-            self._read()
+            with no_text_is_damage():
+                self._read()
         except sqlite3.Error as error:
             self._note(error)
             if self._damage is None:
@@ -54,22 +56,23 @@ class _Database:
         """Takes up what the file holds."""
         self._state = read_state(self._connection)
         self._thinned = int(self._state.get(THINNED_KEY, "0"))
-        self.outbox = Outbox(self._connection, self._max_rows)
+        self.outbox = Outbox(self._connection, self._max_rows, has_gaps=self._thinned > 0)
         self.tokens = Tokens(self._connection, self._max_tokens)
         self.counts_at_open = self.counts()
 
     def carry_out(self, work: "Callable[[_Database], _T]") -> _T:
         """Every call from outside; the one after damage was seen begins with a sound file."""
         try:
-            self._mend()
-            return work(self)
+            with no_text_is_damage():
+                self._mend()
+                return work(self)
         except sqlite3.Error as error:
             self._note(error)
             raise
 
     def _note(self, error: sqlite3.Error) -> None:
         if is_damage(error) and self._path != MEMORY:
-            self._damage = str(error)
+            self._damage = words(error)
 
     def _mend(self) -> None:
         if self._damage is None:
@@ -256,7 +259,7 @@ class Store:
             raise fault(self._path, error) from error
 
 
-def _tell(outcome: asyncio.Future[_T], result: _T, error: BaseException | None) -> None:
+def _tell(outcome: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
     """Ends the wait for work that was carried out; who was cancelled does not wait any more."""
     if outcome.cancelled():
         return

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from agent.store import damage, wal
-from agent.store.checksum import Damaged
+from agent.store.checksum import Damaged, no_text_is_damage
 from agent.store.rows import StoreFault
-from agent.store.schema import make_private, migrate, sync_directory
+from agent.store.schema import check_tables, make_private, migrate, sync_directory
 
 open_database = sqlite3.connect
 """Where the bytes go; a bench puts a disk of its own in its place."""
 MEMORY = ":memory:"
+PAGE_SIZE, FRACTIONS = wal.PAGE_BYTES.to_bytes(2, "big"), b"\x00\x40\x20\x20"
+"""Fixed places of the header (fileformat2.html, chapter 1.3)."""
 _DAMAGE_STEP = "the agent sets the damaged file aside by itself, `chargepoint status` says more"
 _NEXT_STEPS = {
     sqlite3.SQLITE_FULL: "free space there (`df -h`), the agent goes on by itself",
@@ -26,6 +28,12 @@ _NEXT_STEPS = {
 }
 
 
+_CUT_OFF = (
+    "store {}: the last commit was cut off and dropped, as if it had not been; if power was not"
+    " cut then, check the storage (`dmesg`)"
+)
+
+
 def fault(path: str, error: sqlite3.Error | OSError) -> StoreFault:
     """The error in words for the technician."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
@@ -33,7 +41,7 @@ def fault(path: str, error: sqlite3.Error | OSError) -> StoreFault:
         text = error.strerror or str(error)
         step = "check space (`df -h`) and owner of the directory"
     else:
-        text = str(error)
+        text = damage.words(error)
         step = _NEXT_STEPS.get(
             code, "restart the service; if it stays, keep the file and report it"
         )
@@ -66,7 +74,7 @@ def replace_file(
     Raises sqlite3.Error or OSError; the damaged file is then still in its place.
     """
     notice = damage.replace_damaged(Path(path), cause, _make_database, state)
-    return _open_sound(Path(path)), notice
+    return _open_sound(Path(path), [], []), notice
 
 
 def _open_or_replace(path: Path) -> tuple[sqlite3.Connection, tuple[str, ...]]:
@@ -80,18 +88,7 @@ def _open_or_replace(path: Path) -> tuple[sqlite3.Connection, tuple[str, ...]]:
             _make_private_file(path)
             raise Damaged("the file is gone, its log is there")
         _make_private_file(path)
-        connection = _open_sound(path)
-        try:
-            behind = _commits_behind(connection, path, frames)
-        except BaseException:
-            connection.close()
-            raise
-        if behind:
-            notices.append(
-                f"store {path}: the last commit was cut off and dropped, as if it had not been;"
-                " if power was not cut then, check the storage (`dmesg`)"
-            )
-        return connection, tuple(notices)
+        return _open_sound(path, frames, notices), tuple(notices)
     except Damaged as error:
         connection, notice = replace_file(str(path), str(error), None)
         return connection, (notice, *notices)
@@ -155,28 +152,54 @@ def _connect(path: str) -> sqlite3.Connection:
     return connection
 
 
-def _open_sound(path: Path) -> sqlite3.Connection:
-    """Raises Damaged when SQLite finds anything wrong."""
+def _open_sound(path: Path, frames: list[wal.Frame], notices: list[str]) -> sqlite3.Connection:
+    """Raises Damaged when anything is wrong; `frames` are those of the log. Adds to `notices`."""
     try:
-        connection = _connect(str(path))
-        try:
-            findings = [row[0] for row in connection.execute("PRAGMA quick_check(1)")]
-            if findings != ["ok"]:
-                raise Damaged(" ".join(findings[0].split()))
-            migrate(connection, str(path), str(path))
-        except BaseException:
-            connection.close()
-            raise
+        _check_header(path)
+        with no_text_is_damage():
+            connection = _connect_checked(str(path))
+            try:
+                if _commits_behind(connection, path, frames):
+                    notices.append(_CUT_OFF.format(path))
+                migrate(connection, str(path), str(path))
+                check_tables(connection)
+            except BaseException:
+                connection.close()
+                raise
     except sqlite3.DatabaseError as error:
         if damage.is_damage(error):
-            raise Damaged(str(error)) from error
+            raise Damaged(damage.words(error)) from error
         raise
     return connection
 
 
-def _commits_behind(
-    connection: sqlite3.Connection, path: Path, frames: list[wal.Frame]
-) -> int:
+def _check_header(path: Path) -> None:
+    """What SQLite would only take for a read-only file or one of another make."""
+    with path.open("rb") as file:
+        header = file.read(24)
+    is_ours = header[16:18] == PAGE_SIZE and header[20:24] == FRACTIONS
+    if header and not (is_ours and header[18] in (1, 2) and header[19] in (1, 2)):
+        raise Damaged("its header is not as it was written")
+
+
+def _connect_checked(path: str) -> sqlite3.Connection:
+    try:
+        connection = _connect(path)
+        try:
+            findings = [row[0] for row in connection.execute("PRAGMA quick_check(1)")]
+            if findings != ["ok"]:
+                raise Damaged(" ".join(findings[0].split()))
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.OperationalError as error:
+        if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_ERROR:
+            raise Damaged(damage.words(error)) from error  # "unsupported file format"
+        raise
+    return connection
+
+
+def _commits_behind(connection: sqlite3.Connection, path: Path, frames: list[wal.Frame]) -> int:
     """Commits that SQLite dropped from the log: 0, or 1 that may have been cut off.
 
     More mean damage, because each was synced before the next began: raises Damaged, and the log

@@ -2,24 +2,25 @@
 
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
 from agent.store import wal
+from agent.store.carve import carve
 from agent.store.checksum import checksum
 from agent.store.schema import make_private
 
 LONGEST_GAP = 200_000
 """Row ids that are tried one by one between two readable stretches."""
 DAMAGED = "damaged on disk: not as it was recorded"
+UNREADABLE = (sqlite3.Error, OverflowError, UnicodeDecodeError)
 _HEADER_BYTES = 100
-_FIELDS = (
-    "message_id, action, boot_id, offline, event_type, created_s, attempts, reason, body"
-)
+_FIELDS = "message_id, action, boot_id, offline, event_type, created_s, attempts, reason, body"
 _INSERT = "INSERT OR IGNORE INTO {} (row_id, {}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -44,8 +45,11 @@ class Salvaged(Struct, frozen=True):
 
 
 class _Tally:
+    """Places that could not be read: of rows, and of values."""
+
     def __init__(self) -> None:
-        self.unreadable = 0
+        self.rows = 0
+        self.values = 0
 
 
 def salvage(
@@ -62,12 +66,13 @@ def salvage(
         make_private(copy)
         shutil.copyfile(damaged, copy)
         wal.fold(copy, wal.log_of(damaged))
+        loose = partial(carve, copy)
         for first_page in (_own_first_page(copy, sound), sound):
             _write_first_page(copy, first_page)
             with closing(_open(copy)) as source:
                 if _is_readable(source):
-                    return _take(source, target, state)
-        return _take(None, target, state)
+                    return _take(source, target, state, loose)
+        return _take(None, target, state, loose)
     finally:
         copy.unlink(missing_ok=True)
 
@@ -80,12 +85,11 @@ def _own_first_page(copy: Path, sound: bytes) -> bytes:
 
 
 def _write_first_page(copy: Path, page: bytes) -> None:
-    """Without log, free pages, or a size that SQLite would believe."""
+    """Without a log; as long as the file is."""
     plain = bytearray(page)
     plain[18:20] = b"\x01\x01"
     pages = copy.stat().st_size // wal.PAGE_BYTES
     plain[28:32] = max(1, pages).to_bytes(4, "big")
-    plain[32:40] = bytes(8)
     with copy.open("r+b") as file:
         file.write(plain)
 
@@ -98,9 +102,10 @@ def _open(copy: Path) -> sqlite3.Connection:
 
 def _is_readable(source: sqlite3.Connection) -> bool:
     try:
-        names = {name for (name,) in source.execute("SELECT name FROM sqlite_schema")}
-        return {"outbox", "set_aside", "state"} <= names
-    except sqlite3.Error:
+        for table, fields in (("outbox", _FIELDS), ("set_aside", _FIELDS), ("state", "key, value")):
+            source.execute(f"SELECT {fields} FROM {table} LIMIT 0")
+        return True
+    except UNREADABLE:
         return False
 
 
@@ -108,6 +113,7 @@ def _take(
     source: sqlite3.Connection | None,
     target: sqlite3.Connection,
     state: Mapping[str, str] | None,
+    loose: Callable[[], Iterable[tuple[Any, ...]]],
 ) -> Salvaged:
     tally = _Tally()
     target.execute("BEGIN IMMEDIATE")
@@ -115,6 +121,10 @@ def _take(
         if source is not None:
             _take_set_aside(source, target, tally)
             _take_outbox(source, target, tally)
+        if source is None or not _is_whole(source):
+            for row_id, *values, kept in loose():
+                tally.rows -= _put_sound(target, row_id, values, kept)
+        if source is not None:
             _keep_ids_rising(source, target)
         if state is None:
             state = _state_of(source, tally) if source is not None else {}
@@ -127,12 +137,18 @@ def _take(
         raise
     (waiting,) = target.execute("SELECT count(*) FROM outbox").fetchone()
     (set_aside,) = target.execute("SELECT count(*) FROM set_aside").fetchone()
-    return Salvaged(waiting, set_aside, len(state), tally.unreadable)
+    return Salvaged(waiting, set_aside, len(state), max(0, tally.rows) + tally.values)
 
 
-def _take_outbox(
-    source: sqlite3.Connection, target: sqlite3.Connection, tally: _Tally
-) -> None:
+def _is_whole(source: sqlite3.Connection) -> bool:
+    """Whether all pages of the outbox hang together, so that none can lie elsewhere."""
+    try:
+        return source.execute("PRAGMA quick_check('outbox')").fetchall() == [("ok",)]
+    except UNREADABLE:
+        return False
+
+
+def _take_outbox(source: sqlite3.Connection, target: sqlite3.Connection, tally: _Tally) -> None:
     """A row that is not as recorded is kept, but not sent."""
     has_checksums = _has_column(source, "outbox", "checksum")
     fields = f"{_FIELDS}, checksum" if has_checksums else f"{_FIELDS}, NULL"
@@ -141,13 +157,25 @@ def _take_outbox(
         row_id, *values, kept = row
         is_sound = kept is None or kept == outbox_checksum(values)
         if is_sound:
-            target.execute(_INSERT.format("outbox", _FIELDS), (row_id, *values))
-            target.execute("UPDATE outbox SET checksum = ? WHERE row_id = ?", (kept, row_id))
+            _put_sound(target, row_id, values, kept)
         else:
             values[7] = DAMAGED
             target.execute(_INSERT.format("set_aside", _FIELDS), (row_id, *values))
 
     _each_by_id(source, "outbox", fields, put, tally)
+
+
+def _put_sound(
+    target: sqlite3.Connection, row_id: int, values: list[Any], kept: int | None
+) -> bool:
+    """Whether the row was not there yet."""
+    known = target.execute("SELECT 1 FROM set_aside WHERE row_id = ?", (row_id,)).fetchone()
+    if known is not None:
+        return False
+    is_new = target.execute(_INSERT.format("outbox", _FIELDS), (row_id, *values)).rowcount == 1
+    if is_new:
+        target.execute("UPDATE outbox SET checksum = ? WHERE row_id = ?", (kept, row_id))
+    return is_new
 
 
 def outbox_checksum(values: list[Any]) -> int:
@@ -156,9 +184,7 @@ def outbox_checksum(values: list[Any]) -> int:
     return checksum(message_id, action, boot_id, offline, event_type, created_s, body)
 
 
-def _take_set_aside(
-    source: sqlite3.Connection, target: sqlite3.Connection, tally: _Tally
-) -> None:
+def _take_set_aside(source: sqlite3.Connection, target: sqlite3.Connection, tally: _Tally) -> None:
     def put(row: tuple[Any, ...]) -> None:
         target.execute(_INSERT.format("set_aside", _FIELDS), row)
 
@@ -169,7 +195,7 @@ def _keep_ids_rising(source: sqlite3.Connection, target: sqlite3.Connection) -> 
     """New rows come after all that were ever there, where that can still be read."""
     try:
         found = source.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
-    except sqlite3.Error:
+    except UNREADABLE:
         return
     if found is None or not isinstance(found[0], int):
         return
@@ -198,7 +224,7 @@ def _each_by_id(
         try:
             put(row)
         except sqlite3.IntegrityError:
-            tally.unreadable += 1
+            tally.rows += 1
 
     low, high = 0, None
     try:
@@ -206,23 +232,23 @@ def _each_by_id(
             low = row[0]
             take(row)
         return
-    except (sqlite3.Error, OverflowError):
+    except UNREADABLE:
         pass
     try:
         for row in read("WHERE row_id > ? ORDER BY row_id DESC", low):
             high = row[0]
             take(row)
-    except (sqlite3.Error, OverflowError):
+    except UNREADABLE:
         pass
     if high is None:
-        tally.unreadable += 1
+        tally.rows += 1
         return
     for row_id in range(max(low + 1, high - LONGEST_GAP), high):
         try:
             for row in read("WHERE row_id = ?", row_id):
                 take(row)
-        except (sqlite3.Error, OverflowError):
-            tally.unreadable += 1
+        except UNREADABLE:
+            tally.rows += 1
 
 
 def _state_of(source: sqlite3.Connection, tally: _Tally) -> dict[str, str]:
@@ -236,13 +262,14 @@ def _state_of(source: sqlite3.Connection, tally: _Tally) -> dict[str, str]:
             for key, value, kept in source.execute(
                 f"SELECT key, value, {column} FROM state ORDER BY key {order}"
             ):
-                if kept is None or kept == checksum(key, value):
+                is_text = isinstance(key, str) and isinstance(value, str)
+                if is_text and (kept is None or kept == checksum(key, value)):
                     state[key] = value
                 else:
-                    bad.add(key)
+                    bad.add(str(key))
             is_whole = True
             break
-        except (sqlite3.Error, OverflowError):
+        except UNREADABLE:
             continue
-    tally.unreadable += len(bad) + (not is_whole)
+    tally.values += len(bad) + (not is_whole)
     return state

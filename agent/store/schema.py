@@ -2,20 +2,28 @@
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+from agent.store.checksum import Damaged
 from agent.store.rows import StoreFault
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+FARTHEST = 100
+"""A format that is newer by more than this was never made."""
 
 
 def migrate(connection: sqlite3.Connection, backup_path: str | None, path: str) -> None:
     """Brings the file to this program's format; a file of an older one is copied first to
-    `<backup_path>.format-<version>`. Raises StoreFault when the file is newer than the program.
+    `<backup_path>.format-<version>`. Raises StoreFault when the file is newer than the program,
+    Damaged when its version cannot be one.
     """
     scripts = {int(script.name[:4]): script for script in sorted(MIGRATIONS.glob("[0-9]*.sql"))}
     newest = max(scripts)
     (version,) = connection.execute("PRAGMA user_version").fetchone()
+    is_new = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,)
+    if not 0 <= version <= newest + FARTHEST or (version == 0) != is_new:
+        raise Damaged(f"format {version} cannot be")
     if version > newest:
         raise StoreFault(
             f"store {path} has format {version}, this program knows only up to {newest}: install"
@@ -34,6 +42,18 @@ def migrate(connection: sqlite3.Connection, backup_path: str | None, path: str) 
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+
+def check_tables(connection: sqlite3.Connection) -> None:
+    """Raises Damaged where the file's own words for its tables are not those of its format."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as fresh:
+        migrate(fresh, None, ":memory:")
+        if _tables(connection) != _tables(fresh):
+            raise Damaged("its list of tables is not as it was written")
+
+
+def _tables(connection: sqlite3.Connection) -> set[tuple[str, str, str, str]]:
+    return set(connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema"))
 
 
 def _back_up(connection: sqlite3.Connection, target: Path) -> None:

@@ -14,6 +14,7 @@ HEADER_BYTES = 32
 FRAME_HEADER_BYTES = 24
 PAGE_BYTES = 4096
 """SQLite's default, which the store leaves alone."""
+FRAME_BYTES = FRAME_HEADER_BYTES + PAGE_BYTES
 _FRAME = struct.Struct(">IIII")
 
 
@@ -44,17 +45,13 @@ def read_frames(path: Path) -> list[Frame]:
         return frames
     with log:
         header = log.read(HEADER_BYTES)
-        offset = HEADER_BYTES
-        while True:
+        size = path.stat().st_size
+        for offset in range(HEADER_BYTES, size - FRAME_BYTES + 1, FRAME_BYTES):
             log.seek(offset)
-            raw = log.read(FRAME_HEADER_BYTES)
-            if len(raw) < FRAME_HEADER_BYTES:
-                break
-            page, commit, salt1, salt2 = _FRAME.unpack_from(raw)
+            page, commit, *salts = _FRAME.unpack(log.read(_FRAME.size))
             frames.append(
-                Frame(page, commit != 0, (salt1, salt2), offset + FRAME_HEADER_BYTES)
+                Frame(page, commit != 0, (salts[0], salts[1]), offset + FRAME_HEADER_BYTES)
             )
-            offset += FRAME_HEADER_BYTES + PAGE_BYTES
     return _newest_round(frames, header)
 
 
@@ -64,9 +61,7 @@ def _newest_round(frames: list[Frame], header: bytes) -> list[Frame]:
     salts = struct.unpack_from(">II", header, 16)
     if salts not in {frame.salts for frame in frames}:
         salts = frames[0].salts
-    last = max(
-        (i for i, f in enumerate(frames) if f.salts == salts and f.is_commit), default=-1
-    )
+    last = max((i for i, f in enumerate(frames) if f.salts == salts and f.is_commit), default=-1)
     return frames[: last + 1]
 
 

@@ -86,7 +86,7 @@ async def test_the_copy_made_before_the_update_is_the_way_back(tmp_path: Path) -
 def test_there_is_a_file_of_every_format_and_the_newest_is_what_a_new_store_has(
     tmp_path: Path,
 ) -> None:
-    assert VERSIONS == list(range(1, NEWEST + 1))
+    assert list(range(1, NEWEST + 1)) == VERSIONS
     path, fresh = tmp_path / "kept.db", tmp_path / "fresh.db"
     file_of_format(path, NEWEST)
     with closing(sqlite3.connect(fresh)) as connection:
@@ -96,7 +96,10 @@ def test_there_is_a_file_of_every_format_and_the_newest_is_what_a_new_store_has(
         with closing(sqlite3.connect(each)) as connection:
             names = [n for (n,) in connection.execute("SELECT name FROM sqlite_schema ORDER BY 1")]
             tables.append(
-                {name: connection.execute(f"PRAGMA table_info({name})").fetchall() for name in names}
+                {
+                    name: connection.execute(f"PRAGMA table_info({name})").fetchall()
+                    for name in names
+                }
             )
     assert tables[0] == tables[1], "dump a database of the new format into formats/"
 
@@ -127,9 +130,7 @@ async def test_a_migration_that_fails_leaves_the_file_as_it_was(
     store = await open_store(str(path))
     await store.commit(Batch(enqueue=(row("m1"),)))
     await store.close()
-    scripts = one_more_migration(
-        tmp_path / "sql", "DELETE FROM outbox; CREATE TABLE outbox (a);"
-    )
+    scripts = one_more_migration(tmp_path / "sql", "DELETE FROM outbox; CREATE TABLE outbox (a);")
     with monkeypatch.context() as patch:
         patch.setattr(schema, "MIGRATIONS", scripts)
         with pytest.raises(StoreFault):

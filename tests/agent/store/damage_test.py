@@ -1,0 +1,420 @@
+"""Bytes flipped anywhere in the file or its log: nothing wrong is believed, what can be read is
+kept, the damaged file stays, and somebody is told."""
+
+import asyncio
+import os
+import random
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.store import (
+    Batch,
+    HeadRow,
+    NewRow,
+    Store,
+    StoreFault,
+    damage,
+    open_store,
+    salvage,
+    wal,
+)
+from agent.store.salvage import DAMAGED
+
+PAGE = wal.PAGE_BYTES
+ROWS = 260
+LONG = 9_000
+"""A body that needs overflow pages."""
+
+
+def body(number: int) -> str:
+    text = f'{{"seqNo":{number},"value":{number * 17}}}'
+    return text + " " * (LONG if number % 40 == 3 else 300)
+
+
+def row(number: int) -> NewRow:
+    return NewRow(f"m{number}", "TransactionEvent", body(number), "boot", False, "Started", 1.5)
+
+
+STATE = {f"key/{number}": f'"{number}' + "v" * 200 + '"' for number in range(60)}
+
+
+async def fill(path: Path) -> None:
+    """Waiting rows in several levels of pages, free pages, rows set aside, values."""
+    store = await open_store(str(path))
+    for first in range(0, ROWS, 20):
+        await store.commit(Batch(enqueue=tuple(row(n) for n in range(first, first + 20))))
+    await store.commit(Batch(save=tuple(STATE.items())))
+    await store.commit(Batch(settle=tuple(range(1, 61))))
+    await store.commit(Batch(set_aside=tuple((n, "InternalError") for n in range(61, 71))))
+    await store.close()
+
+
+def content_of(path: Path) -> bytearray:
+    return bytearray(path.read_bytes())
+
+
+def overwrite(path: Path, offset: int, data: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+
+WAITING = {number + 1: f"m{number}" for number in range(70, ROWS)}
+REFUSED = {number + 1: f"m{number}" for number in range(60, 70)}
+
+
+async def all_rows(store: Store) -> tuple[list[HeadRow], list[HeadRow]]:
+    return await store.waiting_rows(0, 10_000), await store.set_aside_rows(0, 10_000)
+
+
+async def judge(path: Path, what: str) -> tuple[int, bool]:
+    """Opens and uses a damaged store; (waiting rows that are gone, whether somebody was told)."""
+    content = content_of(path)
+    store = await open_store(str(path))
+    kept = path.with_name("store.db.corrupt-1")
+    assert kept.exists() == bool(store.notices), what
+    assert not kept.exists() or kept.read_bytes() == content, what
+    await store.commit(Batch(save=(("after", '"1"'),)))
+    try:
+        waiting, refused = await all_rows(store)
+    except StoreFault:  # seen only now: the next call begins with a sound file
+        await store.commit(Batch(save=(("after", '"2"'),)))
+        waiting, refused = await all_rows(store)
+    ids = [kept.row_id for kept in waiting]
+    assert ids == sorted(ids), what
+    for kept in waiting:
+        assert (kept.message_id, kept.body) == (WAITING[kept.row_id], body(kept.row_id - 1)), what
+    damaged = {kept.row_id for kept in refused if kept.reason == DAMAGED}
+    assert not damaged & set(ids), what
+    gone = set(WAITING) - set(ids) - damaged
+    for key, value in store.saved.items():
+        assert STATE.get(key, value) == value, what
+    lacking = set(STATE) - set(store.saved)
+    is_told = bool(store.notices)
+    assert is_told or not (gone or damaged or lacking), f"{what}: {gone} {lacking} and no word"
+    last = await store.commit(Batch(enqueue=(row(9999),)))
+    assert last.waiting == len(waiting) + 1, what
+    (newest,) = (await store.waiting_rows(max([ROWS, *ids]), 10)) or [None]
+    assert newest is not None, f"{what}: a new row does not come last"
+    await store.close()
+    return len(gone), is_told
+
+
+def page_kinds(path: Path) -> dict[int, str]:
+    """What each page of a database is, by its number from 1."""
+    names = {2: "interior of an index", 5: "interior", 10: "leaf without rowid", 13: "leaf"}
+    kinds: dict[int, str] = {}
+    content = path.read_bytes()
+    with closing(sqlite3.connect(path)) as connection:
+        (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    trunk = int.from_bytes(content[32:36], "big")
+    while trunk:
+        at = (trunk - 1) * PAGE
+        kinds[trunk] = "freelist trunk"
+        count = int.from_bytes(content[at + 4 : at + 8], "big")
+        for n in range(count):
+            leaf = int.from_bytes(content[at + 8 + 4 * n : at + 12 + 4 * n], "big")
+            kinds[leaf] = "free"
+        trunk = int.from_bytes(content[at : at + 4], "big")
+    assert len(kinds) == free
+    for number in range(1, len(content) // PAGE + 1):
+        first = content[(number - 1) * PAGE + (100 if number == 1 else 0)]
+        kinds.setdefault(number, names.get(first, "overflow"))
+    kinds[1] = "header and list of tables"
+    return kinds
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("whole") / "store.db"
+    asyncio.run(fill(path))
+    return path
+
+
+def flips(kinds: dict[int, str], seed: int) -> list[tuple[int, int, str]]:
+    """(offset, length, what) of damage in every kind of page."""
+    dice = random.Random(seed)
+    by_kind: dict[str, list[int]] = {}
+    for number, kind in kinds.items():
+        by_kind.setdefault(kind, []).append(number)
+    found = []
+    for kind, numbers in by_kind.items():
+        for _ in range(9):
+            number = dice.choice(numbers)
+            inside = dice.choice([dice.randrange(0, 120), dice.randrange(0, PAGE)])
+            length = min(dice.choice([1, 1, 4, 200, PAGE]), PAGE - inside)
+            what = f"{kind}, page {number}, {length} bytes at {inside}"
+            found.append(((number - 1) * PAGE + inside, length, what))
+    return found
+
+
+async def test_bytes_flipped_in_every_kind_of_page(whole: Path, tmp_path: Path) -> None:
+    kinds = page_kinds(whole)
+    assert set(kinds.values()) == {
+        "header and list of tables",
+        "interior",
+        "leaf",
+        "leaf without rowid",
+        "interior of an index",
+        "overflow",
+        "freelist trunk",
+        "free",
+    }
+    told = 0
+    for number, (offset, length, what) in enumerate(flips(kinds, 7)):
+        content = content_of(whole)
+        for at in range(offset, offset + length):
+            content[at] ^= 0xFF
+        path = damaged_file(tmp_path / str(number), content)
+        gone, is_told = await judge(path, what)
+        assert (path.parent / "store.db.corrupt-1").exists() == is_told, what
+        assert gone <= 10, f"{what}: more is lost than the rows of one page"
+        told += is_told
+        shutil.rmtree(path.parent)
+    assert told > 30
+
+
+@pytest.mark.parametrize("mask", [0x01, 0xFF])
+async def test_every_byte_of_the_header(whole: Path, tmp_path: Path, mask: int) -> None:
+    for at in range(100):
+        content = content_of(whole)
+        content[at] ^= mask
+        path = damaged_file(tmp_path / str(at), content)
+        if at == 63 and mask == 0x01:  # format 3: what a newer program would have written
+            with pytest.raises(StoreFault, match="install the newer"):
+                await open_store(str(path))
+            continue
+        gone, _ = await judge(path, f"header byte {at}")
+        assert gone == 0, f"header byte {at}"
+        shutil.rmtree(path.parent)
+
+
+def damaged_file(directory: Path, content: bytes, log: bytes = b"") -> Path:
+    directory.mkdir()
+    path = directory / "store.db"
+    path.write_bytes(content)
+    if log:
+        wal.log_of(path).write_bytes(log)
+    return path
+
+
+# --- the log --------------------------------------------------------------------------------------
+
+COMMITS = 12
+
+
+async def fill_log(path: Path) -> tuple[bytes, bytes]:
+    """A file with its log as a power cut leaves them: COMMITS rows, one commit each."""
+    store = await open_store(str(path))
+    for number in range(COMMITS):
+        await store.commit(Batch(enqueue=(row(number),)))
+    left = await asyncio.to_thread(lambda: (path.read_bytes(), wal.log_of(path).read_bytes()))
+    await store.close()
+    return left
+
+
+async def waiting_after(path: Path) -> tuple[list[str], tuple[str, ...]]:
+    store = await open_store(str(path))
+    names = [kept.message_id for kept in await store.waiting_rows(0, 100)]
+    await store.commit(Batch(enqueue=(row(500),)))
+    await store.close()
+    return names, store.notices
+
+
+ALL = [f"m{number}" for number in range(COMMITS)]
+
+
+async def test_a_sound_log_is_taken_up_without_a_word(tmp_path: Path) -> None:
+    file, log = await fill_log(tmp_path / "store.db")
+    assert await waiting_after(damaged_file(tmp_path / "again", file, log)) == (ALL, ())
+
+
+async def test_a_log_cut_off_in_its_last_commit_is_what_a_power_cut_leaves(tmp_path: Path) -> None:
+    file, log = await fill_log(tmp_path / "store.db")
+    cut = log[: -wal.PAGE_BYTES // 2]
+    assert await waiting_after(damaged_file(tmp_path / "short", file, cut)) == (ALL[:-1], ())
+    torn = log[:-100] + bytes(100)
+    names, (notice,) = await waiting_after(damaged_file(tmp_path / "torn", file, torn))
+    assert names == ALL[:-1]
+    assert "the last commit was cut off" in notice
+
+
+async def test_commits_behind_a_damaged_place_in_the_log_are_found_again(tmp_path: Path) -> None:
+    file, log = await fill_log(tmp_path / "store.db")
+    frames = wal.read_frames(wal.log_of(damaged_file(tmp_path / "first", file, log)))
+    assert sum(frame.is_commit for frame in frames) >= COMMITS
+    places = [8, 17, 25]  # in the header of the log
+    places += [frame.offset + 2000 for frame in frames[2:-3]]
+    places += [frame.offset - wal.FRAME_HEADER_BYTES + 17 for frame in frames[2:-3]]
+    for place in places:
+        harmed = bytearray(log)
+        harmed[place] ^= 0xFF
+        path = damaged_file(tmp_path / str(place), file, harmed)
+        names, (notice, *_) = await waiting_after(path)
+        assert "commits too early" in notice, place
+        assert names == sorted(names, key=lambda name: int(name[1:])), place
+        store = await open_store(str(path))
+        spoilt = [kept.message_id for kept in await store.set_aside_rows(0, 10)]
+        await store.close()
+        assert sorted(names + spoilt) == sorted(ALL), place
+        assert len(spoilt) <= 1, place
+        assert wal.log_of(path.parent / "store.db.corrupt-1").read_bytes() == harmed
+        shutil.rmtree(path.parent)
+
+
+async def test_a_log_whose_file_is_gone_is_read(tmp_path: Path) -> None:
+    _, log = await fill_log(tmp_path / "store.db")
+    path = damaged_file(tmp_path / "again", b"", log)
+    path.unlink()
+    names, (notice,) = await waiting_after(path)
+    assert "the file is gone, its log is there" in notice
+    assert names == ALL
+    assert wal.log_of(path.parent / "store.db.corrupt-1").read_bytes() == log
+
+
+async def test_what_a_failed_commit_leaves_in_the_log_is_not_taken_for_a_lost_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store.db"
+    store = await open_store(str(path))
+    await store.commit(Batch(enqueue=(row(0),)))
+    database = store._database
+    assert database is not None
+    database._is_log_doubtful = True
+    before = wal.read_frames(wal.log_of(path))[-1].salts
+    await store.commit(Batch(enqueue=(row(1),)))
+    await store.commit(Batch(enqueue=(row(2),)))
+    assert wal.read_frames(wal.log_of(path))[-1].salts != before
+    await store.close()
+
+
+# --- in the middle of the work --------------------------------------------------------------------
+
+
+async def harm_open_file(store: Store, path: Path, marker: bytes) -> None:
+    """Spoils the body of a row under the running store, past its memory of the oldest rows."""
+    database = store._database
+    assert database is not None
+    database._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    database._connection.execute("PRAGMA shrink_memory")
+    database._connection.execute("PRAGMA cache_size=0")
+    overwrite(path, content_of(path).index(marker), b"#")
+    database.outbox.forget()
+
+
+async def test_damage_seen_while_running_costs_a_try_and_no_value(tmp_path: Path) -> None:
+    """What is under way goes on; values come from memory, even those the file has lost."""
+    path = tmp_path / "store.db"
+    store = await open_store(str(path), inline=True)
+    for number in range(100):
+        await store.commit(Batch(enqueue=(row(number),)))
+    await store.commit(Batch(save=(*STATE.items(), ("transaction/1", '{"register":1234}'))))
+    await harm_open_file(store, path, b'"seqNo":3,')
+    await harm_open_file(store, path, b"1234}")
+    batch = Batch(enqueue=(row(100),), save=(("transaction/1", '{"register":1300}'),))
+    committed = await store.commit(batch)
+    assert committed.waiting == 101
+    assert committed.head is None, "the commit lasts, the head is not believed"
+    committed = await store.commit(Batch())
+    assert committed.head is not None
+    assert (committed.head.message_id, committed.waiting) == ("m0", 100)
+    (notice,) = store.notices
+    assert "100 waiting messages, 1 set aside" in notice
+    (refused,) = await store.set_aside_rows(0, 10)
+    assert (refused.message_id, refused.reason) == ("m3", DAMAGED)
+    await store.close()
+    store = await open_store(str(path))
+    assert store.saved == STATE | {"transaction/1": '{"register":1300}'}
+    assert "was damaged before" in store.notices[0]
+    await store.close()
+
+
+async def test_damage_that_makes_a_commit_fail_is_mended_before_the_next_try(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "store.db"
+    store = await open_store(str(path), inline=True)
+    await store.commit(Batch(enqueue=tuple(row(number) for number in range(100))))
+    await harm_open_file(store, path, b'"seqNo":0,')
+    batch = Batch(settle=(1,), enqueue=(row(100),))
+    overwrite(path, PAGE, b"\xff" * PAGE)  # the root of the outbox
+    with pytest.raises(StoreFault, match="sets the damaged file aside by itself"):
+        await store.commit(batch)
+    committed = await store.commit(batch)
+    assert committed.waiting == 100, "one was spoilt and is gone, one came"
+    assert committed.head is not None
+    assert committed.head.message_id == "m1"
+    await store.close()
+
+
+# --- the swap -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", ["set_aside", "sync_directory", "unlink"])
+async def test_a_power_cut_in_the_middle_of_the_swap_is_made_good(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    content = content_of(whole)
+    content[PAGE + 12 : PAGE + 42] = b"\xff" * 30
+    path = damaged_file(tmp_path / "data", content)
+
+    class Cut(Exception):
+        pass
+
+    def cut(*_: Any, **__: Any) -> None:
+        raise Cut
+
+    with monkeypatch.context() as patch:
+        if step == "unlink":
+            real = damage.set_aside
+            patch.setattr(damage, "set_aside", lambda path: (real(path), cut()))
+        else:
+            patch.setattr(damage, step, cut)
+        with pytest.raises(Cut):
+            await open_store(str(path))
+    _, is_told = await judge_after_cut(path)
+    assert is_told
+    assert (path.parent / "store.db.corrupt-1").read_bytes() == content
+
+
+async def judge_after_cut(path: Path) -> tuple[int, bool]:
+    store = await open_store(str(path))
+    names = [kept.message_id for kept in await store.waiting_rows(0, 1000)]
+    await store.close()
+    assert names == [WAITING[key] for key in sorted(WAITING)]
+    assert not path.with_name("store.db.sound").exists()
+    return 0, bool(store.notices)
+
+
+async def test_without_room_for_a_sound_file_the_damaged_one_stays_in_its_place(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = content_of(whole)
+    content[PAGE + 12 : PAGE + 42] = b"\xff" * 30
+    path = damaged_file(tmp_path / "data", content)
+
+    def no_room(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(salvage.shutil, "copyfile", no_room)
+        with pytest.raises(StoreFault, match="No space left on device; check space"):
+            await open_store(str(path))
+    assert path.read_bytes() == content
+    gone, is_told = await judge(path, "after room was made")
+    assert (gone, is_told) == (0, True)
+
+
+async def test_a_read_only_place_is_named_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store.db"
+    await (await open_store(str(path))).close()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(StoreFault, match=r"is read-only; mount it writable"):
+        await open_store(str(path))
