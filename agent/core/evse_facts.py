@@ -83,7 +83,8 @@ class EvseFacts:
 
     def status(self, connector_id: int) -> str:
         connector = self.connectors[connector_id]
-        busy = self.transaction is not None and connector is self.active
+        charges = self.transaction is not None and connector is self.active
+        busy = charges and (connector.plugged or self.ending is None)
         return connector_status(
             faulted=bool(connector.faults),
             operative=self.is_operative(connector) or busy,

@@ -381,7 +381,6 @@ def test_availability_is_changed_where_the_place_exists(
     run(scene)
 
 
-@pytest.mark.xfail(strict=True, reason="the core frees an unplugged connector before its Ended")
 def test_inoperative_waits_for_the_end_of_a_transaction_without_a_blip() -> None:
     async def scene(bench: SimBench) -> None:
         await booted(bench)
