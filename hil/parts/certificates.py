@@ -52,11 +52,15 @@ class Authority:
         self._sign(request, self.roots, start, end, *signing)
 
     def issue(
-        self, name: str, start: str = "20200101", end: str = "20900101", address: str = "127.0.0.1"
+        self,
+        name: str,
+        start: str = "20200101",
+        end: str = "20900101",
+        places: str = "IP:127.0.0.1",
     ) -> Path:
         """A server's certificate and key in one PEM file, valid from `start` to `end`."""
         key, certificate = self._directory / f"{name}.key", self._directory / f"{name}.pem"
-        request = self._request(name, key, "-addext", f"subjectAltName=IP:{address}")
+        request = self._request(name, key, "-addext", f"subjectAltName={places}")
         self._sign(request, certificate, start, end, "-cert", str(self.roots))
         both = self._directory / f"{name}.both.pem"
         both.write_text(certificate.read_text() + key.read_text())

@@ -326,7 +326,8 @@ class BenchCsms:
         if isinstance(answer, Cut):
             self._cut()
             return
-        if call is self._unanswered:
+        waiting = self._unanswered
+        if waiting is not None and waiting.message_id == call.message_id:
             self._unanswered = None
         if isinstance(answer, Refused):
             message = ocpp.messages.CallError(call.message_id, answer.code, answer.description)

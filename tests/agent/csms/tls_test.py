@@ -137,7 +137,7 @@ async def test_in_1970_a_root_that_is_not_ours_is_refused(
 
 async def test_in_1970_another_name_is_refused(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
     set_clock(monkeypatch, 0.0, YEAR_2030_S)
-    async with csms(pki.trusted.issue("elsewhere", address="127.0.0.9")) as server:
+    async with csms(pki.trusted.issue("elsewhere", places="IP:127.0.0.9")) as server:
         with pytest.raises(LinkError, match="mismatch"):
             await dial(server.port, pki.trusted.roots)
 
