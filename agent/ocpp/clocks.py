@@ -11,8 +11,9 @@ from agent.core.events import Now
 from agent.ocpp.messages import parse_time
 
 KEY = "clock/boots"
-KEPT = 8
-"""Boots remembered; a row of an older one is dated as if it were of this boot."""
+KEPT = 200
+"""Boots remembered, so many that a failing supply cannot use them up while the CSMS is away: a row
+of an older one is dated as if it were of this boot."""
 EARLIEST_S, LATEST_S = 1_577_836_800.0, 4_102_444_800.0
 """2020 to 2100: a time outside is a mistake of the CSMS."""
 

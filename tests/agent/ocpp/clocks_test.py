@@ -54,9 +54,21 @@ def test_the_boot_of_today_uses_the_clock_of_today() -> None:
     assert clocks.to_utc("b1", now)(50) == 950
 
 
-def test_few_boots_are_remembered_and_a_spoiled_state_is_none() -> None:
+def test_after_a_hundred_boots_without_a_csms_the_first_ones_events_keep_their_time() -> None:
+    state: dict[str, str] = {}
+    for number in range(100):
+        state = saved(BootClocks(state), at(1, f"b{number}", 900 + 60 * number, False))
+    clocks = BootClocks(state)
+    clocks.follow(at(0, "b100", 7000, False))
+    now = at(10, "b100", 7000, True)
+    clocks.follow(now)
+    assert clocks.to_utc("b0", now)(50) == 950
+    assert clocks.to_utc("b99", now)(50) == 950 + 60 * 99
+
+
+def test_not_all_boots_are_remembered_and_a_spoiled_state_is_none() -> None:
     state = {KEY: "not JSON"}
-    for number in range(20):
+    for number in range(KEPT + 20):
         state = saved(BootClocks(state), at(1, f"b{number}", 900, True))
     assert state[KEY].count("boot_id") == KEPT
 
