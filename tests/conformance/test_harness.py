@@ -6,7 +6,13 @@ from hil.conformance import Octt
 from hil.sim import SimBench
 from hil.virtual_time import run_virtual
 
-STARTS = ("PowerPathClosed", "EVConnected", "Authorized", "EnergyTransfer", "EVConnected,Authorized")
+STARTS = (
+    "PowerPathClosed",
+    "EVConnected",
+    "Authorized",
+    "EnergyTransfer",
+    "EVConnected,Authorized",
+)
 STOPS = ("PowerPathClosed", "Authorized", "EVConnected", "EnergyTransfer")
 QUIET = {"SampledDataCtrlr.TxUpdatedInterval": "0"}
 
