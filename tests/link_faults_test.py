@@ -30,7 +30,7 @@ from hil.sim import SimBench
 from hil.verdict import Evidence, judge
 from hil.virtual_time import run_virtual
 
-GRACE_S = 0.002
+GRACE_S = 0.001
 HOST = "csms.test"
 CARD = "04A1B2C3"
 ACTIONS = (
@@ -459,6 +459,22 @@ def test_an_event_refused_to_the_end_is_set_aside_and_the_next_one_goes() -> Non
         assert len(rig.dials_s) == 1
 
     run(scene, **{"MessageAttempts[TransactionEvent]": "2"})
+
+
+def test_a_csms_that_falls_silent_during_a_charge_has_refused_nothing() -> None:
+    async def scene(rig: Rig) -> None:
+        began_wh = {n: rig.bench.board.meter(n).energy_wh for n in (1, 2)}
+        await charge(rig, 1)
+        await answers(Silent())(rig)
+        await asyncio.sleep(600)
+        assert rig.charges(1)
+        await as_usual(rig)
+        await rig.until(rig.is_back, 130, "back")
+        await stop_charge(rig, 1)
+        await rig.until(rig.is_back, 5, "the last events")
+        check(rig, began_wh)
+
+    run(scene)
 
 
 def test_a_heartbeat_shorter_than_the_latency_does_not_starve_the_events() -> None:
