@@ -19,11 +19,12 @@ import msgspec
 from agent import log as journal
 from agent.boot import Boot, read_boot
 from agent.console import Console, socket_path
+from agent.core import effects as ef
 from agent.core import events as ev
 from agent.core.station import Station
 from agent.csms.link import Connect, Credentials, connect_websocket
 from agent.csms.session import Session
-from agent.errors import SettingsError
+from agent.errors import SettingsError, StoreError
 from agent.guard import Guard
 from agent.health import Health
 from agent.ocpp.blocks.k_smart_charging import ChargingProfiles
@@ -31,17 +32,18 @@ from agent.ocpp.connection import Connection, Slot
 from agent.ocpp.device_model import DeviceModel
 from agent.ocpp.router import VARIABLES, Router
 from agent.ocpp.view import Facts, View
+from agent.queue_export import answer_from
 from agent.runtime import ClockReading, Runtime
 from agent.settings import CsmsEndpoint, Settings
 from agent.status import snapshot
 from agent.store.db import Store, open_store
-from agent.store.rows import Batch
+from agent.store.file import DATABASE
+from agent.store.rows import Batch, StoreFault
 from agent.wiring import Senses, Wiring, site_of, wire
 from drivers.contract import Device
 
 log = logging.getLogger(__name__)
 
-DATABASE = "chargepoint.db"
 WIRING = "wiring.json"
 SYNCED = "/run/systemd/timesync/synchronized"
 RESTART_EXIT_CODE = 0
@@ -84,6 +86,8 @@ class Agent:
         self.guard: Guard
         self.stop_was_ordered = False
         """Set before cancelling `run`, so that the next start does not take it for a crash."""
+        self._notices: tuple[str, ...] = ()
+        self._first_saves: list[ef.Save] = []
         self._senses: Senses
         self._session: Session
         self._connect = connect
@@ -97,13 +101,27 @@ class Agent:
     async def open(self) -> None:
         """Opens the store and builds the rooms; nothing is energised, nothing is told yet."""
         directory = Path(self.settings.data_directory)
-        database = str(directory / DATABASE)
-        self.store = await open_store(database, inline=self._inline_store)
-        for notice in self.store.notices:
+        database = directory / DATABASE
+        if not database.exists() and (directory / WIRING).exists():
+            self._notices = (
+                f"store {database} was gone and is begun anew: what waited in it is lost; if nobody"
+                " removed it, check the storage (`dmesg`)",
+            )
+        try:
+            self.store = await open_store(
+                str(database), inline=self._inline_store, max_rows=self.settings.queue_rows
+            )
+        except StoreFault as fault:
+            raise StoreError(str(fault)) from fault
+        for notice in self.notices():
             log.warning("%s", notice)
         self._build()
-        await self._begin()
+        self._begin()
         save_wiring(self.settings)
+
+    def notices(self) -> tuple[str, ...]:
+        """What the technician should know about the database."""
+        return (*self._notices, *self.store.notices)
 
     def _build(self) -> None:
         settings, saved = self.settings, self.store.saved
@@ -112,7 +130,14 @@ class Agent:
         station = Station(site_of(settings, self.wiring), variables.policy(), saved)
         connection = Connection(_slots(settings), variables.value, saved)
         profiles = ChargingProfiles(station.evse_ids, settings.supply.voltage_v, saved)
-        view = View(station, variables, connection, profiles, _facts(settings))
+        view = View(
+            station,
+            variables,
+            connection,
+            profiles,
+            _facts(settings),
+            lambda: self.store.counts().set_aside,
+        )
         self.guard = Guard(
             self.wiring.pilots,
             {evse_id: meter.interval_s for evse_id, meter in self.wiring.meters.items()},
@@ -137,12 +162,12 @@ class Agent:
         for warning in variables.warnings:
             log.warning("%s", warning)
 
-    async def _begin(self) -> None:
-        """Why we start, told to the rooms; what must last of it is committed first."""
+    def _begin(self) -> None:
+        """Why we start, told to the rooms; what must last of it is committed before anything."""
         now = self.runtime.now()
         boot: Boot = read_boot(self.store.saved, now)
         first = self.view.variables.first_saves
-        await self.store.commit(Batch(save=(*boot.saves, *((s.key, s.value) for s in first))))
+        self._first_saves = [*(ef.Save(key, value) for key, value in boot.saves), *first]
         self.runtime.post(ev.Started(boot.cause, boot.reason))
         if boot.is_looping:
             log.error("three crashes in ten minutes: not selling; send the journal to the maker")
@@ -153,7 +178,7 @@ class Agent:
         """Runs until a Restart is ordered; cancelling is safe and leaves power off."""
         console = Console(
             socket_path(self.settings.data_directory, self.settings.console_socket),
-            {"status": lambda request: self.status()},
+            {"status": lambda request: self.status(), "queue": answer_from(self.store)},
         )
         devices = [
             asyncio.create_task(device.run(self._senses.report), name=name)
@@ -164,13 +189,18 @@ class Agent:
             asyncio.create_task(console.run(), name="console"),
             asyncio.create_task(self._health.run(self._moved, self._headline), name="health"),
         ]
-        runtime = asyncio.create_task(self.runtime.run(), name="runtime")
+        runtime = asyncio.create_task(self._live(), name="runtime")
         tasks = [runtime, *others, *devices]
         self._health.ready(self._headline())
         try:
             await _first_to_end(runtime, tasks)
         finally:
             await self._shut(tasks)
+
+    async def _live(self) -> None:
+        """A disk that takes nothing holds up the first commit, not the console or the guard."""
+        await self.runtime.perform(list(self._first_saves))
+        await self.runtime.run()
 
     async def _shut(self, tasks: list[asyncio.Task[None]]) -> None:
         """Power off first, then the ports, the link and the store, in this order."""
@@ -184,6 +214,8 @@ class Agent:
         try:
             if self.stop_was_ordered or self.runtime.restart is not None:
                 await self.store.commit(Batch(save=(("meta/clean", "1"),)))
+        except StoreFault as fault:
+            log.error("%s; the next start will take this stop for a crash", fault)
         finally:
             await self.store.close()
 
@@ -197,7 +229,10 @@ class Agent:
 
     def status(self) -> dict[str, Any]:
         """What `chargepoint status` shows."""
-        return snapshot(self.view, self._senses.pilots, self.store.counts(), self.runtime)
+        answer = snapshot(self.view, self._senses.pilots, self.store.counts(), self.runtime)
+        if self.notices():
+            answer["store"] = list(self.notices())
+        return answer
 
     def _moved(self) -> tuple[int, int]:
         return self.guard.moves, self.runtime.moves
@@ -275,9 +310,17 @@ def save_wiring(settings: Settings) -> None:
     )
     path = Path(settings.data_directory, WIRING)
     draft = path.with_suffix(".new")
-    draft.write_bytes(msgspec.json.encode(msgspec.structs.replace(settings, csms=bare)))
-    draft.chmod(0o600)
-    draft.replace(path)
+    try:
+        draft.write_bytes(msgspec.json.encode(msgspec.structs.replace(settings, csms=bare)))
+        draft.chmod(0o600)
+        draft.replace(path)
+    except OSError as error:
+        log.error(
+            "%s cannot be kept (%s): `chargepoint safe-off` uses the wiring of the last start;"
+            " check space (`df -h`) and owner of the directory",
+            path,
+            error.strerror,
+        )
 
 
 def run(settings: Settings, config: str) -> int:

@@ -11,7 +11,7 @@ from drivers.contract import DriverError
 
 DEFAULT_CONFIG = "/etc/chargepoint/charger.yaml"
 COMMAND_GROUP = "chargepoint.commands"
-VERBS = ("run", "check", "status", "safe-off")
+VERBS = ("run", "check", "status", "queue", "safe-off")
 EX_CONFIG = 78
 CLEAR_SCREEN = "\x1b[H\x1b[2J"
 
@@ -50,6 +50,12 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true", help="the answer as JSON")
     status.add_argument("--watch", action="store_true", help="again every second")
     status.add_argument("--socket", help="console socket, when charger.yaml cannot be read")
+    queue = _verb(verbs, "queue", _queue, "messages for the CSMS, a JSON object a line")
+    which = queue.add_mutually_exclusive_group()
+    which.add_argument("--waiting", action="store_true", help="only those that are to be sent")
+    which.add_argument(
+        "--set-aside", action="store_true", help="only those that were refused to the end"
+    )
     _verb(verbs, "safe-off", _safe_off, "open every contactor that charger.yaml names")
     return parser
 
@@ -123,7 +129,7 @@ def _count(number: int, word: str) -> str:
 def _status(arguments: argparse.Namespace) -> int:
     import time
 
-    path = arguments.socket or _console_path(arguments.config)
+    path = arguments.socket or _places(arguments.config)[0]
     if not arguments.watch:
         print(_status_text(path, as_json=arguments.json))
         return 0
@@ -136,7 +142,20 @@ def _status(arguments: argparse.Namespace) -> int:
         time.sleep(1)
 
 
-def _console_path(config: str) -> str:
+def _queue(arguments: argparse.Namespace) -> int:
+    from agent import queue_export
+
+    socket, directory = _places(arguments.config)
+    states: tuple[str, ...] = queue_export.STATES
+    if arguments.waiting or arguments.set_aside:
+        states = (queue_export.WAITING if arguments.waiting else queue_export.SET_ASIDE,)
+    for line in queue_export.lines(socket, directory, states):
+        print(line)
+    return 0
+
+
+def _places(config: str) -> tuple[str, str]:
+    """Console socket and data directory of the station."""
     from agent.console import socket_path
     from agent.errors import SettingsError
     from agent.settings_load import load
@@ -147,7 +166,8 @@ def _console_path(config: str) -> str:
             f"{config} cannot be used; run `chargepoint check {config}`, or name the console "
             "socket of the running station with --socket"
         )
-    return socket_path(settings.data_directory, settings.console_socket)
+    directory = settings.data_directory
+    return socket_path(directory, settings.console_socket), directory
 
 
 def _status_text(path: str, *, as_json: bool) -> str:

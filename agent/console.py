@@ -33,6 +33,10 @@ class ConsoleError(ChargepointError):
     """The console cannot be opened or asked."""
 
 
+class NotRunning(ConsoleError):
+    """Nothing listens there."""
+
+
 def socket_path(data_directory: str, console_socket: str | None) -> str:
     """Where the console of a station listens."""
     return console_socket or os.path.join(data_directory, "console.sock")
@@ -203,7 +207,7 @@ def ask(path: str, request: dict[str, Any], timeout_s: float = 5.0) -> dict[str,
             sock.sendall(json.dumps(request).encode() + b"\n")
             line = _read_line(sock, until)
     except (FileNotFoundError, ConnectionRefusedError):
-        raise ConsoleError(
+        raise NotRunning(
             f"nothing listens on {path}: the service does not run; "
             "start it (systemctl start chargepoint) or read journalctl -u chargepoint"
         ) from None

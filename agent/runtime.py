@@ -37,6 +37,11 @@ SLOW_COMMIT_S = 2.0
 HUNG_COMMIT_S = 10.0
 """A commit that takes longer keeps the core blind: power stops."""
 COMMIT_RETRY_S = 1.0
+TELL_AGAIN_S = 600.0
+"""The same fault of the disk stands in the journal at most this often."""
+INBOX_LENGTH = 1_000
+"""While nothing can be stored, frames beyond this are dropped: their sender gets no answer, either
+way. Facts of the charger are few and all kept."""
 DISK_PROBE = "meta/disk_probe"
 """Written in every turn during a disk fault, so that its end is seen."""
 CLOCK_STEP_S = 1.0
@@ -113,6 +118,7 @@ class Runtime:
         self.guard = guard
         self.moves = 0
         self.disk_fault: str | None = None
+        self._disk_told_s = 0.0
         self.restart: ef.Restart | None = None
         self._hardware = hardware
         self._wire = wire
@@ -274,7 +280,7 @@ class Runtime:
         if took_s > SLOW_COMMIT_S:
             self._disk_fails(f"the disk took {took_s:.1f} s; check or replace the card")
         elif batch != NOTHING:
-            self.disk_fault = None
+            self._disk_works()
         return committed
 
     def _commit_hangs(self) -> None:
@@ -283,17 +289,30 @@ class Runtime:
 
     def _disk_fails(self, fault: str) -> None:
         """What this batch wanted energised is decided anew: too much may have happened since."""
-        log.error("%s", fault)
+        now_s = self._read_clock().mono_s
+        if self.disk_fault != fault or now_s - self._disk_told_s >= TELL_AGAIN_S:
+            self._disk_told_s = now_s
+            log.error("%s", fault)
         self.disk_fault = self._orders_void = fault
+
+    def _disk_works(self) -> None:
+        if self.disk_fault is not None:
+            log.warning("events are stored again")
+        self.disk_fault = None
 
     def _thin_inbox(self) -> None:
         """Readings pile up while nothing can be stored: only the newest of each meter counts."""
+        room = INBOX_LENGTH
         newest: set[object] = set()
         kept: deque[tuple[object, Permit]] = deque()
         for event, permit in reversed(self._inbox):
             place = event.evse_id if isinstance(event, ev.MeterRead) else type(event)
             if isinstance(event, ev.MeterRead | ev.LinkHeard) and place in newest:
                 continue
+            if isinstance(event, ev.FrameReceived):
+                room -= 1
+                if room < 0:
+                    continue
             newest.add(place)
             kept.appendleft((event, permit))
         self._inbox = kept

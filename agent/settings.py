@@ -102,4 +102,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     data_directory: str = "/var/lib/chargepoint"
     console_socket: str | None = None
     """Default: console.sock in the data directory."""
+    queue_rows: Annotated[int, Meta(ge=1_000, le=5_000_000)] = 50_000
+    """Messages that may wait for the CSMS, about 1 kB each; above it intermediate meter values are
+    thinned out (E04.FR.08), starts and ends of transactions never."""
     ocpp: Ocpp = Ocpp()

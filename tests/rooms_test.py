@@ -39,6 +39,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "agent.app": ("agent", "drivers"),
     "agent.cli": (
         "agent.app",
+        "agent.queue_export",
         "agent.settings",
         "agent.settings_load",
         "agent.console",
@@ -53,6 +54,7 @@ BELONGS_TO = {
     "agent.wiring": "agent.app",
     "agent.boot": "agent.app",
     "agent.status": "agent.app",
+    "agent.queue_export": "agent.app",
     "agent.safe_off": "agent.app",
     "agent.settings_schema": "agent.settings_load",
     "agent.settings_nodes": "agent.settings_load",

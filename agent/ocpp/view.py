@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -42,11 +43,14 @@ class View:
         connection: Connection,
         profiles: ChargingProfiles,
         facts: Facts,
+        set_aside: Callable[[], int] = lambda: 0,
     ) -> None:
         self.station = station
         self.variables = variables
         self.connection = connection
         self.profiles = profiles
         self.facts = facts
+        self.set_aside = set_aside
+        """Messages refused to the end, which wait for a human."""
         self.told_status: dict[Place, str] = {}
         """Block G: what the CSMS was last told of each connector."""

@@ -12,7 +12,14 @@ from agent.store.schema import check_tables, make_private, migrate, sync_directo
 
 open_database = sqlite3.connect
 """Where the bytes go; a bench puts a disk of its own in its place."""
+DATABASE = "chargepoint.db"
+"""Its name in the data directory."""
 MEMORY = ":memory:"
+CACHE_KIB = 512
+"""Pages kept in memory: a queue is passed through once, more would only be held."""
+CHECKED_BYTES = 16_777_216
+"""A longer file is not read through at the start, which a long queue must not delay. Its damage
+shows where it is read, by SQLite or by the rows' checksums, and is mended then."""
 PAGE_SIZE, FRACTIONS = wal.PAGE_BYTES.to_bytes(2, "big"), b"\x00\x40\x20\x20"
 """Fixed places of the header (fileformat2.html, chapter 1.3)."""
 _DAMAGE_STEP = "the agent sets the damaged file aside by itself, `chargepoint status` says more"
@@ -146,6 +153,7 @@ def _connect(path: str) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA journal_size_limit=8388608")
+        connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
     except BaseException:
         connection.close()
         raise
@@ -186,9 +194,10 @@ def _connect_checked(path: str) -> sqlite3.Connection:
     try:
         connection = _connect(path)
         try:
-            findings = [row[0] for row in connection.execute("PRAGMA quick_check(1)")]
-            if findings != ["ok"]:
-                raise Damaged(" ".join(findings[0].split()))
+            if os.path.getsize(path) <= CHECKED_BYTES:
+                findings = [row[0] for row in connection.execute("PRAGMA quick_check(1)")]
+                if findings != ["ok"]:
+                    raise Damaged(" ".join(findings[0].split()))
         except BaseException:
             connection.close()
             raise
@@ -207,7 +216,10 @@ def _commits_behind(connection: sqlite3.Connection, path: Path, frames: list[wal
     """
     if not frames:
         return 0
-    sound = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
+    try:
+        sound = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
+    except sqlite3.OperationalError:  # a full disk: the log stays as it is
+        return 0
     behind = wal.commits_behind(frames, max(0, sound))
     if behind < 2 and (sound > 0 or behind == 0):
         return behind

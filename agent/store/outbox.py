@@ -238,10 +238,15 @@ class Outbox:
 
 
 def select_rows(
-    connection: sqlite3.Connection, table: str, after: int, limit: int
+    connection: sqlite3.Connection,
+    table: str,
+    after: int,
+    limit: int,
+    *,
+    has_checksums: bool = True,
 ) -> list[HeadRow]:
     """Rows of `outbox` or `set_aside` with an id above `after`, oldest first. Raises Damaged."""
-    more = ", checksum" if table == "outbox" else ", NULL"
+    more = ", checksum" if table == "outbox" and has_checksums else ", NULL"
     rows = connection.execute(
         f"SELECT {_COLUMNS}{more} FROM {table} WHERE row_id > ? ORDER BY row_id LIMIT ?",
         (after, limit),

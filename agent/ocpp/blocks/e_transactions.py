@@ -76,6 +76,13 @@ ON_EVENT: OnEvent = {}
 
 VARIABLES: tuple[Variable, ...] = (
     Variable(
+        "OCPPCommCtrlr",
+        "SetAsideEvents",
+        data_type="integer",
+        mutability="ReadOnly",
+        read=lambda view: str(view.set_aside()),
+    ),
+    Variable(
         "TxCtrlr",
         "EVConnectionTimeOut",
         data_type="integer",
