@@ -377,8 +377,12 @@ class Connection:
         attempts = row.attempts + 1
         if self._is_last(row):
             self._row_is_gone(row)
-            text = f"CSMS: {row.action} refused {attempts} times ({reason}), set aside"
-            return [ef.SetAside(row.row_id, reason), ef.Log(3, text)]
+            text = (
+                f"CSMS: {row.action} refused {attempts} times ({reason}), set aside;"
+                " `chargepoint queue --set-aside` shows it"
+            )
+            last = ef.CountAttempt(row.row_id, reason)
+            return [last, ef.SetAside(row.row_id, reason), ef.Log(3, text)]
         wait_s = self._seconds("MessageAttemptInterval", "TransactionEvent") * attempts
         self._retry_row_s = now.mono_s + wait_s
         self._head, self._head_asked = None, True

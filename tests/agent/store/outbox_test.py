@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.store import Batch, NewRow, Store, StoreFault, open_store
-from agent.store.outbox import AHEAD
+from agent.store.outbox import AHEAD, SWEEP
 
 
 def row(name: str, event_type: str = "Started", **other: Any) -> NewRow:
@@ -152,6 +152,52 @@ async def test_above_the_limit_every_second_updated_row_goes_and_nothing_else() 
     assert committed.waiting == 6
     assert store.counts().thinned == 3
     assert await drain(store) == ["s", "u2", "security", "u4", "e", "s2"]
+
+
+def of_transaction(name: str, number: int) -> NewRow:
+    body = f'{{"transactionInfo":{{"transactionId":"{name}"}},"n":{number}}}'
+    return row(f"{name}{number}", "Updated", body=body)
+
+
+async def test_the_1st_3rd_and_5th_go_of_each_transaction_however_they_are_mixed() -> None:
+    store = await open_store(":memory:", inline=True, max_rows=12)
+    mixed = [of_transaction(name, n) for n in range(6) for name in "ab"]
+    await store.commit(Batch(enqueue=(row("start"), *mixed)))
+    assert await drain(store) == ["start", "a1", "b1", "a3", "b3", "a5", "b5"]
+
+
+async def test_a_long_outbox_is_thinned_a_stretch_at_a_time_from_the_oldest_on() -> None:
+    """One commit must not take so long that the disk is held for broken."""
+    store = await open_store(":memory:", inline=True, max_rows=400)
+    rows = tuple(row(f"u{n}", "Updated") for n in range(400))
+    await store.commit(Batch(enqueue=(row("start"), *rows)))
+    assert store.counts().thinned == SWEEP // 2
+    names = [kept.message_id for kept in await store.waiting_rows(0, 1000)]
+    swept = [f"u{n}" for n in range(SWEEP)]
+    assert names == ["start", *swept[1::2], *(f"u{n}" for n in range(SWEEP, 400))]
+    late = tuple(row(f"v{n}", "Updated") for n in range(SWEEP // 2 + 1))
+    await store.commit(Batch(enqueue=late))
+    await store.commit(Batch(enqueue=(row("w", "Updated"),)))
+    names = [kept.message_id for kept in await store.waiting_rows(0, 1000)]
+    assert names[: SWEEP + 1] == ["start", *(f"u{n}" for n in range(1, 2 * SWEEP, 2))]
+
+
+async def test_a_year_offline_stays_within_the_limit_and_keeps_every_start_and_end() -> None:
+    store = await open_store(":memory:", inline=True, max_rows=300)
+    for session in range(40):
+        name = f"t{session}-"
+        await store.commit(Batch(enqueue=(row(f"{name}start"),)))
+        for number in range(50):
+            await store.commit(Batch(enqueue=(of_transaction(name, number),)))
+        await store.commit(Batch(enqueue=(row(f"{name}end", "Ended"),)))
+        assert store.counts().waiting <= 310
+    names = await drain(store)
+    kept = {name for name in names if name.endswith(("start", "end"))}
+    assert len(kept) == 80
+    assert [name for name in names if name in kept] == [
+        f"t{session}-{what}" for session in range(40) for what in ("start", "end")
+    ]
+    assert store.counts().thinned == 40 * 52 - len(names)
 
 
 async def test_the_row_that_may_be_under_way_is_never_thinned() -> None:
