@@ -1,158 +1,19 @@
-"""Block B: provisioning. Variables set and asked, base reports, the heartbeat interval at boot."""
+"""The variables of block B: communication, limits of messages, the station itself."""
 
 from collections.abc import Iterable
 
-from agent.core.events import Now, ResetRequested
-from agent.ocpp.block import (
-    Answer,
-    CallError,
-    Consequences,
-    Incoming,
-    OnEvent,
-    OnResponse,
-    Outgoing,
-    Payload,
-    Stream,
-)
-from agent.ocpp.device_model import (
-    CONFIGURATION,
-    FULL,
-    Change,
-    Variable,
-    VariablesSet,
-    Verdict,
-)
+from agent.ocpp.device_model import Variable
 from agent.ocpp.messages import format_time
 from agent.ocpp.view import View
 
 ITEMS_PER_MESSAGE = 64
 BYTES_PER_MESSAGE = 32_768
-ROWS_PER_REPORT = 16
-"""Rows of a report in one NotifyReport, about 6 kB."""
 LONGEST_HEARTBEAT_S = 86_400
 """The station may be its CSMS's only sign of life and takes its time from it (R16)."""
 SLOTS = ("1", "2", "3", "4", "5", "6", "7", "8")
 """Network profiles; charger.yaml has room for eight back ends."""
 AVAILABILITY_STATES = ("Available", "Occupied", "Reserved", "Unavailable", "Faulted")
 """Best first: a station is as available as its most available connector."""
-
-
-# --- set and get ----------------------------------------------------------------------------------
-
-
-def _check_count(items: list[Payload]) -> None:
-    """B06.FR.16."""
-    if len(items) > ITEMS_PER_MESSAGE:
-        raise CallError(
-            "OccurrenceConstraintViolation", f"at most {ITEMS_PER_MESSAGE} items in one message"
-        )
-
-
-def _result(item: Payload, status: str, reason: str) -> Payload:
-    """What both answers have in common; the pair is echoed as asked (B05.FR.01 to 03, FR.12)."""
-    result: Payload = {
-        "attributeType": item.get("attributeType", "Actual"),
-        "attributeStatus": status,
-        "component": item["component"],
-        "variable": item["variable"],
-    }
-    if reason:
-        result["attributeStatusInfo"] = {"reasonCode": reason}
-    return result
-
-
-def _set_variables(payload: Payload, view: View, now: Now) -> Answer:
-    """B05: one result per item; those that fail do not hold up the others."""
-    items = payload["setVariableData"]
-    _check_count(items)
-    changes: list[Change] = []
-    results = []
-    for item in items:
-        verdict = _judge(item, view)
-        if verdict.change is not None:
-            changes.append(verdict.change)
-        results.append(_result(item, verdict.status, verdict.reason))
-    effects, events = view.variables.consequences(changes)
-    return Answer({"setVariableResult": results}, events=events, effects=effects)
-
-
-def _judge(item: Payload, view: View) -> Verdict:
-    return view.variables.judge(
-        item["component"],
-        item["variable"],
-        item.get("attributeType", "Actual"),
-        item["attributeValue"],
-    )
-
-
-def _get_variables(payload: Payload, view: View, now: Now) -> Answer:
-    """B06."""
-    items = payload["getVariableData"]
-    _check_count(items)
-    results = []
-    for item in items:
-        attribute = item.get("attributeType", "Actual")
-        status, value = view.variables.get(
-            item["component"], item["variable"], attribute, view, now
-        )
-        result = _result(item, status, "WriteOnly" if status == "Rejected" else "")
-        if value is not None:
-            result["attributeValue"] = value
-        results.append(result)
-    return Answer({"getVariableResult": results})
-
-
-# --- base reports ---------------------------------------------------------------------------------
-
-
-def _get_base_report(payload: Payload, view: View, now: Now) -> Answer:
-    """B07; the summary is not offered (B07.FR.02, FR.12)."""
-    if payload["reportBase"] not in (FULL, CONFIGURATION):
-        return Answer({"status": "NotSupported", "statusInfo": {"reasonCode": "UnsupportedParam"}})
-    return Answer(
-        {"status": "Accepted"},
-        stream=_report(payload["requestId"], payload["reportBase"], view, now),
-    )
-
-
-def _report(request_id: int, report_base: str, view: View, now: Now) -> Stream:
-    """Parts of a report, each made when it is sent; the cursor is its seqNo (B07.FR.10)."""
-    entries = view.variables.entries(report_base)
-
-    def next_part(cursor: int) -> tuple[str, Payload, int | None]:
-        begin, end = cursor * ROWS_PER_REPORT, (cursor + 1) * ROWS_PER_REPORT
-        is_last = end >= len(entries)
-        part: Payload = {
-            "requestId": request_id,
-            "generatedAt": format_time(now.utc_s()),
-            "seqNo": cursor,
-            "tbc": not is_last,
-        }
-        rows = [view.variables.report(entry, view, now) for entry in entries[begin:end]]
-        if rows:
-            part["reportData"] = rows
-        return "NotifyReport", part, None if is_last else cursor + 1
-
-    return Stream(0, next_part)
-
-
-# --- boot and changes -----------------------------------------------------------------------------
-
-
-def _booted(request: Payload, response: Payload | None, view: View, now: Now) -> Consequences:
-    """B01.FR.04: the interval becomes the HeartbeatInterval, which refuses 0 by its bounds."""
-    if response is None or response["status"] != "Accepted":
-        return Consequences()
-    interval_s = min(response["interval"], LONGEST_HEARTBEAT_S)
-    _, effects, events = view.variables.set(
-        {"name": "OCPPCommCtrlr"}, {"name": "HeartbeatInterval"}, "Actual", str(interval_s)
-    )
-    return Consequences(events=events, effects=effects)
-
-
-def _take_over(event: VariablesSet, view: View, now: Now) -> Consequences:
-    view.variables.handle(event)
-    return Consequences()
 
 
 # --- facts ----------------------------------------------------------------------------------------
@@ -187,32 +48,7 @@ def _slot_order(view: View) -> str:
     return ",".join(SLOTS[: len(view.connection.slots)])
 
 
-# --- reset ----------------------------------------------------------------------------------------
-
-
-def _reset(payload: Payload, view: View, now: Now) -> Answer:
-    """B11, B12 for the whole station; a single EVSE cannot be reset here (B11.FR.09)."""
-    if "evseId" in payload:
-        return Answer({"status": "Rejected", "statusInfo": {"reasonCode": "UnsupportedParam"}})
-    evses = view.station.evses.values()
-    on_idle = payload["type"] == "OnIdle"
-    waits = on_idle and any(evse.transaction is not None for evse in evses)
-    status = "Scheduled" if waits else "Accepted"
-    return Answer({"status": status}, events=(ResetRequested(on_idle),))
-
-
-INCOMING: Incoming = {
-    "Reset": _reset,
-    "SetVariables": _set_variables,
-    "GetVariables": _get_variables,
-    "GetBaseReport": _get_base_report,
-}
-OUTGOING: Outgoing = {}
-ON_RESPONSE: OnResponse = {"BootNotification": _booted}
-ON_EVENT: OnEvent = {VariablesSet: _take_over}
-
-
-# --- variables ------------------------------------------------------------------------------------
+# --- declarations ---------------------------------------------------------------------------------
 
 
 def _comm(name: str, default: str, low: int, high: int, unit: str = "s") -> Variable:
