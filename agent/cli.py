@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="chargepoint", description="OCPP 2.0.1 charging station agent"
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    verbs = parser.add_subparsers(metavar="VERB", required=True, prog=parser.prog)
     run = _verb(verbs, "run", _run, "run the station until it is told to stop")
     run.add_argument("--log-level", help="DEBUG, INFO, WARNING or ERROR; else $CHARGEPOINT_LOG")
     _verb(verbs, "check", _check, "name every mistake in charger.yaml")

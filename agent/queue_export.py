@@ -15,7 +15,6 @@ from agent.console import ConsoleError, NotRunning, ask
 from agent.errors import StoreError
 from agent.store.db import Store
 from agent.store.file import DATABASE
-from agent.store.reading import read_rows
 from agent.store.rows import HeadRow, StoreFault
 
 WAITING, SET_ASIDE = "waiting", "set_aside"
@@ -87,6 +86,8 @@ def _rows(socket: str, database: str, state: str) -> Iterator[dict[str, Any]]:
 
 
 def _rows_of_file(database: str, state: str, after: int) -> Iterator[dict[str, Any]]:
+    from agent.store.reading import read_rows  # not in the daemon, which holds the file itself
+
     try:
         for row in read_rows(database, "outbox" if state == WAITING else SET_ASIDE, after):
             yield as_told(row, state)

@@ -1,6 +1,5 @@
 """From the tree of texts to typed settings: each key's type decides how its text is read."""
 
-import difflib
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -54,6 +53,8 @@ def dotted(path: Path) -> str:
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """The likeliest of `choices`, empty when none is near."""
+    import difflib  # only a mistake needs it
+
     by_lower = {choice.lower(): choice for choice in choices}
     near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
     return by_lower[near[0]] if near else ""

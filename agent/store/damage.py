@@ -5,14 +5,17 @@ made good at the next start.
 """
 
 import os
-import shutil
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from agent.store.salvage import Salvaged, salvage
+from agent.store.rows import Known
 from agent.store.schema import sync_directory
 from agent.store.wal import PAGE_BYTES, log_of
+
+if TYPE_CHECKING:
+    from agent.store.salvage import Salvaged
 
 CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -33,20 +36,22 @@ def replace_damaged(
     path: Path,
     cause: str,
     make: Callable[[Path], sqlite3.Connection],
-    state: Mapping[str, str] | None,
+    known: Known,
 ) -> str:
     """Puts a sound file with all that could be read in the place of `path`; what to tell of it.
 
     `make` opens a new database of this program's format. Raises sqlite3.Error or OSError, and
     then everything is as before.
     """
+    from agent.store.salvage import salvage  # hardly ever needed: no start waits for it
+
     unfinished = path.with_name(f"{path.name}.sound.part")
     for leftover in (unfinished, log_of(unfinished)):
         leftover.unlink(missing_ok=True)
     connection = make(unfinished)
     try:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        found = salvage(path, connection, unfinished.read_bytes()[:PAGE_BYTES], state)
+        found = salvage(path, connection, unfinished.read_bytes()[:PAGE_BYTES], known)
     finally:
         connection.close()
     with unfinished.open("rb+") as file:
@@ -87,6 +92,8 @@ def _name_again(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:  # a file system without links (vfat)
+        import shutil
+
         shutil.copy2(source, target)
 
 
@@ -94,7 +101,7 @@ def _sound(path: Path) -> Path:
     return path.with_name(f"{path.name}.sound")
 
 
-def _notice(path: Path, cause: str, found: Salvaged, kept: Path | None) -> str:
+def _notice(path: Path, cause: str, found: "Salvaged", kept: Path | None) -> str:
     return (
         f"store {path} was damaged ({cause}) and begun anew: {found}; the old file is kept as"
         f" {kept}, send it to the manufacturer, then remove it"

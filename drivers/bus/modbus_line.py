@@ -11,13 +11,14 @@ import os
 import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from pymodbus.client import AsyncModbusSerialClient
-from pymodbus.exceptions import ModbusException
-from pymodbus.pdu import ModbusPDU
+from typing import TYPE_CHECKING
 
 from drivers.bus.serial_port import FIRST_PAUSE_S, cannot_open, is_pty, next_pause_s
 from drivers.contract import NoAnswer, PortError, ProtocolError, SerialLine
+
+if TYPE_CHECKING:
+    from pymodbus.client import AsyncModbusSerialClient
+    from pymodbus.pdu import ModbusPDU
 
 READ_HOLDING = 3
 READ_INPUT = 4
@@ -99,7 +100,7 @@ class ModbusLine:
 
     async def _exchange(
         self,
-        client: AsyncModbusSerialClient,
+        client: "AsyncModbusSerialClient",
         unit: int,
         function: int,
         address: int,
@@ -120,19 +121,21 @@ class ModbusLine:
 
     async def _ask(
         self,
-        client: AsyncModbusSerialClient,
+        client: "AsyncModbusSerialClient",
         unit: int,
         function: int,
         address: int,
         count: int,
         timeout_s: float,
-    ) -> ModbusPDU:
+    ) -> "ModbusPDU":
         if function == READ_INPUT:
             read = client.read_input_registers
         elif function == READ_HOLDING:
             read = client.read_holding_registers
         else:
             raise ProtocolError(f"Modbus function {function} reads no registers; use 3 or 4")
+        from pymodbus.exceptions import ModbusException
+
         self._heard_bytes = 0
         self._waiting = True
         try:
@@ -151,7 +154,7 @@ class ModbusLine:
         finally:
             self._waiting = False
 
-    def _checked(self, response: ModbusPDU, unit: int, function: int, count: int) -> list[int]:
+    def _checked(self, response: "ModbusPDU", unit: int, function: int, count: int) -> list[int]:
         if response.isError():
             raise Refused(
                 f"{self._where(unit)}: refuses the request (exception code "
@@ -180,7 +183,7 @@ class ModbusLine:
         if pause_s > 0:
             await asyncio.sleep(pause_s)
 
-    def _drain(self, client: AsyncModbusSerialClient) -> None:
+    def _drain(self, client: "AsyncModbusSerialClient") -> None:
         transport = client.ctx.transport
         port = getattr(transport, "sync_serial", None)
         if port is None:
@@ -192,12 +195,14 @@ class ModbusLine:
         except (OSError, termios.error) as error:
             raise self._port_lost() from error
 
-    async def _opened(self) -> AsyncModbusSerialClient:
+    async def _opened(self) -> "AsyncModbusSerialClient":
         if self._client is not None and self._client.connected:
             return self._client
         loop = asyncio.get_running_loop()
         if loop.time() < self._open_at_s:
             raise cannot_open(self._line.port, _why_closed(self._line.port))
+        from pymodbus.client import AsyncModbusSerialClient  # after the start, which is to be fast
+
         self._close()
         client = AsyncModbusSerialClient(
             self._line.port,
