@@ -9,7 +9,7 @@ import signal
 import time
 import uuid
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -53,7 +53,13 @@ CREDENTIAL = "csms-password"
 def read_clock() -> ClockReading:
     """The board's clocks; trusted once the time service says so."""
     mono_s = time.monotonic()
-    return ClockReading(mono_s, time.time(), os.path.exists(SYNCED), _boot_id())
+    return ClockReading(mono_s, time.time(), _is_synced(int(mono_s)), _boot_id())
+
+
+@lru_cache(maxsize=1)
+def _is_synced(second: int) -> bool:
+    """Looked up once a second: the clock is read several times for each event."""
+    return os.path.exists(SYNCED)
 
 
 @cache

@@ -187,6 +187,8 @@ def open_stamp(at_s: float) -> str:
 
 def close_stamps(body_json_text: str, to_utc: Callable[[float], float]) -> str:
     """Replace the open stamp of every "timestamp" in a body; all other bytes stay as they are."""
+    if '"@' not in body_json_text:
+        return body_json_text
 
     def close(match: re.Match[str]) -> str:
         return f'"timestamp"{match[1]}"{format_time(to_utc(float(match[2])))}"'

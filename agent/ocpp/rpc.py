@@ -71,7 +71,8 @@ def parse(text: str, max_bytes: int = MAX_BYTES) -> Frame:
         return _unreadable(text, f"the frame is nested deeper than {MAX_DEPTH} levels")
     try:
         frame = _DECODER.decode(text)
-        json.dumps(frame, ensure_ascii=False).encode()
+        if "\\u" in text or not text.isascii():
+            json.dumps(frame, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         return _unreadable(text, "the frame holds half a surrogate pair")
     except _Refused as error:
