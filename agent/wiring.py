@@ -33,6 +33,9 @@ Place = tuple[int, int]
 Build = Callable[[str, DeviceOptions], Device]
 """(name, options) -> driver: the registry's, or a bench's."""
 
+KEYPAD = "KeyCode"
+"""Token type of a reader that passes on what somebody types."""
+
 
 class Wiring(Struct, frozen=True):
     """Drivers by role. `reader_evses`: which EVSEs a reader serves (empty: all)."""
@@ -78,7 +81,12 @@ def site_of(settings: Settings, wiring: Wiring) -> Site:
             )
         evses.append(EvseSite(evse.id, tuple(connectors)))
     supply = settings.supply
-    return Site(tuple(evses), supply.current_a, supply.phases, supply.voltage_v)
+    has_keypad = any(
+        isinstance(options, SerialReaderOptions | SimReaderOptions)
+        and options.token_type == KEYPAD
+        for options in settings.devices.values()
+    )
+    return Site(tuple(evses), supply.current_a, supply.phases, supply.voltage_v, has_keypad)
 
 
 class Senses:

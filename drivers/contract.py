@@ -265,9 +265,10 @@ class SimMeterOptions(
 class SimReaderOptions(
     Struct, frozen=True, tag_field="driver", tag="sim_reader", forbid_unknown_fields=True
 ):
-    """Simulated card reader, for benches only."""
+    """Simulated card reader or keypad, for benches only."""
 
     evses: tuple[int, ...] = ()
+    token_type: str = "ISO14443"
 
 
 DeviceOptions = (

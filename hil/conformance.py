@@ -186,6 +186,8 @@ class Octt:
         if event_type is not None:
             event = await self.expect_event(eventType=event_type, triggerReason="Authorized")
             assert event["idToken"] == {"idToken": card, "type": "ISO14443"}, event
+        elif asks:
+            await asyncio.sleep(1.0)  # a driver who plugs in afterwards has seen the answer
         if not asks:
             await asyncio.sleep(2.0)
             assert len(self.csms.of("Authorize")) == before, "asked although the cache knew"

@@ -87,6 +87,7 @@ class SimBench:
         seed: int = 7,
         utc_at_zero_s: float = START_UTC_S,
         on_effect: Callable[[object], None] = lambda effect: None,
+        change: Callable[[Settings], Settings] = lambda settings: settings,
     ) -> None:
         self._temporary = tempfile.TemporaryDirectory() if directory is None else None
         path = directory or self._temporary.name  # type: ignore[union-attr]
@@ -97,6 +98,7 @@ class SimBench:
             variables=variables,
             endpoints=endpoints,
         )
+        self.settings = change(self.settings)
         self.board = SimBoard(
             plan_of(self.settings),
             report_interval_s=REPORT_INTERVAL_S,

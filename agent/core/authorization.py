@@ -82,12 +82,15 @@ class Authorization:
 
     def _judge(self, question: Question, policy: Policy, online: bool, now: Now) -> Outcome:
         cached = question.cached
-        if online and not (policy.local_pre_authorize and cached is not None and cached.accepted):
+        if online and _is_asked(cached, policy):
             return [AskCsms(question.token)], None
         del self.open[question.token.key]
-        if online and cached is not None:
-            return [], Verdict(question, True, cached)
-        return [], self._offline(question, policy)
+        if not online:
+            return [], self._offline(question, policy)
+        if cached is not None:
+            return [], Verdict(question, cached.accepted, cached, _words(cached))
+        text = "Unknown card; use one known here"
+        return [], Verdict(question, False, TokenInfo("Unknown"), text)
 
     def _offline(self, question: Question, policy: Policy) -> Verdict:
         """C13, C15: without the CSMS only what it said before counts, unless told otherwise."""
@@ -100,6 +103,16 @@ class Authorization:
         if policy.offline_unknown_id:
             return Verdict(question, True, TokenInfo("Accepted"))
         return Verdict(question, False, unknown, "Offline: unknown card; use a card known here")
+
+
+def _is_asked(cached: TokenInfo | None, policy: Policy) -> bool:
+    """Whether the CSMS judges a token although the station is online and may know it (C10.FR.03,
+    C12.FR.02, FR.05)."""
+    if policy.disable_remote_authorization:
+        return False
+    if cached is None or not policy.local_pre_authorize:
+        return True
+    return not cached.accepted and not policy.disable_post_authorize
 
 
 def remember(token: IdToken, info: TokenInfo, policy: Policy, now: Now) -> list[object]:

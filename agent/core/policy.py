@@ -18,6 +18,12 @@ class Policy(Struct, frozen=True):
     """AuthCtrlr.LocalPreAuthorize"""
     offline_unknown_id: bool = False
     """AuthCtrlr.OfflineTxForUnknownIdEnabled"""
+    disable_post_authorize: bool = False
+    """AuthCacheCtrlr.DisablePostAuthorize: what the cache refuses is not asked again."""
+    disable_remote_authorization: bool = False
+    """AuthCtrlr.DisableRemoteAuthorization: no Authorize at all, only what is known here counts."""
+    master_pass_group_id: str = ""
+    """AuthCtrlr.MasterPassGroupId; empty: no master pass."""
     authorize_remote_start: bool = False
     """AuthCtrlr.AuthorizeRemoteStart"""
     ev_connection_timeout_s: int = 60

@@ -25,3 +25,5 @@ class Site(Struct, frozen=True):
     supply_a: float
     phases: int = 3
     voltage_v: float = 230.0
+    has_keypad: bool = False
+    """Somebody at the station can type a number: the user interface of the master pass."""

@@ -17,6 +17,7 @@ from agent.core.events import IdToken, Now, TokenInfo
 from agent.core.evse import Evse
 from agent.core.evse_facts import Grant
 from agent.core.limits import Place
+from agent.core.master_pass import CHOICE_S, CHOICE_TEXT, Choice, chosen, is_master
 from agent.core.orders import Orders
 from agent.core.policy import Policy
 from agent.core.site import Site
@@ -49,6 +50,8 @@ class Station:
         self.operative = True
         self.authorization = Authorization()
         self.floating: Floating | None = None
+        self.choice: Choice | None = None
+        """A master pass waits for the number of what it is to stop."""
         self.limits: dict[int, float | None] = {}
         self.reset: ev.ResetRequested | None = None
         """Accepted and not yet carried out."""
@@ -121,6 +124,8 @@ class Station:
                 times.append(connector.hold_until_s)
         if self.floating is not None:
             times.append(self.floating.grant.deadline_s)
+        if self.choice is not None:
+            times.append(self.choice.until_s)
         return min((t for t in times if t is not None), default=None)
 
     def _knows_place_of(self, event: object) -> bool:
@@ -165,6 +170,8 @@ class Station:
 
     def _token(self, event: ev.TokenPresented, now: Now) -> list[object]:
         token = event.token
+        if self.choice is not None and token.type == "KeyCode":
+            return self._choose(self.choice, token.value, now)
         for evse in self._served(event.evse_ids):
             if evse.grant is not None and evse.ending is None and token.same_as(evse.grant.token):
                 return self._stop_locally(evse, token, now)
@@ -172,6 +179,10 @@ class Station:
             self.floating = None
             return [Show(0, "Cancelled; present the card again to charge")]
         question = Question(token, event.evse_ids)
+        if token.type == "NoAuthorization":
+            return self._conclude(([], Verdict(question, True, TokenInfo("Accepted"))), now)
+        if not self.policy.auth_enabled:
+            return [Show(0, "No card is needed here; plug in the cable")]
         outcome = self.authorization.present(question, self.policy, self.online, now)
         return self._conclude(outcome, now)
 
@@ -281,6 +292,9 @@ class Station:
         if self.floating is not None and now.mono_s >= self.floating.grant.deadline_s:
             self.floating = None
             effects.append(Show(0, "No cable was plugged in; present the card again"))
+        if self.choice is not None and now.mono_s >= self.choice.until_s:
+            self.choice = None
+            effects.append(Show(0, "Master pass: nothing was chosen; present it again"))
         return effects
 
     # --- tokens -----------------------------------------------------------------------------
@@ -303,6 +317,8 @@ class Station:
         if self.reset is not None and not self.reset.on_idle:
             return [*effects, Show(0, "Restarting; present the card again in a minute")]
         question, info = verdict.question, verdict.info
+        if is_master(info.group, self.policy):
+            return effects + self._master_pass(question, now)
         served = self._served(question.evse_ids)
         running = self._of_group(served, info.group) if question.remote_start_id is None else None
         if running is not None and not any(evse.awaits_card for evse in served):
@@ -310,6 +326,29 @@ class Station:
         usable = [e for e in served if not info.evse_ids or e.evse_id in info.evse_ids]
         grant = self._grant(question.token, info.group, question.remote_start_id, now)
         return effects + self._place(grant, [e for e in usable if e.free], now)
+
+    def _master_pass(self, question: Question, now: Now) -> list[object]:
+        """C16: never starts anything; stops all transactions, or those that are chosen."""
+        if question.remote_start_id is not None:
+            return [Show(0, "A master pass starts nothing; use another card")]
+        if self.site.has_keypad:
+            self.choice = Choice(question.token, now.mono_s + CHOICE_S)
+            return [Show(0, CHOICE_TEXT)]
+        return self._stop_all(self.evse_ids, question.token, now)
+
+    def _choose(self, choice: Choice, number: str, now: Now) -> list[object]:
+        evse_ids = chosen(number, self.evse_ids)
+        if evse_ids is None:
+            return [Show(0, CHOICE_TEXT)]
+        self.choice = None
+        return self._stop_all(evse_ids, choice.token, now)
+
+    def _stop_all(self, evse_ids: tuple[int, ...], token: IdToken, now: Now) -> list[object]:
+        effects: list[object] = []
+        for evse in self._served(evse_ids):
+            if evse.transaction is not None and evse.ending is None:
+                effects += evse.deauthorize("StopAuthorized", "MasterPass", token, now, self.policy)
+        return effects or [Show(0, "Master pass: nothing to stop")]
 
     def _of_group(self, served: list[Evse], group: IdToken | None) -> Evse | None:
         """An EVSE that charges for this group: any of its cards may end that (C09.FR.07)."""

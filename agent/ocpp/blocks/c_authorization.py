@@ -43,6 +43,18 @@ OUTGOING: Outgoing = {AskCsms: _authorize}
 ON_RESPONSE: OnResponse = {"Authorize": _authorized}
 ON_EVENT: OnEvent = {}
 
+TOKEN_TYPES = (
+    "Central",
+    "eMAID",
+    "ISO14443",
+    "ISO15693",
+    "KeyCode",
+    "Local",
+    "MacAddress",
+    "NoAuthorization",
+)
+"""All are carried; which of them somebody can present here, the readers decide."""
+
 VARIABLES: tuple[Variable, ...] = (
     Variable(
         "AuthCtrlr", "Enabled", data_type="boolean", default="true", policy="auth_enabled"
@@ -74,6 +86,49 @@ VARIABLES: tuple[Variable, ...] = (
         data_type="boolean",
         default="false",
         policy="authorize_remote_start",
+    ),
+    Variable(
+        "AuthCtrlr",
+        "DisableRemoteAuthorization",
+        data_type="boolean",
+        default="false",
+        policy="disable_remote_authorization",
+    ),
+    Variable(
+        "AuthCtrlr",
+        "MasterPassGroupId",
+        max_length=36,
+        default="",
+        policy="master_pass_group_id",
+    ),
+    Variable(
+        "AuthCtrlr",
+        "SupportedIdTokenTypes",
+        data_type="MemberList",
+        values=TOKEN_TYPES,
+        mutability="ReadOnly",
+        default=",".join(TOKEN_TYPES),
+    ),
+    Variable(
+        "AuthCacheCtrlr",
+        "Available",
+        data_type="boolean",
+        mutability="ReadOnly",
+        read=lambda view: "true",
+    ),
+    Variable(
+        "AuthCacheCtrlr",
+        "DisablePostAuthorize",
+        data_type="boolean",
+        default="false",
+        policy="disable_post_authorize",
+    ),
+    Variable(
+        "AuthCacheCtrlr",
+        "Policy",
+        data_type="OptionList",
+        values=("LRU",),
+        default="LRU",
     ),
     Variable(
         "AuthCacheCtrlr",
