@@ -36,6 +36,8 @@ SLOW_COMMIT_S = 2.0
 """A commit that takes longer is a disk fault: nothing new is energised until a fast one."""
 HUNG_COMMIT_S = 10.0
 """A commit that takes longer keeps the core blind: power stops."""
+HELD_UP_S = 1.0
+"""A commit that takes longer is given to those who wait for an answer meanwhile."""
 COMMIT_RETRY_S = 1.0
 TELL_AGAIN_S = 600.0
 """The same fault of the disk stands in the journal at most this often."""
@@ -230,7 +232,11 @@ class Runtime:
         committed = None
         self._orders_void = None
         if durable or self.disk_fault is not None:
+            began_s = self._read_clock().mono_s
             committed = await self._commit(durable)
+            held_up_s = self._read_clock().mono_s - began_s
+            if held_up_s > HELD_UP_S:
+                self.router.sent_late(held_up_s)
             for effect in durable:
                 self._watch(effect)
         for effect in standing_orders(effects):
@@ -336,6 +342,8 @@ class Runtime:
                 self._hardware.read_meter(evse_id)
             case ef.LookUp(token):
                 await self._look_up(token)
+            case ef.FindRows():
+                await self._find_rows(effect)
             case ef.Dial():
                 self._wire.dial(effect)
             case ef.Hangup(reason):
@@ -350,6 +358,15 @@ class Runtime:
                 self.restart = effect
             case _:
                 raise TypeError(f"no room carries out {type(effect).__name__}")
+
+    async def _find_rows(self, effect: ef.FindRows) -> None:
+        """A store that cannot be read answers nothing."""
+        try:
+            found = await self.store.holds(effect.action, effect.part)
+        except StoreFault as fault:
+            log.error("outbox: %s", fault)
+        else:
+            self.post(ev.RowsFound(effect.question, found))
 
     async def _look_up(self, token: IdToken) -> None:
         """An unreadable or unreachable cache is an empty one: the CSMS is asked."""

@@ -240,6 +240,14 @@ class Connection:
         self._answered_s = now.mono_s
         return self._failed(flight, code, now)
 
+    def sent_late(self, by_s: float) -> None:
+        """The CALL in flight left, or its answer was looked at, so much later than decided."""
+        flight = self.in_flight
+        if flight is not None:
+            self.in_flight = msgspec.structs.replace(
+                flight, sent_at_s=flight.sent_at_s + by_s, deadline_s=flight.deadline_s + by_s
+            )
+
     def tick(self, now: Now) -> list[object]:
         flight = self.in_flight
         if flight is not None and now.mono_s >= flight.deadline_s:

@@ -88,6 +88,10 @@ class Router:
         self._take(self.connection.send_next(now), events, effects, now)
         return events, effects
 
+    def sent_late(self, by_s: float) -> None:
+        """The disk held up what the last turn wanted to send."""
+        self.connection.sent_late(by_s)
+
     def translate(self, effect: object, now: Now) -> list[object]:
         """An effect of the core as what the runtime carries out; most pass unchanged, a status
         is told and shown."""

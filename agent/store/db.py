@@ -13,7 +13,7 @@ from agent.store.checksum import no_text_is_damage
 from agent.store.damage import is_damage, words
 from agent.store.file import MEMORY, fault, open_file, replace_file
 from agent.store.outbox import Outbox
-from agent.store.rows import Batch, Committed, Counts, HeadRow, StoreFault
+from agent.store.rows import GAPS_KEY, Batch, Committed, Counts, HeadRow, Known, StoreFault
 from agent.store.state import Tokens, read_state, save_state
 
 THINNED_KEY = "store/thinned"
@@ -32,6 +32,8 @@ class _Database:
         self._path, self._max_rows, self._max_tokens = path, max_rows, max_tokens
         self._damage: str | None = None
         """Why the file is given up at the next call."""
+        self._state: dict[str, str] | None = None
+        self._last_row_id = 0
         self._is_log_doubtful = False
         """A commit failed: what it left in the log must not look like one that was lost."""
         self._connection, self.notices = open_file(path)
@@ -42,9 +44,10 @@ class _Database:
             self._note(error)
             if self._damage is None:
                 raise
-            self._state: dict[str, str] | None = None
+            self._state = None
             self._mend()
-        self.saved = {key: value for key, value in self.state.items() if key != THINNED_KEY}
+        ours = (THINNED_KEY, GAPS_KEY)
+        self.saved = {key: value for key, value in self.state.items() if key not in ours}
 
     @property
     def state(self) -> dict[str, str]:
@@ -56,8 +59,10 @@ class _Database:
         """Takes up what the file holds."""
         self._state = read_state(self._connection)
         self._thinned = int(self._state.get(THINNED_KEY, "0"))
-        self.outbox = Outbox(self._connection, self._max_rows, has_gaps=self._thinned > 0)
+        has_gaps = self._thinned > 0 or GAPS_KEY in self._state
+        self.outbox = Outbox(self._connection, self._max_rows, has_gaps=has_gaps)
         self.tokens = Tokens(self._connection, self._max_tokens)
+        self._last_row_id = self.outbox.last_row_id
         self.counts_at_open = self.counts()
 
     def carry_out(self, work: "Callable[[_Database], _T]") -> _T:
@@ -78,7 +83,8 @@ class _Database:
         if self._damage is None:
             return
         self._connection.close()
-        self._connection, notice = replace_file(self._path, self._damage, self._state)
+        known = Known(self._state, self._last_row_id)
+        self._connection, notice = replace_file(self._path, self._damage, known)
         self._damage = None
         log.error("%s", notice)
         self.notices = (notice, *self.notices)
@@ -115,6 +121,7 @@ class _Database:
 
     def _has_committed(self, batch: Batch, thinned: int) -> None:
         self._thinned = thinned
+        self._last_row_id = self.outbox.last_row_id
         self.tokens.uses_are_kept()
         for key, value in (*batch.save, (THINNED_KEY, str(thinned) if thinned else None)):
             if value is None:
@@ -200,6 +207,10 @@ class Store:
     async def waiting_rows(self, after: int, limit: int) -> list[HeadRow]:
         """Waiting rows with an id above `after`, oldest first."""
         return await self._run(lambda database: database.outbox.rows(after, limit))
+
+    async def holds(self, action: str, part: str) -> bool:
+        """Whether a message of that action waits whose body contains `part`."""
+        return await self._run(lambda database: database.outbox.holds(action, part))
 
     async def set_aside_rows(self, after: int, limit: int) -> list[HeadRow]:
         """Rows that were refused to the end with an id above `after`, oldest first, with their

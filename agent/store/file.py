@@ -2,12 +2,11 @@
 
 import os
 import sqlite3
-from collections.abc import Mapping
 from pathlib import Path
 
 from agent.store import damage, wal
 from agent.store.checksum import Damaged, no_text_is_damage
-from agent.store.rows import StoreFault
+from agent.store.rows import Known, StoreFault
 from agent.store.schema import check_tables, make_private, migrate, sync_directory
 
 open_database = sqlite3.connect
@@ -73,14 +72,12 @@ def open_file(path: str) -> tuple[sqlite3.Connection, tuple[str, ...]]:
         raise fault(path, error) from error
 
 
-def replace_file(
-    path: str, cause: str, state: Mapping[str, str] | None
-) -> tuple[sqlite3.Connection, str]:
+def replace_file(path: str, cause: str, known: Known) -> tuple[sqlite3.Connection, str]:
     """A sound database in the place of a damaged one that nobody holds open, and what to tell.
 
     Raises sqlite3.Error or OSError; the damaged file is then still in its place.
     """
-    notice = damage.replace_damaged(Path(path), cause, _make_database, state)
+    notice = damage.replace_damaged(Path(path), cause, _make_database, known)
     return _open_sound(Path(path), [], []), notice
 
 
@@ -97,7 +94,7 @@ def _open_or_replace(path: Path) -> tuple[sqlite3.Connection, tuple[str, ...]]:
         _make_private_file(path)
         return _open_sound(path, frames, notices), tuple(notices)
     except Damaged as error:
-        connection, notice = replace_file(str(path), str(error), None)
+        connection, notice = replace_file(str(path), str(error), Known())
         return connection, (notice, *notices)
 
 

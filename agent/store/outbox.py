@@ -50,6 +50,10 @@ class Outbox:
         self.waiting = 0
         self.set_aside_count = 0
         self._is_counted = False
+        (self.last_row_id,) = connection.execute(
+            "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'outbox'"
+        ).fetchone()
+        """Newest row that ever was."""
         self._swept_to = 0
         """Thinning goes on behind this row."""
         self._round_dropped = 0
@@ -90,6 +94,14 @@ class Outbox:
         """Waiting rows with an id above `after`, oldest first. Raises Damaged."""
         return select_rows(self._connection, "outbox", after, limit)
 
+    def holds(self, action: str, part: str) -> bool:
+        """Whether a message of that action waits whose body contains `part`."""
+        (found,) = self._connection.execute(
+            "SELECT EXISTS (SELECT 1 FROM outbox WHERE action = ? AND instr(body, ?) > 0)",
+            (action, part),
+        ).fetchone()
+        return bool(found)
+
     def set_aside_rows(self, after: int, limit: int) -> list[HeadRow]:
         """Rows that were refused to the end, with an id above `after`, oldest first."""
         return select_rows(self._connection, "set_aside", after, limit)
@@ -113,6 +125,7 @@ class Outbox:
                 ),
             ).lastrowid
             assert row_id is not None
+            self.last_row_id = row_id
             self.waiting += 1
             if has_all_ahead and len(self._ahead) < AHEAD:
                 self._ahead.append(

@@ -1,6 +1,11 @@
 """What goes into the store and what comes out: plain values without meaning."""
 
+from collections.abc import Mapping
+
 from msgspec import Struct
+
+GAPS_KEY = "store/gaps"
+"""State key that says: rows were lost from the middle of the outbox."""
 
 
 class StoreFault(Exception):
@@ -80,3 +85,12 @@ class Counts(Struct, frozen=True):
     thinned: int = 0
     """Updated rows given up for lack of room, since the store was made."""
     tokens: int = 0
+
+
+class Known(Struct, frozen=True):
+    """What is known better than from the file, because the agent has it in memory."""
+
+    state: Mapping[str, str] | None = None
+    """All that the state table must say; None: as the file has it."""
+    above: int = 0
+    """New rows get ids above this one."""

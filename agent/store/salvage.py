@@ -2,7 +2,7 @@
 
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -13,8 +13,10 @@ from msgspec import Struct
 from agent.store import wal
 from agent.store.carve import carve
 from agent.store.checksum import checksum
+from agent.store.rows import GAPS_KEY, Known
 from agent.store.schema import make_private
 
+LARGEST_ID = 1 << 53
 LONGEST_GAP = 200_000
 """Row ids that are tried one by one between two readable stretches."""
 DAMAGED = "damaged on disk: not as it was recorded"
@@ -52,13 +54,10 @@ class _Tally:
         self.values = 0
 
 
-def salvage(
-    damaged: Path, target: sqlite3.Connection, sound: bytes, state: Mapping[str, str] | None
-) -> Salvaged:
+def salvage(damaged: Path, target: sqlite3.Connection, sound: bytes, known: Known) -> Salvaged:
     """Copies rows into the empty database `target`; changes nothing at `damaged` or its log.
 
-    `sound` is the first page of a new database of this format. `state`: what the state table
-    must say, where that is known better than from the file. Raises OSError for want of space.
+    `sound` is the first page of a new database of this format. Raises OSError for want of space.
     """
     copy = damaged.with_name(f"{damaged.name}.reading")
     copy.unlink(missing_ok=True)
@@ -71,8 +70,8 @@ def salvage(
             _write_first_page(copy, first_page)
             with closing(_open(copy)) as source:
                 if _is_readable(source):
-                    return _take(source, target, state, loose)
-        return _take(None, target, state, loose)
+                    return _take(source, target, known, loose)
+        return _take(None, target, known, loose)
     finally:
         copy.unlink(missing_ok=True)
 
@@ -112,7 +111,7 @@ def _is_readable(source: sqlite3.Connection) -> bool:
 def _take(
     source: sqlite3.Connection | None,
     target: sqlite3.Connection,
-    state: Mapping[str, str] | None,
+    known: Known,
     loose: Callable[[], Iterable[tuple[Any, ...]]],
 ) -> Salvaged:
     tally = _Tally()
@@ -124,10 +123,12 @@ def _take(
         if source is None or not _is_whole(source):
             for row_id, *values, kept in loose():
                 tally.rows -= _put_sound(target, row_id, values, kept)
-        if source is not None:
-            _keep_ids_rising(source, target)
-        if state is None:
-            state = _state_of(source, tally) if source is not None else {}
+        _keep_ids_rising(source, target, known.above)
+        state = dict(known.state or {})
+        if known.state is None and source is not None:
+            state = _state_of(source, tally)
+        if _has_gaps(target):
+            state[GAPS_KEY] = "1"
         for key, value in state.items():
             target.execute("INSERT INTO state VALUES (?, ?, ?)", (key, value, checksum(key, value)))
         target.execute("COMMIT")
@@ -191,17 +192,33 @@ def _take_set_aside(source: sqlite3.Connection, target: sqlite3.Connection, tall
     _each_by_id(source, "set_aside", _FIELDS, put, tally)
 
 
-def _keep_ids_rising(source: sqlite3.Connection, target: sqlite3.Connection) -> None:
-    """New rows come after all that were ever there, where that can still be read."""
-    try:
-        found = source.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
-    except UNREADABLE:
-        return
-    if found is None or not isinstance(found[0], int):
-        return
-    (highest,) = target.execute("SELECT coalesce(max(row_id), 0) FROM outbox").fetchone()
+def _keep_ids_rising(
+    source: sqlite3.Connection | None, target: sqlite3.Connection, above: int
+) -> None:
+    """New rows come after all that were ever there, as far as that is known."""
+    found = 0
+    if source is not None:
+        try:
+            kept = source.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'")
+            (found,) = kept.fetchone() or (0,)
+        except UNREADABLE:
+            found = 0
+    found = found if isinstance(found, int) and found < LARGEST_ID else 0
+    (highest,) = target.execute(
+        "SELECT max(coalesce(max(row_id), 0), (SELECT coalesce(max(row_id), 0) FROM set_aside))"
+        " FROM outbox"
+    ).fetchone()
     target.execute("DELETE FROM sqlite_sequence WHERE name = 'outbox'")
-    target.execute("INSERT INTO sqlite_sequence VALUES ('outbox', ?)", (max(found[0], highest),))
+    target.execute(
+        "INSERT INTO sqlite_sequence VALUES ('outbox', ?)", (max(found, highest, above),)
+    )
+
+
+def _has_gaps(target: sqlite3.Connection) -> bool:
+    (found,) = target.execute(
+        "SELECT count(*) < max(row_id) - min(row_id) + 1 FROM outbox"
+    ).fetchone()
+    return bool(found)
 
 
 def _has_column(source: sqlite3.Connection, table: str, column: str) -> bool:

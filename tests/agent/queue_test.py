@@ -215,7 +215,7 @@ async def test_a_page_is_bounded_in_bytes(config: Path) -> None:
 @pytest.mark.parametrize("request_", [{}, {"state": "gone"}, {"state": "waiting", "after": "x"}])
 async def test_a_wrong_request_says_how_to_ask(request_: dict[str, Any], config: Path) -> None:
     store = await open_store(":memory:", inline=True)
-    with pytest.raises(ConsoleError, match="state.: one of waiting, set_aside"):
+    with pytest.raises(ConsoleError, match="one of waiting, set_aside"):
         await queue_export.answer_from(store)(request_)
     await store.close()
 

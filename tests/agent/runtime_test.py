@@ -56,6 +56,9 @@ class Router:
     def deadline(self, now: Now) -> float | None:
         return None
 
+    def sent_late(self, by_s: float) -> None:
+        pass
+
 
 class Bench:
     """The parts around a runtime; `log` is what happened, in order."""
