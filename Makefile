@@ -21,7 +21,7 @@ demo: venv ## a charger, an EV, a meter and a CSMS on this machine
 	$(BIN)/chargepoint demo $(ARGS)
 
 test: venv ## all tests; ARGS=... goes to pytest
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 check: venv ## lint, types, and who may import whom
 	$(BIN)/ruff check .

@@ -13,12 +13,16 @@ JOURNAL = "%(name)s: %(message)s"
 TALKATIVE = ("websockets", "pymodbus", "asyncio", "ocpp")
 """Libraries whose records below WARNING are shown at level DEBUG only."""
 
+SHORTEST_SECRET = 6
 _secrets: set[str] = set()
 
 
 def hide(secret: str) -> None:
-    """From now on `secret` (also percent-encoded) appears in no log line; empty text is ignored."""
-    if secret:
+    """From now on `secret` (also percent-encoded) appears in no log line.
+
+    What is too short to be a secret is ignored: hiding it would make every line unreadable.
+    """
+    if len(secret) >= SHORTEST_SECRET:
         _secrets.update((secret, quote(secret, safe="")))
 
 

@@ -38,7 +38,7 @@ def test_a_kill_at_every_step_of_a_day_loses_nothing() -> None:
 
 
 def test_a_power_cut_that_forgets_unsynced_writes_loses_nothing(lossy: LossyDisk) -> None:
-    cuts = list(every_cut(lossy.leave, wanted=lambda number: number % 2 == 0))
+    cuts = list(every_cut(lossy.leave, wanted=lambda number: number % 4 == 0))
     assert trouble(cuts) == ""
     assert lossy.syncs > 100
 
@@ -57,5 +57,5 @@ def test_without_syncs_the_same_cuts_lose_events(
         return connection
 
     monkeypatch.setattr(file, "open_database", connect_unsynced)
-    cuts = list(every_cut(lossy.leave, wanted=lambda number: number % 20 == 0))
+    cuts = list(every_cut(lossy.leave, wanted=lambda number: number % 30 == 0))
     assert sum(bool(cut.problems) for cut in cuts) > len(cuts) / 2

@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -71,27 +73,34 @@ def test_an_agent_that_does_not_run_fails_the_demo_and_its_log_is_kept(
     assert lines[-1] == f"demo: FAILED: read {log}, mend what is named and run the demo again"
 
 
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A directory whose name leaves room for a socket's path."""
+    with tempfile.TemporaryDirectory(prefix="cp-") as directory:
+        yield Path(directory)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_demo_and_its_agent_and_leaves_nothing(
-    number: signal.Signals, tmp_path: Path
+    number: signal.Signals, short_path: Path
 ) -> None:
     demo_process = subprocess.Popen(
         [sys.executable, "-u", "-m", "hil.demo"],
         stdout=subprocess.PIPE,
-        env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "TMPDIR": str(short_path), "PYTHONPATH": str(ROOT)},
         text=True,
     )
     assert demo_process.stdout is not None
     for line in demo_process.stdout:
         if "BootNotification" in line:
             break
-    assert agents_of(tmp_path)
+    assert agents_of(short_path)
     demo_process.send_signal(number)
     rest, _ = demo_process.communicate(timeout=60)
     assert demo_process.returncode == 130
     assert rest.splitlines()[-1] == "demo: stopped; nothing was compared"
-    assert not agents_of(tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert not agents_of(short_path)
+    assert list(short_path.iterdir()) == []
 
 
 def agents_of(directory: Path) -> list[int]:
