@@ -17,6 +17,7 @@ from drivers.contract import (
     DeviceFound,
     DeviceLost,
     DeviceOptions,
+    InputSeen,
     Meter,
     MeterSeen,
     Observation,
@@ -35,6 +36,9 @@ Build = Callable[[str, DeviceOptions], Device]
 
 KEYPAD = "KeyCode"
 """Token type of a reader that passes on what somebody types."""
+
+PLUG_LOCK = "plug_lock"
+"""Name of the input by which a pilot controller reports its lock; active: locked."""
 
 
 class Wiring(Struct, frozen=True):
@@ -77,6 +81,7 @@ def site_of(settings: Settings, wiring: Wiring) -> Site:
                     connector.current_a,
                     capabilities.min_a,
                     connector.cable == "fixed",
+                    capabilities.has_lock,
                 )
             )
         evses.append(EvseSite(evse.id, tuple(connectors)))
@@ -119,6 +124,9 @@ class Senses:
             case CardSeen(device, uid, token_type):
                 token = IdToken(uid, token_type)
                 self._post(ev.TokenPresented(token, self._reader_evses.get(device, ())))
+            case InputSeen(device, input_name, active, at_s) if input_name == PLUG_LOCK:
+                for place in self._places.get(device, ()):
+                    self._post(ev.LockSeen(*place, active, at_s))
             case DeviceLost(device, reason):
                 log.warning("%s lost: %s", device, reason)
                 self._lost(device)

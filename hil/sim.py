@@ -34,19 +34,25 @@ def settings_of(
     directory: str,
     *,
     evse_count: int = 2,
+    connector_count: int = 1,
     supply_a: float = 63.0,
     variables: dict[str, str] | None = None,
     endpoints: tuple[str, ...] = ("ws://csms.invalid/ocpp",),
+    socket: bool = False,
 ) -> Settings:
     """A station of simulated devices; `variables` by "Component.Variable" or "C.V[instance]"."""
     devices: dict[str, object] = {"reader": {"driver": SimReaderOptions.__struct_config__.tag}}
     evses = []
     for evse_id in range(1, evse_count + 1):
-        devices[f"pilot{evse_id}"] = {"driver": SimPilotOptions.__struct_config__.tag}
         meter = {"driver": SimMeterOptions.__struct_config__.tag, "interval_s": REPORT_INTERVAL_S}
         devices[f"meter{evse_id}"] = meter
-        connector = {"id": 1, "pilot": f"pilot{evse_id}"}
-        evses.append({"id": evse_id, "meter": f"meter{evse_id}", "connectors": [connector]})
+        cable = "socket" if socket else "fixed"
+        connectors = []
+        for connector_id in range(1, connector_count + 1):
+            pilot = f"pilot{evse_id}" if connector_id == 1 else f"pilot{evse_id}_{connector_id}"
+            devices[pilot] = {"driver": SimPilotOptions.__struct_config__.tag}
+            connectors.append({"id": connector_id, "pilot": pilot, "cable": cable})
+        evses.append({"id": evse_id, "meter": f"meter{evse_id}", "connectors": connectors})
     first = [_first_value(name, value) for name, value in (variables or {}).items()]
     return msgspec.convert(
         {
@@ -78,6 +84,7 @@ class SimBench:
         self,
         *,
         evse_count: int = 2,
+        connector_count: int = 1,
         supply_a: float = 63.0,
         variables: dict[str, str] | None = None,
         directory: str | None = None,
@@ -88,15 +95,18 @@ class SimBench:
         utc_at_zero_s: float = START_UTC_S,
         on_effect: Callable[[object], None] = lambda effect: None,
         change: Callable[[Settings], Settings] = lambda settings: settings,
+        socket: bool = False,
     ) -> None:
         self._temporary = tempfile.TemporaryDirectory() if directory is None else None
         path = directory or self._temporary.name  # type: ignore[union-attr]
         self.settings = settings_of(
             path,
             evse_count=evse_count,
+            connector_count=connector_count,
             supply_a=supply_a,
             variables=variables,
             endpoints=endpoints,
+            socket=socket,
         )
         self.settings = change(self.settings)
         self.board = SimBoard(

@@ -24,7 +24,13 @@ EV_FAULTS = frozenset({"over_current", "guard_stops"})
 class Connector:
     """Facts of one connector. What we asked for (`ordered_a`) and what we see never mix."""
 
-    def __init__(self, evse_id: int, connector_id: int, fixed_cable: bool = True) -> None:
+    def __init__(
+        self,
+        evse_id: int,
+        connector_id: int,
+        fixed_cable: bool = True,
+        has_lock: bool = False,
+    ) -> None:
         self.evse_id = evse_id
         self.connector_id = connector_id
         self.fixed_cable = fixed_cable
@@ -46,6 +52,10 @@ class Connector:
         """Since when power is ordered without a break."""
         self.lock_ordered = True
         """Last order to the lock; a process that ended before may have left it locked."""
+        self.has_lock = has_lock
+        self.locked: bool | None = None
+        """Where the lock was last seen; None: never, or there is none."""
+        self.lock_seen_s = float("-inf")
         self.hold_until_s = 0.0
         """After a refused order or a guard stop: no new order before this loop time."""
         self._holds = 0
@@ -106,6 +116,10 @@ class Connector:
         if self.delivering:
             self._holds = 0
         return self.plugged != was_plugged
+
+    def see_lock(self, locked: bool, at_s: float) -> None:
+        """Takes the lock's own report."""
+        self.locked, self.lock_seen_s = locked, at_s
 
     def lose_sight(self, now_s: float) -> None:
         """The controller is lost: its last view is worth nothing."""

@@ -93,6 +93,15 @@ class FaultCleared(Struct, frozen=True):
     fault: str
 
 
+class LockSeen(Struct, frozen=True):
+    """The plug lock of a socket told where it stands; after an order always, even unmoved."""
+
+    evse_id: int
+    connector_id: int
+    locked: bool
+    at_s: float
+
+
 class TokenPresented(Struct, frozen=True):
     """A driver showed a card or typed a code; the reader serves `evse_ids` (empty: all)."""
 
@@ -199,6 +208,24 @@ class AvailabilityRequested(Struct, frozen=True):
     evse_id: int
     connector_id: int
     operative: bool
+
+
+class UnlockRequested(Struct, frozen=True):
+    """UnlockConnector (F05): tried whether a plug is seen or not."""
+
+    evse_id: int
+    connector_id: int
+
+
+class MessageTriggered(Struct, frozen=True):
+    """TriggerMessage was accepted (F06): who owns that message sends it, with what is so now.
+
+    evse_id 0: of all EVSEs; connector_id 0: of all connectors.
+    """
+
+    message: str
+    evse_id: int = 0
+    connector_id: int = 0
 
 
 class PolicyChanged(Struct, frozen=True):

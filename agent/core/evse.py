@@ -321,6 +321,15 @@ class Evse(EvseFacts):
         sample = MeterSample("Sample.Periodic", reading)
         return [transaction.record("Updated", "MeterValuePeriodic", now, samples=(sample,))]
 
+    def tell_now(self, now: Now) -> list[object]:
+        """How the running transaction stands, because the CSMS asks (F06.FR.07)."""
+        transaction, last = self.transaction, self.metering.last
+        if transaction is None or not transaction.started or self.ending is not None:
+            return []
+        samples = (MeterSample("Trigger", last),) if last is not None else ()
+        told = transaction.record("Updated", "Trigger", now, samples=samples)
+        return [told, transaction.save(now)]
+
     def reschedule(self, now: Now, policy: Policy) -> None:
         """TxUpdatedInterval has a new value."""
         if self.transaction is not None and self.transaction.started:

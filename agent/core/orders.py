@@ -101,9 +101,10 @@ def _order(connector: Connector, offer_a: float, now: Now) -> list[object]:
 
 
 def _lock(connector: Connector, evse: Evse) -> list[object]:
-    """Locked for as long as a session is open, released with it (E06.FR.10), but not before the
-    power path is seen open."""
-    wanted = evse.transaction is not None and evse.active is connector
+    """Locked for as long as a session is authorised, released with it (E06.FR.10), even where the
+    transaction ends only at unplugging, but not before the power path is seen open."""
+    in_session = evse.transaction is not None and evse.grant is not None
+    wanted = in_session and evse.active is connector
     is_open = connector.reading.power_path is PowerPath.OPEN
     if wanted == connector.lock_ordered or not (wanted or is_open):
         return []

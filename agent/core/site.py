@@ -11,6 +11,7 @@ class ConnectorSite(Struct, frozen=True):
     connector_a: float
     min_a: float = 6.0
     fixed_cable: bool = True
+    has_lock: bool = False
 
 
 class EvseSite(Struct, frozen=True):

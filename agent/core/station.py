@@ -11,7 +11,7 @@ from msgspec import Struct
 from agent.core import events as ev
 from agent.core.authorization import Authorization, Outcome, Question, Verdict, remember
 from agent.core.connector import Connector
-from agent.core.effects import Log, Restart, Save, Show, StatusChanged, StopPower
+from agent.core.effects import LockPlug, Log, Restart, Save, Show, StatusChanged, StopPower
 from agent.core.ending import Ending, end_transaction
 from agent.core.events import IdToken, Now, TokenInfo
 from agent.core.evse import Evse
@@ -43,7 +43,10 @@ class Station:
         self.evses = {
             e.evse_id: Evse(
                 e.evse_id,
-                tuple(Connector(e.evse_id, c.connector_id, c.fixed_cable) for c in e.connectors),
+                tuple(
+                    Connector(e.evse_id, c.connector_id, c.fixed_cable, c.has_lock)
+                    for c in e.connectors
+                ),
             )
             for e in site.evses
         }
@@ -97,6 +100,13 @@ class Station:
             return self.operative
         evse = self.evses[evse_id]
         return evse.connectors[connector_id].operative if connector_id else evse.operative
+
+    def is_busy(self, place: Place) -> bool:
+        """A transaction runs at the connector, or on its EVSE with no cable plugged in yet."""
+        evse = self.evses[place[0]]
+        if evse.transaction is None:
+            return False
+        return evse.active is None or evse.active.place == place
 
     def status(self, place: Place) -> str:
         return self.evses[place[0]].status(place[1])
@@ -267,6 +277,24 @@ class Station:
             connector = self.evses[event.evse_id].connectors[event.connector_id]
             connector.operative = event.operative
         return [Save("availability", msgspec.json.encode(self._inoperative()).decode())]
+
+    def _lock_seen(self, event: ev.LockSeen, now: Now) -> list[object]:
+        connector = self.evses[event.evse_id].connectors[event.connector_id]
+        connector.see_lock(event.locked, event.at_s)
+        return []
+
+    def _unlock_requested(self, event: ev.UnlockRequested, now: Now) -> list[object]:
+        """F05.FR.06: ordered again though it may stand open already."""
+        connector = self.evses[event.evse_id].connectors[event.connector_id]
+        connector.lock_ordered = False
+        return [LockPlug(*connector.place, False)]
+
+    def _message_triggered(self, event: ev.MessageTriggered, now: Now) -> list[object]:
+        """F06.FR.07."""
+        if event.message != "TransactionEvent":
+            return []
+        asked = self._served((event.evse_id,) if event.evse_id else ())
+        return [effect for evse in asked for effect in evse.tell_now(now)]
 
     def _policy(self, event: ev.PolicyChanged, now: Now) -> list[object]:
         before = self.policy
@@ -449,6 +477,9 @@ _HANDLERS: dict[type, Callable[..., list[object]]] = {
     ev.CurrentLimited: Station._limited,
     ev.ResetRequested: Station._reset_requested,
     ev.AvailabilityRequested: Station._availability,
+    ev.LockSeen: Station._lock_seen,
+    ev.UnlockRequested: Station._unlock_requested,
+    ev.MessageTriggered: Station._message_triggered,
     ev.PolicyChanged: Station._policy,
     ev.CsmsReached: Station._reached,
     ev.CsmsLost: Station._lost,

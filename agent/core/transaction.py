@@ -63,7 +63,8 @@ class Transaction(Struct):
             self.told_token = tell_token
         tell_remote = self.remote_start_id if not self.told_remote_start else None
         self.told_remote_start = self.told_remote_start or tell_remote is not None
-        tell_place = self.connector_id is not None and not self.told_place
+        is_asked = trigger_reason == "Trigger"  # whoever asks is told where, each time
+        tell_place = self.connector_id is not None and (is_asked or not self.told_place)
         self.told_place = self.told_place or tell_place
         for sample in samples:
             self.last = sample.reading

@@ -46,6 +46,22 @@ class Answer(Struct, frozen=True):
     stream: Stream | None = None
 
 
+class Later(Struct, frozen=True):
+    """An answer that needs a result first (unlock feedback, a check): what is known now, and how
+    the rest is found.
+
+    `events` and `effects` happen at once. After each fact `decide(view, now)` is asked; the first
+    Answer it gives is sent. At `deadline_s` (loop time) the answer is `otherwise`. A link that
+    goes down takes the question with it.
+    """
+
+    deadline_s: float
+    otherwise: Answer
+    decide: Callable[[View, Now], Answer | None]
+    events: tuple[object, ...] = ()
+    effects: tuple[object, ...] = ()
+
+
 class Consequences(Struct, frozen=True):
     """What a response to our own CALL, or a fact, leads to; an OutgoingCall in it is sent."""
 
@@ -62,11 +78,11 @@ class OutgoingCall(Struct, frozen=True):
     """0 leaves first; 1 = a driver is waiting, 5 = normal, 9 = reports."""
 
 
-Incoming = Mapping[str, Callable[[Payload, "View", Now], Answer]]
+Incoming = Mapping[str, Callable[[Payload, "View", Now], "Answer | Later"]]
 """Action -> handler. The payload has passed the schema."""
 
-Outgoing = Mapping[type, Callable[[Any, "View", Now], OutgoingCall]]
-"""Effect of the core -> the request it becomes."""
+Outgoing = Mapping[type, Callable[[Any, "View", Now], OutgoingCall | None]]
+"""Effect of the core -> the request it becomes; None: it is not to be told."""
 
 OnResponse = Mapping[str, Callable[[Payload, Payload | None, "View", Now], Consequences]]
 """Action -> (request, response payload or None when there was no usable answer)."""

@@ -200,6 +200,10 @@ class Connection:
         self._queued += 1
         heappush(self._queue, Queued(priority, self._queued, item, precedes_boot))
 
+    def boot_soon(self, now: Now) -> None:
+        """The CSMS asks for a BootNotification before the interval it named is over."""
+        self._boot_at_s = self._boot_not_before_s = now.mono_s
+
     def booted(self, status: str, interval_s: float, now: Now) -> list[object]:
         """The answer to BootNotification (B01.FR.04, B02, B03)."""
         self.boot_status, self._booted_slot = status, self.slot

@@ -1,15 +1,18 @@
 """Between frames and blocks: which block answers a CALL, what an answer or a fact leads to."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from agent.core import effects as ef
 from agent.core import events as ev
 from agent.core.events import Now
 from agent.ocpp import messages, rpc
-from agent.ocpp.block import Answer, CallError, OutgoingCall, Payload
+from agent.ocpp.block import Answer, CallError, Later, OutgoingCall, Payload
 from agent.ocpp.blocks import (
     a_security,
     b_provisioning,
@@ -63,12 +66,20 @@ Turn = tuple[list[object], list[object]]
 """(events for the pure rooms, effects for the runtime)"""
 
 
+class Open(Struct, frozen=True):
+    """A CALL of the CSMS whose answer waits for a result."""
+
+    call: rpc.Call
+    later: Later
+
+
 class Router:
     """The OCPP side as one pure thing: `handle(event, now)`, `translate(effect, now)`."""
 
     def __init__(self, view: View) -> None:
         self.view = view
         self.connection = view.connection
+        self._open: tuple[Open, ...] = ()
 
     def handle(self, event: object, now: Now) -> Turn:
         """What one event means to the connection and the blocks."""
@@ -83,8 +94,10 @@ class Router:
             if take is not None:
                 found = take(event, self.view, now)
                 events += found.events
-                self._take(list(found.effects), events, effects, now)
+                ordered = isinstance(event, ev.MessageTriggered)
+                self._take(list(found.effects), events, effects, now, ordered=ordered)
         self._answers(events, effects, now)
+        self._take(self._conclude(event, now), events, effects, now)
         self._take(self.connection.send_next(now), events, effects, now)
         return events, effects
 
@@ -120,7 +133,8 @@ class Router:
         return []
 
     def deadline(self, now: Now) -> float | None:
-        times = (self.connection.deadline(now), self.view.profiles.deadline(now))
+        times = [self.connection.deadline(now), self.view.profiles.deadline(now)]
+        times += [waiting.later.deadline_s for waiting in self._open]
         return min((t for t in times if t is not None), default=None)
 
     # --- the link ---------------------------------------------------------------------------
@@ -141,6 +155,8 @@ class Router:
                 return connection.closed(reason, now)
             case ev.LinkHeard():
                 connection.heard(now)
+            case ev.MessageTriggered("BootNotification"):
+                connection.boot_soon(now)
             case ev.Started():
                 connection.start(self._boot_payload(event))
         return []
@@ -190,15 +206,40 @@ class Router:
     # --- CALLs of the CSMS --------------------------------------------------------------------
 
     def _call(self, call: rpc.Call, now: Now) -> list[object]:
-        """One answer for one CALL; a handler that fails changed nothing (InternalError)."""
+        """One answer for one CALL, at once or when its result is known."""
         try:
-            answer, text = self._dispatch(call, now)
+            return self._answered(call, self._dispatch(call, now))
         except CallError as error:
-            refusal = ef.SendFrame(rpc.error(call.message_id, error.code, error.description))
-            level = 3 if error.code == "InternalError" else 5
-            return [refusal, ef.Log(level, f"CSMS: {call.action} answered with {error}")]
+            return _refused(call, error)
+
+    def _conclude(self, event: object, now: Now) -> list[object]:
+        """Answers that waited and are known after this fact, or will not be any more."""
+        if isinstance(event, ev.LinkClosed):
+            self._open = ()
+        effects: list[object] = []
+        for waiting in self._open:
+            later = waiting.later
+            try:
+                with _failing(waiting.call):
+                    answer = later.decide(self.view, now)
+                    if answer is None and now.mono_s >= later.deadline_s:
+                        answer = later.otherwise
+                found = self._answered(waiting.call, answer) if answer is not None else None
+            except CallError as error:
+                found = _refused(waiting.call, error)
+            if found is not None:
+                self._open = tuple(other for other in self._open if other is not waiting)
+                effects += found
+        return effects
+
+    def _answered(self, call: rpc.Call, answer: Answer | Later) -> list[object]:
+        """What an answer leads to, its frame in the midst. Raises CallError."""
         effects: list[object] = [ef.Announce(event) for event in answer.events]
-        effects.append(ef.SendFrame(text))
+        if isinstance(answer, Later):
+            self._open = (*self._open, Open(call, answer))
+            return [*effects, *answer.effects]
+        with _failing(call):
+            effects.append(ef.SendFrame(rpc.result(call.message_id, answer.payload)))
         ordered = call.action in PENDING_ORDERS
         for effect in answer.effects:
             if isinstance(effect, OutgoingCall):
@@ -209,8 +250,8 @@ class Router:
             self.connection.enqueue(answer.stream, REPORTS, precedes_boot=ordered)
         return effects
 
-    def _dispatch(self, call: rpc.Call, now: Now) -> tuple[Answer, str]:
-        """The answer and its frame. Raises CallError."""
+    def _dispatch(self, call: rpc.Call, now: Now) -> Answer | Later:
+        """What the block says; a handler that fails changed nothing. Raises CallError."""
         if self.connection.boot_status == "Rejected":
             raise CallError("SecurityError", "the station was not accepted")
         handler = INCOMING.get(call.action)
@@ -218,28 +259,30 @@ class Router:
             if call.action in messages.KNOWN_ACTIONS:
                 raise CallError("NotSupported", f"{call.action} is not supported here")
             raise CallError("NotImplemented", "this action is not part of OCPP 2.0.1")
-        try:
+        with _failing(call):
             messages.validate_request(call.action, call.payload)
-            answer: Answer = handler(_whole(call.payload), self.view, now)
-            text = rpc.result(call.message_id, answer.payload)
-        except CallError:
-            raise
-        except Exception as error:
-            raise CallError("InternalError", f"{type(error).__name__} in {call.action}") from error
-        return answer, text
+            answer: Answer | Later = handler(_whole(call.payload), self.view, now)
+        return answer
 
     # --- what follows ---------------------------------------------------------------------------
 
     def _take(
-        self, found: list[object], events: list[object], effects: list[object], now: Now
+        self,
+        found: list[object],
+        events: list[object],
+        effects: list[object],
+        now: Now,
+        *,
+        ordered: bool = False,
     ) -> None:
-        """Sorts what blocks and connection produced: facts, CALLs to send, orders."""
+        """Sorts what blocks and connection produced: facts, CALLs to send, orders. `ordered`: the
+        CSMS asked for the CALLs, so that they may leave before its boot is accepted."""
         for item in found:
             match item:
                 case ef.Announce(event):
                     events.append(event)
                 case OutgoingCall():
-                    self.connection.enqueue(item, item.priority)
+                    self.connection.enqueue(item, item.priority, precedes_boot=ordered)
                 case ef.Enqueue() if now.utc_known:
                     body = messages.close_stamps(item.body, now.utc_s)
                     effects.append(msgspec.structs.replace(item, body=body))
@@ -267,6 +310,23 @@ class Router:
         else:
             found.append(ef.Log(4, "CSMS: the time in the BootNotification answer is no use"))
         return found + self.connection.booted(response["status"], response["interval"], now)
+
+
+@contextmanager
+def _failing(call: rpc.Call) -> Iterator[None]:
+    """Whatever fails while a CALL is answered becomes its InternalError."""
+    try:
+        yield
+    except CallError:
+        raise
+    except Exception as error:
+        raise CallError("InternalError", f"{type(error).__name__} in {call.action}") from error
+
+
+def _refused(call: rpc.Call, error: CallError) -> list[object]:
+    refusal = ef.SendFrame(rpc.error(call.message_id, error.code, error.description))
+    level = 3 if error.code == "InternalError" else 5
+    return [refusal, ef.Log(level, f"CSMS: {call.action} answered with {error}")]
 
 
 def _shown(record: ef.Record) -> list[object]:

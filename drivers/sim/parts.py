@@ -24,6 +24,9 @@ from drivers.sim.controller import FORCED_OPEN_S, Controller
 from drivers.sim.live import LiveWorld
 from drivers.sim.world import MeterView, Place
 
+PLUG_LOCK = "plug_lock"
+"""Name of the input by which a pilot reports its lock; active: locked."""
+LOCK_MOVES_S = 0.3
 PILOT_LOST = "pilot_lost"
 METER_LOST = "meter_lost"
 
@@ -103,6 +106,10 @@ class SimPilot:
     ) -> None:
         self.name = name
         self.locked = False
+        """Where the lock stands."""
+        self.lock_jammed = False
+        """It does not move, whatever is ordered, and says so."""
+        self._lock_moves: asyncio.TimerHandle | None = None
         self.capabilities = PilotCapabilities(
             closes_itself=True,
             opens_itself=True,
@@ -126,6 +133,7 @@ class SimPilot:
         """Reports until cancelled; then the power is off."""
         self._seen = None
         self._wire.connect(report)
+        self._tell_lock()
         try:
             while True:
                 self._live.catch_up()
@@ -145,8 +153,12 @@ class SimPilot:
         self._give(self._controller.cut)
 
     def lock(self, locked: bool) -> None:
+        """Moves in a moment, then reports where it stands; the last order counts."""
         if self.capabilities.has_lock:
-            self.locked = locked
+            if self._lock_moves is not None:
+                self._lock_moves.cancel()
+            loop = asyncio.get_running_loop()
+            self._lock_moves = loop.call_later(LOCK_MOVES_S, self._lock_arrives, locked)
 
     def power_path(self) -> PowerPath:
         """As last reported; UNKNOWN before the first report and once the controller is lost."""
@@ -158,6 +170,16 @@ class SimPilot:
         for active in (True, False):
             if self._wire.open:
                 self._wire.send(InputSeen(self.name, button, active, at_s))
+
+    def _lock_arrives(self, locked: bool) -> None:
+        if not self.lock_jammed:
+            self.locked = locked
+        self._tell_lock()
+
+    def _tell_lock(self) -> None:
+        if self.capabilities.has_lock and self._wire.open:
+            at_s = self._live.catch_up()
+            self._wire.send(InputSeen(self.name, PLUG_LOCK, self.locked, at_s))
 
     def power_cut(self) -> None:
         """The controller forgets all orders."""

@@ -39,7 +39,7 @@ def _transaction_event(record: Record, view: View, now: Now) -> OutgoingCall:
     }
     if record.connector_id is not None:
         payload["evse"] = {"id": record.evse_id, "connectorId": record.connector_id}
-    elif record.seq_no == 0:
+    elif record.seq_no == 0 or record.trigger_reason == "Trigger":
         payload["evse"] = {"id": record.evse_id}
     if record.token is not None:
         payload["idToken"] = to_wire(record.token)

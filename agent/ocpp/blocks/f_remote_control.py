@@ -1,10 +1,25 @@
-"""Block F: remote control. RequestStartTransaction and RequestStopTransaction so far."""
+"""Block F: remote control. Starts, stops, unlocking, and messages that the CSMS asks for."""
 
-from agent.core.events import Now, StartRequested, StopRequested
-from agent.ocpp.block import Answer, Incoming, OnEvent, OnResponse, Outgoing, Payload
+from collections.abc import Callable
+
+from agent.core.connector import Connector
+from agent.core.events import (
+    MessageTriggered,
+    Now,
+    StartRequested,
+    StopRequested,
+    UnlockRequested,
+)
+from agent.ocpp.block import Answer, Incoming, Later, OnEvent, OnResponse, Outgoing, Payload
 from agent.ocpp.device_model import Variable
 from agent.ocpp.tokens import from_wire
 from agent.ocpp.view import View
+
+UNLOCK_WAIT_S = 5.0
+"""How long a lock may take to move and to say so."""
+
+
+# --- start and stop -------------------------------------------------------------------------------
 
 
 def _request_start(payload: Payload, view: View, now: Now) -> Answer:
@@ -50,9 +65,105 @@ def _request_stop(payload: Payload, view: View, now: Now) -> Answer:
     return Answer({"status": "Accepted"}, events=(StopRequested(payload["transactionId"]),))
 
 
+# --- unlock ---------------------------------------------------------------------------------------
+
+
+def _unlock_connector(payload: Payload, view: View, now: Now) -> Answer | Later:
+    """F05: tried with or without a plug; answered with what the lock says afterwards."""
+    evse = view.station.evses.get(payload["evseId"])
+    connector = evse.connectors.get(payload["connectorId"]) if evse is not None else None
+    if evse is None or connector is None:
+        return Answer({"status": "UnknownConnector"})
+    is_authorized = evse.grant is not None or evse.ending is not None
+    if evse.transaction is not None and is_authorized and evse.active is connector:
+        return Answer({"status": "OngoingAuthorizedTransaction"})
+    if not connector.has_lock:
+        info = {"reasonCode": "UnsupportedRequest"}
+        return Answer({"status": "UnlockFailed", "statusInfo": info})
+    return Later(
+        now.mono_s + UNLOCK_WAIT_S,
+        otherwise=Answer({"status": "UnlockFailed"}),
+        decide=_seen_unlocked(connector, now.mono_s),
+        events=(UnlockRequested(*connector.place),),
+    )
+
+
+def _seen_unlocked(connector: Connector, since_s: float) -> Callable[[View, Now], Answer | None]:
+    def decide(view: View, now: Now) -> Answer | None:
+        is_unlocked = connector.locked is False and connector.lock_seen_s > since_s
+        return Answer({"status": "Unlocked"}) if is_unlocked else None
+
+    return decide
+
+
+# --- trigger --------------------------------------------------------------------------------------
+
+
+def _always(evse_id: int, connector_id: int, view: View) -> bool:
+    return True
+
+
+def _boot_is_open(evse_id: int, connector_id: int, view: View) -> bool:
+    """F06.FR.17."""
+    return not view.connection.accepted
+
+
+def _has_reading(evse_id: int, connector_id: int, view: View) -> bool:
+    """Each EVSE concerned has been metered, so that all that is promised is sent (F06.FR.10)."""
+    evses = view.station.evses
+    asked = [evses[evse_id]] if evse_id in evses else list(evses.values())
+    known = evse_id == 0 or evse_id in evses
+    return known and all(evse.metering.last is not None for evse in asked)
+
+
+def _has_transaction(evse_id: int, connector_id: int, view: View) -> bool:
+    """An event is recorded, and can leave: something runs that is not about to end."""
+    return view.connection.accepted and any(
+        evse.transaction is not None and evse.transaction.started and evse.ending is None
+        for evse in view.station.evses.values()
+        if evse_id in (0, evse.evse_id)
+    )
+
+
+def _knows_connector(evse_id: int, connector_id: int, view: View) -> bool:
+    """A place that is not named means all of it (F06.FR.11)."""
+    evses = view.station.evses
+    if evse_id == 0:
+        return connector_id == 0
+    return evse_id in evses and (connector_id == 0 or connector_id in evses[evse_id].connectors)
+
+
+TRIGGERS: dict[str, Callable[[int, int, View], bool]] = {
+    "BootNotification": _boot_is_open,
+    "FirmwareStatusNotification": _always,
+    "Heartbeat": _always,
+    "LogStatusNotification": _always,
+    "MeterValues": _has_reading,
+    "StatusNotification": _knows_connector,
+    "TransactionEvent": _has_transaction,
+}
+"""Message -> whether it can be sent now for (evse_id, connector_id); 0: all."""
+
+
+def _trigger_message(payload: Payload, view: View, now: Now) -> Answer:
+    """F06: a promise here is kept by the block that owns the message."""
+    message, evse = payload["requestedMessage"], payload.get("evse", {})
+    is_possible = TRIGGERS.get(message)
+    if is_possible is None:
+        return Answer({"status": "NotImplemented"})
+    evse_id, connector_id = evse.get("id", 0), evse.get("connectorId", 0)
+    if not is_possible(evse_id, connector_id, view):
+        return Answer({"status": "Rejected"})
+    return Answer(
+        {"status": "Accepted"}, events=(MessageTriggered(message, evse_id, connector_id),)
+    )
+
+
 INCOMING: Incoming = {
     "RequestStartTransaction": _request_start,
     "RequestStopTransaction": _request_stop,
+    "TriggerMessage": _trigger_message,
+    "UnlockConnector": _unlock_connector,
 }
 OUTGOING: Outgoing = {}
 ON_RESPONSE: OnResponse = {}

@@ -1,7 +1,13 @@
 """Block G: availability. Connector status, heartbeat, ChangeAvailability."""
 
 from agent.core.effects import StatusChanged
-from agent.core.events import AvailabilityRequested, ClockSet, CsmsReached, Now
+from agent.core.events import (
+    AvailabilityRequested,
+    ClockSet,
+    CsmsReached,
+    MessageTriggered,
+    Now,
+)
 from agent.ocpp.block import (
     Answer,
     Consequences,
@@ -16,6 +22,8 @@ from agent.ocpp.clocks import csms_time
 from agent.ocpp.device_model import Variable
 from agent.ocpp.messages import format_time
 from agent.ocpp.view import Place, View
+
+STATUSES = ("Available", "Occupied", "Reserved", "Unavailable", "Faulted")
 
 
 def _status(place: Place, status: str, at_s: float, now: Now) -> OutgoingCall:
@@ -41,14 +49,38 @@ def _reached(event: CsmsReached, view: View, now: Now) -> Consequences:
     long_gone = lost_at_s is None or now.mono_s - lost_at_s > threshold_s
     all_places = view.connection.freshly_booted or long_gone
     calls = []
-    for evse_id in view.station.evse_ids:
-        for connector_id in view.station.connector_ids(evse_id):
-            place = (evse_id, connector_id)
-            status = view.station.status(place)
-            if all_places or view.told_status.get(place) != status:
-                view.told_status[place] = status
-                calls.append(_status(place, status, now.mono_s, now))
+    for place in _places(view):
+        status = view.station.status(place)
+        if all_places or view.told_status.get(place) != status:
+            view.told_status[place] = status
+            calls.append(_status(place, status, now.mono_s, now))
     return Consequences(effects=tuple(calls))
+
+
+def _places(view: View, evse_id: int = 0, connector_id: int = 0) -> list[Place]:
+    """The connectors of the station, of an EVSE, or just one; 0: all."""
+    station = view.station
+    return [
+        (evse, connector)
+        for evse in station.evse_ids
+        for connector in station.connector_ids(evse)
+        if evse_id in (0, evse) and connector_id in (0, connector)
+    ]
+
+
+def _statuses_now(view: View, places: list[Place], now: Now) -> tuple[OutgoingCall, ...]:
+    """How the connectors stand, whether the CSMS knows it or not."""
+    return tuple(_status(place, view.station.status(place), now.mono_s, now) for place in places)
+
+
+def _triggered(event: MessageTriggered, view: View, now: Now) -> Consequences:
+    """F06: the CSMS asks for a status or a heartbeat."""
+    if event.message == "Heartbeat":
+        return Consequences(effects=(OutgoingCall("Heartbeat", {}),))
+    if event.message == "StatusNotification":
+        places = _places(view, event.evse_id, event.connector_id)
+        return Consequences(effects=_statuses_now(view, places, now))
+    return Consequences()
 
 
 def _status_answered(
@@ -69,7 +101,8 @@ def _heartbeat(request: Payload, response: Payload | None, view: View, now: Now)
 
 
 def _change_availability(payload: Payload, view: View, now: Now) -> Answer:
-    """G03, G04: at once where nothing runs, else Scheduled until the transaction has ended."""
+    """G03, G04: at once where nothing runs, else Scheduled until the transaction has ended. A CSMS
+    that asks for what is so already is told how all connectors stand."""
     evse = payload.get("evse", {})
     evse_id, connector_id = evse.get("id", 0), evse.get("connectorId", 0)
     station = view.station
@@ -78,16 +111,52 @@ def _change_availability(payload: Payload, view: View, now: Now) -> Answer:
     if not known or (connector_id and connector_id not in connector_ids):
         return Answer({"status": "Rejected"})
     operative = payload["operationalStatus"] == "Operative"
-    concerned = station.evse_ids if evse_id == 0 else (evse_id,)
-    running = any(station.evses[e].transaction is not None for e in concerned)
-    already = station.is_operative(evse_id, connector_id) == operative
-    status = "Scheduled" if running and not operative and not already else "Accepted"
     requested = AvailabilityRequested(evse_id, connector_id, operative)
-    return Answer({"status": status}, events=(requested,))
+    if station.is_operative(evse_id, connector_id) == operative:
+        told = _statuses_now(view, _places(view), now)
+        return Answer({"status": "Accepted"}, events=(requested,), effects=told)
+    waits = not operative and any(
+        station.is_busy(place) for place in _places(view, evse_id, connector_id)
+    )
+    return Answer({"status": "Scheduled" if waits else "Accepted"}, events=(requested,))
+
+
+def _evse_status(view: View, evse_id: int, connector_id: int = 0) -> str:
+    """An EVSE serves one connector at a time: the used one speaks for it, else the best one."""
+    found = {view.station.status(place) for place in _places(view, evse_id)}
+    return "Occupied" if "Occupied" in found else min(found, key=STATUSES.index)
+
+
+def _connector_status(view: View, evse_id: int, connector_id: int) -> str:
+    return view.station.status((evse_id, connector_id))
 
 
 INCOMING: Incoming = {"ChangeAvailability": _change_availability}
 OUTGOING: Outgoing = {StatusChanged: _status_changed}
 ON_RESPONSE: OnResponse = {"StatusNotification": _status_answered, "Heartbeat": _heartbeat}
-ON_EVENT: OnEvent = {CsmsReached: _reached}
-VARIABLES: tuple[Variable, ...] = ()
+ON_EVENT: OnEvent = {CsmsReached: _reached, MessageTriggered: _triggered}
+VARIABLES: tuple[Variable, ...] = (
+    *(
+        Variable(
+            component,
+            "AvailabilityState",
+            data_type="OptionList",
+            level=component.lower(),
+            values=STATUSES,
+            mutability="ReadOnly",
+            read=read,
+        )
+        for component, read in (("EVSE", _evse_status), ("Connector", _connector_status))
+    ),
+    *(
+        Variable(
+            component,
+            "Available",
+            data_type="boolean",
+            level=component.lower(),
+            mutability="ReadOnly",
+            read=lambda view, evse_id, connector_id: "true",
+        )
+        for component in ("EVSE", "Connector")
+    ),
+)

@@ -1,13 +1,30 @@
 """Block N: diagnostics, monitoring, customer information.
 
-Not written yet: every CALL of it is answered NotSupported.
+Nothing of it yet: its CALLs are answered NotSupported.
 """
 
-from agent.ocpp.block import Incoming, OnEvent, OnResponse, Outgoing
+from agent.core.events import MessageTriggered, Now
+from agent.ocpp.block import (
+    Consequences,
+    Incoming,
+    OnEvent,
+    OnResponse,
+    Outgoing,
+    OutgoingCall,
+)
 from agent.ocpp.device_model import Variable
+from agent.ocpp.view import View
+
+
+def _triggered(event: MessageTriggered, view: View, now: Now) -> Consequences:
+    """F06.FR.15: no log is being uploaded."""
+    if event.message != "LogStatusNotification":
+        return Consequences()
+    return Consequences(effects=(OutgoingCall(event.message, {"status": "Idle"}),))
+
 
 INCOMING: Incoming = {}
 OUTGOING: Outgoing = {}
 ON_RESPONSE: OnResponse = {}
-ON_EVENT: OnEvent = {}
+ON_EVENT: OnEvent = {MessageTriggered: _triggered}
 VARIABLES: tuple[Variable, ...] = ()

@@ -65,7 +65,7 @@ class Ledger:
             tokens = [e.token for e in events]
             stops = ("StopAuthorized", "RemoteStop", "Deauthorized")
             assert record.token not in tokens or record.trigger_reason in stops, "token told once"
-        if record.connector_id is not None:
+        if record.connector_id is not None and record.trigger_reason != "Trigger":
             assert all(e.connector_id is None for e in events), "place told once"
         if record.remote_start_id is not None:
             assert all(e.remote_start_id is None for e in events), "remoteStartId told once"

@@ -21,7 +21,8 @@ class Station:
     evse_ids = (1, 2)
 
     def __init__(self, running: bool = False, operative: bool = True) -> None:
-        self.evses = {n: SimpleNamespace(transaction="t" if running else None) for n in (1, 2)}
+        self.evses = {1: object(), 2: object()}
+        self.running = running
         self.operative = operative
 
     def connector_ids(self, evse_id: int) -> tuple[int, ...]:
@@ -29,6 +30,9 @@ class Station:
 
     def status(self, place: tuple[int, int]) -> str:
         return STATUSES[place]
+
+    def is_busy(self, place: tuple[int, int]) -> bool:
+        return self.running and place == (1, 1)
 
     def is_operative(self, evse_id: int, connector_id: int = 0) -> bool:
         return self.operative
@@ -115,6 +119,9 @@ def test_a_heartbeat_sets_the_clock_when_it_can_be_believed(
         (None, True, False, "Inoperative", "Accepted"),
         (None, True, False, "Operative", "Accepted"),
         ({"id": 1}, True, True, "Inoperative", "Scheduled"),
+        ({"id": 1, "connectorId": 1}, True, True, "Inoperative", "Scheduled"),
+        ({"id": 1, "connectorId": 2}, True, True, "Inoperative", "Accepted"),
+        ({"id": 2}, True, True, "Inoperative", "Accepted"),
         ({"id": 1, "connectorId": 2}, False, True, "Inoperative", "Accepted"),
         ({"id": 2, "connectorId": 2}, False, True, "Inoperative", "Rejected"),
         ({"id": 3}, False, True, "Inoperative", "Rejected"),
