@@ -1,4 +1,4 @@
-"""`make bench`: start time, memory and disk syncs of the agent, measured in one run.
+"""`make bench`: start, memory, disk and queue of the agent, measured in one run.
 
 Nothing is asserted: each figure is printed beside its aim, the raw numbers as JSON at the end.
 """
@@ -8,59 +8,46 @@ import asyncio
 import json
 import logging
 import math
-import statistics
+import os
+import shutil
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct, to_builtins
+from msgspec import to_builtins
 
 from hil import figures_client
 from hil.desk import BenchError, DeskBench
+from hil.figures_lines import (
+    Figure,
+    drain_figures,
+    memory_figures,
+    recording_figures,
+    restart_figures,
+    start_figure,
+    sync_figures,
+)
+from hil.figures_process import Memory, memory_of
+from hil.figures_queue import DRAINED, POWER_ON_S, measure_drain, measure_restarts
+from hil.figures_store import measure_recording
 from hil.figures_syncs import Answered, Syncs, committed, strace_works, traced
 
+PARTS = ("start", "syncs", "recording", "drain", "restart")
 RUNS = 7
 IDLE_S = 6.0
-POWER_ON_S = 3.2
-"""The controllers of the desk answer this long after their power came."""
-START_RATIO = 1.5
-IDLE_MB = 36.0
-SYNCS = 1.0
+LENGTHS = (0, 10_000, 1_000_000)
+RESTARTS = 3
+ROW_BYTES = 1_500
+"""Room for one waiting event on the disk, generously."""
 NO_STRACE = (
     "strace is missing or may not trace: syncs are counted as commits of the store in a "
     "simulated charge; for the real calls install the package strace (apt-get install strace)"
 )
-
-
-class Figure(Struct, frozen=True):
-    """A measured value and what it should not exceed (None: only told)."""
-
-    name: str
-    value: float
-    unit: str
-    aim: float | None
-    note: str
-
-    def line(self) -> str:
-        """As printed."""
-        value = f"{self.value:.2f} {self.unit}".rstrip()
-        if self.aim is None:
-            verdict = ""
-        else:
-            met = "met" if self.value <= self.aim else "NOT met"
-            verdict = f"aim <= {self.aim:g}: {met}"
-        return f"{self.name:<44} {value:>10}  {verdict:<18} {self.note}".rstrip()
-
-
-class Memory(Struct, frozen=True):
-    """Of one process, kB as the kernel counts (1024 bytes)."""
-
-    rss_kb: int
-    pss_kb: int | None
 
 
 def say(text: str) -> None:
@@ -70,43 +57,106 @@ def say(text: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures and prints; 0 whatever the figures are, 1 when the bench itself failed."""
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--runs", type=int, default=RUNS, help="starts of each kind, at least 1")
-    parser.add_argument("--idle-s", type=float, default=IDLE_S, help="wait before memory is read")
-    arguments = parser.parse_args(argv)
+    arguments = _parser().parse_args(argv)
     logging.getLogger().setLevel(logging.CRITICAL)
     began_s = time.monotonic()
+    figures: list[Figure] = []
+    raw: dict[str, Any] = {}
     try:
-        agent_s, bare_s, memory = asyncio.run(
-            measure_process(max(1, arguments.runs), arguments.idle_s)
-        )
-        syncs, answered = measure_syncs()
+        with as_installed():
+            for part in arguments.parts:
+                found, values = _MEASURES[part](arguments)
+                figures += found
+                raw |= values
     except BenchError as error:
         print(f"make bench: {error}", file=sys.stderr)
         return 1
-    figures = [
-        start_figure(agent_s, bare_s),
-        *memory_figures(memory),
-        *sync_figures(syncs, answered),
-    ]
     print()
     for figure in figures:
         print(figure.line())
-    took_s = time.monotonic() - began_s
-    raw = {
-        "agent_start_s": agent_s,
-        "bare_start_s": bare_s,
-        "memory": memory,
-        "syncs": syncs,
-        "answered": answered,
-        "took_s": took_s,
-        "figures": figures,
-    }
+    raw |= {"took_s": time.monotonic() - began_s, "figures": figures}
     print(json.dumps(_rounded(to_builtins(raw))))
     return 0
 
 
-# --- a and b: one desk bench --------------------------------------------------------------------
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="default: all")
+    parser.add_argument("--runs", type=_count, default=RUNS, help="starts of each kind")
+    parser.add_argument("--idle-s", type=float, default=IDLE_S, help="wait before memory is read")
+    return parser
+
+
+def _count(text: str) -> int:
+    return max(1, int(text))
+
+
+@contextmanager
+def as_installed() -> Iterator[None]:
+    """Processes started within find their bytecode, as those of a package that pip installed."""
+    names = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
+    before = {name: os.environ.pop(name, None) for name in names}
+    with tempfile.TemporaryDirectory(prefix="chargepoint-bytecode-") as directory:
+        os.environ["PYTHONPYCACHEPREFIX"] = directory
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name, None)
+                if value is not None:
+                    os.environ[name] = value
+
+
+# --- the parts ----------------------------------------------------------------------------------
+
+Measured = tuple[list[Figure], dict[str, Any]]
+"""(figures, raw values by name)"""
+
+
+def _start(arguments: argparse.Namespace) -> Measured:
+    agent_s, bare_s, memory = asyncio.run(measure_process(arguments.runs, arguments.idle_s))
+    figures = [start_figure(agent_s, bare_s), *memory_figures(memory)]
+    return figures, {"agent_start_s": agent_s, "bare_start_s": bare_s, "memory": memory}
+
+
+def _syncs(arguments: argparse.Namespace) -> Measured:
+    syncs, answered = measure_syncs()
+    return sync_figures(syncs, answered), {"syncs": syncs, "answered": answered}
+
+
+def _recording(arguments: argparse.Namespace) -> Measured:
+    say("recording, each event durable before the next")
+    with tempfile.TemporaryDirectory() as directory:
+        recorded = asyncio.run(measure_recording(Path(directory)))
+    return recording_figures(recorded), {"recorded": recorded}
+
+
+def _drain(arguments: argparse.Namespace) -> Measured:
+    say(f"draining {DRAINED} events to a CSMS that answers at once (about 25 s)")
+    drain = asyncio.run(measure_drain())
+    return drain_figures(drain), {"drain": drain}
+
+
+def _restart(arguments: argparse.Namespace) -> Measured:
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    lengths = [rows for rows in LENGTHS if rows * ROW_BYTES < free / 2]
+    say(f"starts on queues of {', '.join(map(str, lengths))} events (about 80 s)")
+    if lengths != list(LENGTHS):
+        say(f"a longer queue needs more room in {tempfile.gettempdir()}: left out")
+    found = asyncio.run(measure_restarts(lengths, RESTARTS))
+    return restart_figures(found), {"restarts": found}
+
+
+_MEASURES = {
+    "start": _start,
+    "syncs": _syncs,
+    "recording": _recording,
+    "drain": _drain,
+    "restart": _restart,
+}
+
+
+# --- the start: one desk bench --------------------------------------------------------------------
 
 
 async def measure_process(runs: int, idle_s: float) -> tuple[list[float], list[float], Memory]:
@@ -117,6 +167,7 @@ async def measure_process(runs: int, idle_s: float) -> tuple[list[float], list[f
         await agent_start(desk)  # makes the database and the bytecode; not counted
         frame = _boot_frame(desk)
         await desk.stop_agent()
+        await bare_start(desk, frame)
         agent_s: list[float] = []
         bare_s: list[float] = []
         for number in range(1, runs + 1):
@@ -168,27 +219,7 @@ def _boot_frame(desk: DeskBench) -> list[Any]:
     return frame
 
 
-def memory_of(pid: int) -> Memory:
-    """What a process holds; PSS shares what others map too, where the kernel tells it."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    try:
-        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except OSError:
-        rollup = ""
-    rss_kb = _kb(status, "VmRSS")
-    assert rss_kb is not None, "a running process has VmRSS"
-    return Memory(rss_kb, _kb(rollup, "Pss"))
-
-
-def _kb(text: str, name: str) -> int | None:
-    for line in text.splitlines():
-        key, _, value = line.partition(":")
-        if key == name:
-            return int(value.split()[0])
-    return None
-
-
-# --- c ------------------------------------------------------------------------------------------
+# --- syncs ----------------------------------------------------------------------------------------
 
 
 def measure_syncs() -> tuple[Syncs, Answered | None]:
@@ -201,36 +232,9 @@ def measure_syncs() -> tuple[Syncs, Answered | None]:
     return committed(), None
 
 
-# --- the figures --------------------------------------------------------------------------------
-
-
-def start_figure(agent_s: list[float], bare_s: list[float]) -> Figure:
-    agent, bare = statistics.median(agent_s), statistics.median(bare_s)
-    note = f"median of {len(agent_s)}: agent {agent:.3f} s, bare websockets client {bare:.3f} s"
-    return Figure("start to BootNotification, agent : bare", agent / bare, "", START_RATIO, note)
-
-
-def memory_figures(memory: Memory) -> list[Figure]:
-    found = [Figure("idle memory, RSS", memory.rss_kb / 1024, "MB", IDLE_MB, "2 EVSEs, 5 devices")]
-    if memory.pss_kb is not None:
-        note = "its share where pages are shared with other processes"
-        found.append(Figure("idle memory, PSS", memory.pss_kb / 1024, "MB", None, note))
-    return found
-
-
-def sync_figures(syncs: Syncs, answered: Answered | None) -> list[Figure]:
-    note = f"{syncs.count} {syncs.how}, {syncs.events} events recorded"
-    found = [Figure("syncs per recorded TransactionEvent", syncs.per_event, "", SYNCS, note)]
-    if answered is not None and answered.events:
-        note = f"{answered.count} {syncs.how}, {answered.events} waiting events answered"
-        value = answered.count / answered.events
-        found.append(Figure("syncs per answered TransactionEvent", value, "", SYNCS, note))
-    return found
-
-
 def _rounded(value: Any) -> Any:
     if isinstance(value, float):
-        return round(value, 4) if math.isfinite(value) else None
+        return round(value, 6) if math.isfinite(value) else None
     if isinstance(value, dict):
         return {key: _rounded(item) for key, item in value.items()}
     return [_rounded(item) for item in value] if isinstance(value, list) else value

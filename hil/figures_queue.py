@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from msgspec import Struct
 
 from hil import figures_client, figures_rows, figures_server
 from hil.desk import BenchError, DeskBench
-from hil.figures_store import Cost, body, cost_of, measure_commits
+from hil.figures_process import cost_of, memory_of
+from hil.figures_store import body, measure_commits
 
 DRAINED = 6_000
 WARM_UP = 500
@@ -25,6 +26,8 @@ POWER_ON_S = 3.2
 """The controllers of the desk answer this long after their power came."""
 IDLE_S = 3.0
 LIMIT_S = 120.0
+QUEUE_ROWS = 2_000_000
+"""No queue here is so long that it would be thinned."""
 
 
 class Drain(Struct, frozen=True):
@@ -47,8 +50,8 @@ class Restart(Struct, frozen=True):
 
     rows: int
     boot_s: float
-    first_s: float
-    """Its first event, or nothing to send (then as boot_s)."""
+    first_s: float | None
+    """Of the first event that is sent, where there is one."""
     rss_kb: int
 
 
@@ -64,12 +67,15 @@ class BareServer:
         told = await self._line(lambda told: "boot_s" in told, "BootNotification")
         return float(told["boot_s"])
 
-    async def event(self, number: int) -> float:
-        """The same of a TransactionEvent: the first, or a hundredth."""
-        told = await self._line(lambda told: told.get("event") == number, f"event {number}")
+    async def event(self, number: int | None = None) -> float:
+        """The same of a TransactionEvent: the next that is told, or a hundredth."""
+        what = "an event" if number is None else f"event {number}"
+        told = await self._line(
+            lambda told: "event" in told and number in (None, told["event"]), what
+        )
         return float(told["at_s"])
 
-    async def _line(self, is_it: Any, what: str) -> dict[str, Any]:
+    async def _line(self, is_it: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
         try:
             async with asyncio.timeout(LIMIT_S):
                 while not is_it(told := await _told(self._process)):
@@ -108,7 +114,8 @@ async def bare_server(hold_after: int | None = None) -> AsyncIterator[BareServer
 async def desk_at(server: BareServer) -> AsyncIterator[DeskBench]:
     """A desk bench whose agent dials the bare server; its controllers are up."""
     async with DeskBench() as desk:
-        desk.config.write_text(desk.config.read_text().replace(desk.server.url, server.url))
+        text = desk.config.read_text().replace(desk.server.url, server.url)
+        desk.config.write_text(f"{text}queue_rows: {QUEUE_ROWS}\n")
         await asyncio.sleep(POWER_ON_S)
         yield desk
 
@@ -116,10 +123,12 @@ async def desk_at(server: BareServer) -> AsyncIterator[DeskBench]:
 # --- draining -----------------------------------------------------------------------------------
 
 
-async def measure_drain(events: int = DRAINED) -> Drain:
+async def measure_drain(
+    events: int = DRAINED, idle_s: float = IDLE_S, ping_pongs: int = PING_PONGS
+) -> Drain:
     """Drains a long queue, `events` of it under observation (a multiple of 100)."""
     async with bare_server() as server, desk_at(server) as desk:
-        ping_pong_s = await _ping_pong_s(server.url)
+        ping_pong_s = await _ping_pong_s(server.url, ping_pongs)
         commit_s = await measure_commits(desk.directory)
         await figures_rows.fill(_database(desk), WARM_UP + events)
         await desk.start_agent()
@@ -128,35 +137,35 @@ async def measure_drain(events: int = DRAINED) -> Drain:
         before = cost_of(desk.pid)
         took_s = await server.event(WARM_UP + events) - began_s
         after = cost_of(desk.pid)
-        await asyncio.sleep(IDLE_S / 2)
-        idle = await _idle_rate(desk.pid)
+        await asyncio.sleep(idle_s / 2)
+        idle_rate = await _idle_rate(desk.pid, idle_s)
     return Drain(
         events,
         took_s,
         after.cpu_s - before.cpu_s,
         after.written_bytes - before.written_bytes,
-        idle * took_s,
+        idle_rate * took_s,
         ping_pong_s,
         commit_s,
     )
 
 
-async def _idle_rate(pid: int) -> float:
-    before: Cost = cost_of(pid)
-    await asyncio.sleep(IDLE_S)
-    return (cost_of(pid).cpu_s - before.cpu_s) / IDLE_S
+async def _idle_rate(pid: int, idle_s: float) -> float:
+    before = cost_of(pid)
+    await asyncio.sleep(idle_s)
+    return (cost_of(pid).cpu_s - before.cpu_s) / idle_s
 
 
-async def _ping_pong_s(url: str) -> float:
+async def _ping_pong_s(url: str, count: int) -> float:
     frame = f'[2,"00000000-0000-4000-8000-000000000001","DataTransfer",{body(1)}]'
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, figures_client.__file__, f"{url}/BARE", frame, str(PING_PONGS)),
+        *(sys.executable, figures_client.__file__, f"{url}/BARE", frame, str(count)),
         stdout=asyncio.subprocess.PIPE,
     )
     out, _ = await process.communicate()
     if process.returncode:
         raise BenchError(f"the bare client ended with exit code {process.returncode}")
-    return float(out) / PING_PONGS
+    return float(out) / count
 
 
 def _database(desk: DeskBench) -> Path:
@@ -166,22 +175,28 @@ def _database(desk: DeskBench) -> Path:
 # --- restarting ---------------------------------------------------------------------------------
 
 
-async def measure_restarts(rows: int, starts: int) -> list[Restart]:
-    """Starts on a queue of `rows` of which nothing is answered, each after SIGKILL."""
+async def measure_restarts(
+    lengths: Sequence[int], starts: int, idle_s: float = IDLE_S
+) -> list[list[Restart]]:
+    """Starts on a queue of each length of which nothing is answered; each ended by SIGKILL."""
     async with bare_server(hold_after=0) as server, desk_at(server) as desk:
-        await figures_rows.fill(_database(desk), rows)
+        await _restart(desk, server, 0, idle_s)  # makes the bytecode; not counted
         found = []
-        for _ in range(starts):
-            found.append(await _restart(desk, server, rows))
-            await desk.kill_agent()
+        for rows in lengths:
+            for old in _database(desk).parent.glob("chargepoint.db*"):
+                old.unlink()
+            await figures_rows.fill(_database(desk), rows)
+            found.append([await _restart(desk, server, rows, idle_s) for _ in range(starts)])
     return found
 
 
-async def _restart(desk: DeskBench, server: BareServer, rows: int) -> Restart:
+async def _restart(desk: DeskBench, server: BareServer, rows: int, idle_s: float) -> Restart:
     began_s = time.monotonic()
     await desk.start_agent()
     boot_s = await server.boot() - began_s
-    first_s = await server.event(1) - began_s if rows else boot_s
-    await asyncio.sleep(IDLE_S)
+    first_s = await server.event() - began_s if rows else None
+    await asyncio.sleep(idle_s)
     assert desk.pid is not None
-    return Restart(rows, boot_s, first_s, memory_of(desk.pid).rss_kb)
+    rss_kb = memory_of(desk.pid).rss_kb
+    await desk.kill_agent()
+    return Restart(rows, boot_s, first_s, rss_kb)

@@ -3,7 +3,7 @@ is the other side. Run as a script: [HOLD_AFTER]; imports nothing of ours.
 
 Prints JSON lines: {"port"} first, then {"boot_s"} for a BootNotification and {"event", "at_s"} for
 the first TransactionEvent and every hundredth (seconds of CLOCK_MONOTONIC).
-With HOLD_AFTER=N the TransactionEvents after the N-th are never answered.
+With HOLD_AFTER=N the TransactionEvents after the N-th are told, but never answered.
 """
 
 import asyncio
@@ -54,9 +54,10 @@ class Answering:
     def _is_wanted(self) -> bool:
         self._events += 1
         count = self._events
-        if count == 1 or count % EVERY == 0:
+        is_held = self._hold_after is not None and count > self._hold_after
+        if is_held or count == 1 or count % EVERY == 0:
             tell(event=count, at_s=time.monotonic())
-        return self._hold_after is None or count <= self._hold_after
+        return not is_held
 
     def _payload(self, action: str) -> str:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,4 +1,4 @@
-"""What recording costs: the agent's store, and bare SQLite with the same promise on the same disk."""
+"""What recording costs: the agent's store, and bare SQLite with the same promise and disk."""
 
 import asyncio
 import os
@@ -11,18 +11,11 @@ from msgspec import Struct
 
 from agent.store import Batch, NewRow, open_store
 from hil import figures_rows
+from hil.figures_process import cost_of
 
 RECORDED = 1_000
 TRANSACTION = "x" * 600
 """As long as the row of the open transaction, which is saved with each of its events."""
-
-
-class Cost(Struct, frozen=True):
-    """What a process has used since its start."""
-
-    cpu_s: float
-    written_bytes: int
-    """Handed to the disk: whole pages, logs and copies included."""
 
 
 class Recorded(Struct, frozen=True):
@@ -31,17 +24,6 @@ class Recorded(Struct, frozen=True):
     events: int
     took_s: float
     written_bytes: int
-
-
-def cost_of(pid: int) -> Cost:
-    """CPU of all threads and bytes written, as the kernel counts."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    ticks = int(fields[11]) + int(fields[12])
-    written = 0
-    for line in Path(f"/proc/{pid}/io").read_text().splitlines():
-        if line.startswith("write_bytes:"):
-            written = int(line.split()[1])
-    return Cost(ticks / os.sysconf("SC_CLK_TCK"), written)
 
 
 def body(seq_no: int) -> str:

@@ -1,15 +1,30 @@
-"""`make bench`: its arithmetic, and one short run through its process."""
+"""`make bench`: its arithmetic, and short runs of its parts."""
 
+import asyncio
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from hil import figures_syncs
-from hil.figures import Figure, main, measure_syncs, memory_of, start_figure, sync_figures
+from agent.ocpp.messages import validate_request
+from agent.store import open_store
+from hil import figures_rows, figures_syncs
+from hil.figures import as_installed, main, measure_syncs
+from hil.figures_lines import (
+    Figure,
+    drain_figures,
+    recording_figures,
+    restart_figures,
+    start_figure,
+    sync_figures,
+)
+from hil.figures_process import cost_of, memory_of
+from hil.figures_queue import Drain, Restart, measure_drain, measure_restarts
+from hil.figures_store import Recorded, measure_commits, measure_recording
 from hil.figures_syncs import Answered, Syncs, committed, count_syncs, strace_works
 
 ROOT = Path(__file__).parent.parent.parent
@@ -84,6 +99,106 @@ def test_the_memory_of_a_process_is_read_from_the_kernel() -> None:
     assert memory.pss_kb is None or 0 < memory.pss_kb <= memory.rss_kb
 
 
+def test_cpu_and_bytes_written_are_read_from_the_kernel() -> None:
+    before = cost_of(os.getpid())
+    sum(range(3_000_000))
+    after = cost_of(os.getpid())
+    assert after.cpu_s > before.cpu_s
+    told = Path("/proc/self/io").read_text()
+    assert f"\nwrite_bytes: {after.written_bytes}\n" in told
+
+
+# --- the queue ------------------------------------------------------------------------------------
+
+
+async def test_a_filled_queue_is_one_the_agent_could_have_recorded(tmp_path: Path) -> None:
+    database = tmp_path / "chargepoint.db"
+    await figures_rows.fill(database, 31)
+    store = await open_store(str(database), inline=True)
+    rows = await store.waiting_rows(0, 100)
+    await store.close()
+    kinds = "".join(row.event_type[0] for row in rows)
+    assert kinds == "S" + 13 * "U" + "E" + "S" + 13 * "U" + "E" + "S"
+    bodies = [json.loads(row.body) for row in rows]
+    for row, body in zip(rows, bodies, strict=True):
+        validate_request(row.action, body)
+        assert body["eventType"] == row.event_type
+    assert [body["seqNo"] for body in bodies] == [*range(15), *range(15), 0]
+    assert len({body["transactionInfo"]["transactionId"] for body in bodies}) == 3
+    assert len({row.message_id for row in rows}) == 31
+    with sqlite3.connect(database) as connection:
+        assert (
+            connection.execute("SELECT count(*) FROM outbox WHERE checksum IS NULL").fetchone()[0]
+            == 0
+        )
+    connection.close()
+
+
+def test_the_drain_is_set_against_what_the_machine_can_do() -> None:
+    drain = Drain(1000, 2.0, 0.6, 4_096_000, 0.1, 0.0005, 0.0015)
+    raw, commits, both, cpu, written = drain_figures(drain)
+    assert (raw.value, commits.value, both.value) == pytest.approx((0.25, 0.75, 1.0))
+    assert cpu.value == pytest.approx(0.5)
+    assert written.value == pytest.approx(4.0)
+    assert "aim >= 0.5: NOT met" in raw.line()
+    assert "aim >= 0.5: met" in Figure("x", 0.5, "", 0.5, "", at_least=True).line()
+
+
+def test_restarts_are_set_against_those_with_an_empty_queue() -> None:
+    empty = [Restart(0, 0.2, None, 30_720), Restart(0, 9.0, None, 30_720), Restart(0, 0.1, None, 1)]
+    full = [Restart(1_000_000, 0.5, 0.6, 34_816)]
+    longer, more = restart_figures([empty, full])
+    assert longer.value == pytest.approx(0.3)
+    assert "1 000 000 rows" in longer.name
+    assert "first event sent after 0.600 s" in longer.note
+    assert more.value == pytest.approx(4.0)
+
+
+def test_recording_is_told_by_the_second_and_in_kilobytes() -> None:
+    rate, written = recording_figures(Recorded(100, 0.5, 819_200))
+    assert (rate.value, written.value) == (200.0, 8.0)
+
+
+async def test_recording_and_bare_commits_reach_the_disk(tmp_path: Path) -> None:
+    recorded = await measure_recording(tmp_path, 20)
+    assert recorded.events == 20
+    assert recorded.took_s > 0
+    assert 0 < await measure_commits(tmp_path, 20) < 10
+
+
+def test_a_short_drain_of_the_real_agent_is_measured() -> None:
+    with as_installed():
+        drain = asyncio.run(measure_drain(events=300, idle_s=0.5, ping_pongs=100))
+    assert drain.events == 300
+    assert 0 < drain.cpu_s < 60
+    assert 0 < drain.took_s < 60
+    assert drain.written_bytes >= 0, "not counted on a disk in memory"
+
+
+def test_starts_on_queues_of_several_lengths_are_measured() -> None:
+    with as_installed():
+        empty, full = asyncio.run(measure_restarts((0, 300), starts=1, idle_s=0.1))
+    assert (empty[0].rows, empty[0].first_s) == (0, None)
+    assert full[0].rows == 300
+    assert full[0].first_s is not None
+    assert full[0].first_s > full[0].boot_s > 0
+    assert full[0].rss_kb > 5_000
+
+
+# --- the process ----------------------------------------------------------------------------------
+
+
+def test_bytecode_is_found_within_and_the_environment_is_as_before_after(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    before = dict(os.environ)
+    with as_installed():
+        assert "PYTHONDONTWRITEBYTECODE" not in os.environ
+        assert Path(os.environ["PYTHONPYCACHEPREFIX"]).is_dir()
+    assert dict(os.environ) == before
+
+
 def test_a_bench_that_fails_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -93,13 +208,14 @@ def test_a_bench_that_fails_says_so(
         raise figures.BenchError("the agent ended with exit code 3")
 
     monkeypatch.setattr(figures, "measure_process", fail)
-    assert main([]) == 1
+    assert main(["--parts", "start"]) == 1
     assert "make bench: the agent ended" in capsys.readouterr().err
 
 
-def test_a_short_run_prints_every_figure_and_ends_with_json() -> None:
+def test_a_short_run_prints_its_figures_and_ends_with_json() -> None:
+    parts = ("start", "syncs", "recording")
     done = subprocess.run(
-        [sys.executable, "-m", "hil.figures", "--runs", "1", "--idle-s", "0.5"],
+        [sys.executable, "-m", "hil.figures", "--runs", "1", "--idle-s", "0.5", "--parts", *parts],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -114,6 +230,7 @@ def test_a_short_run_prints_every_figure_and_ends_with_json() -> None:
     assert names[0] == "start to BootNotification, agent : bare"
     assert "idle memory, RSS" in names
     assert "syncs per recorded TransactionEvent" in names
+    assert names[-1] == "bytes written per recorded event"
     assert len(raw["agent_start_s"]) == len(raw["bare_start_s"]) == 1
     assert raw["syncs"]["events"] > 5
     assert ("syncs per answered TransactionEvent" in names) == strace_works()
