@@ -211,6 +211,8 @@ class Octt:
         event_type = self._event_type("Authorized")
         if event_type is None:
             self.remote_start_pending = True
+            if asks:
+                await asyncio.sleep(1.0)  # as above
             return None
         event = await self.expect_event(eventType=event_type, triggerReason="RemoteStart")
         assert event["transactionInfo"]["remoteStartId"] == REMOTE_START_ID, event
