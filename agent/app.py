@@ -12,7 +12,6 @@ from collections.abc import Callable
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 
@@ -30,8 +29,10 @@ from agent.health import Health
 from agent.ocpp.blocks.k_smart_charging import ChargingProfiles
 from agent.ocpp.connection import Connection, Slot
 from agent.ocpp.device_model import DeviceModel
+from agent.ocpp.network import Network, connection_url
 from agent.ocpp.router import VARIABLES, Router
-from agent.ocpp.view import Facts, View
+from agent.ocpp.variable import fitting
+from agent.ocpp.view import Facts, Plug, View
 from agent.queue_export import answer_from
 from agent.runtime import ClockReading, Runtime
 from agent.settings import CsmsEndpoint, Settings
@@ -39,7 +40,7 @@ from agent.status import snapshot
 from agent.store.db import Store, open_store
 from agent.store.file import DATABASE
 from agent.store.rows import Batch, StoreFault
-from agent.wiring import Senses, Wiring, site_of, wire
+from agent.wiring import Senses, Wiring, features, site_of, wire
 from drivers.contract import Device
 
 log = logging.getLogger(__name__)
@@ -130,11 +131,16 @@ class Agent:
         return (*self._notices, *self.store.notices)
 
     def _build(self) -> None:
-        settings, saved = self.settings, self.store.saved
+        settings = self.settings
+        file_slots = _slots(settings)
+        network = Network(settings.station.identity, file_slots, self.store.saved)
+        saved = {k: v for k, v in self.store.saved.items() if k not in network.dropped}
         places = [(e.id, tuple(c.id for c in e.connectors)) for e in settings.evses]
-        variables = DeviceModel(VARIABLES, places, saved, settings.ocpp.variables)
+        declared = fitting(VARIABLES, features(settings, self.wiring))
+        variables = DeviceModel(declared, places, saved, settings.ocpp.variables)
         station = Station(site_of(settings, self.wiring), variables.policy(), saved)
-        connection = Connection(_slots(settings), variables.value, saved)
+        priority = variables.value("OCPPCommCtrlr", "NetworkConfigurationPriority")
+        connection = Connection(network.slots(priority), variables.value, saved)
         profiles = ChargingProfiles(station.evse_ids, settings.supply.voltage_v, saved)
         view = View(
             station,
@@ -143,6 +149,7 @@ class Agent:
             profiles,
             _facts(settings),
             lambda: self.store.counts().set_aside,
+            network=network,
         )
         self.guard = Guard(
             self.wiring.pilots,
@@ -165,14 +172,14 @@ class Agent:
         )
         self._senses = Senses(self.wiring, self.guard, self.runtime.post)
         self.view = view
-        for warning in variables.warnings:
+        for warning in (*network.warnings, *variables.warnings):
             log.warning("%s", warning)
 
     def _begin(self) -> None:
         """Why we start, told to the rooms; what must last of it is committed before anything."""
         now = self.runtime.now()
         boot: Boot = read_boot(self.store.saved, now)
-        first = self.view.variables.first_saves
+        first = (*self.view.network.first_saves, *self.view.variables.first_saves)
         self._first_saves = [*(ef.Save(key, value) for key, value in boot.saves), *first]
         self.runtime.post(ev.Started(boot.cause, boot.reason))
         if boot.is_looping:
@@ -249,7 +256,8 @@ class Agent:
         return f"{link}, {waiting} events waiting"
 
     def _credentials(self, slot: int) -> Credentials:
-        return Credentials(password=password_of(self.settings.csms[slot]))
+        index = self.view.connection.slots[slot].credential
+        return Credentials(password=password_of(self.settings.csms[index]))
 
 
 async def _first_to_end(runtime: asyncio.Task[None], tasks: list[asyncio.Task[None]]) -> None:
@@ -265,15 +273,11 @@ def _slots(settings: Settings) -> tuple[Slot, ...]:
     """The file's endpoints with the identity appended (OCPP-J 3.1.1)."""
     identity = settings.station.identity
     slots = []
-    for csms in settings.csms:
+    for index, csms in enumerate(settings.csms):
         profile = 2 if csms.url.startswith("wss:") else 1
-        slots.append(Slot(connection_url(csms.url, identity), identity, profile))
+        url = connection_url(csms.url, identity)
+        slots.append(Slot(url, identity, profile, number=index + 1, credential=index))
     return tuple(slots)
-
-
-def connection_url(endpoint: str, identity: str) -> str:
-    """Endpoint, a slash, the percent-encoded identity; a trailing slash is not doubled."""
-    return f"{endpoint.removesuffix('/')}/{quote(identity, safe='')}"
 
 
 def _facts(settings: Settings) -> Facts:
@@ -286,6 +290,7 @@ def _facts(settings: Settings) -> Facts:
         station.firmware_version,
         settings.supply.voltage_v,
         {e.id: max(c.phases for c in e.connectors) for e in settings.evses},
+        {(e.id, c.id): Plug(c.type, c.phases) for e in settings.evses for c in e.connectors},
     )
 
 

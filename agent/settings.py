@@ -55,6 +55,13 @@ class Connector(Struct, frozen=True, forbid_unknown_fields=True):
     """ConnectorEnumType of OCPP, for example cType2, sType2."""
 
 
+class Input(Struct, frozen=True, forbid_unknown_fields=True):
+    """A digital input of a device."""
+
+    device: Name
+    input: Name
+
+
 class Evse(Struct, frozen=True, forbid_unknown_fields=True):
     """One charge point: charges one EV at a time through one of its connectors."""
 
@@ -62,6 +69,10 @@ class Evse(Struct, frozen=True, forbid_unknown_fields=True):
     connectors: Annotated[tuple[Connector, ...], Meta(min_length=1, max_length=16)]
     meter: Name
     """Name under `devices` of its energy meter."""
+    bay_sensor: Input | None = None
+    """Active while an EV stands in the parking bay."""
+    start_button: Input | None = None
+    """Starts a charge without identification, and ends it."""
 
 
 class ComponentName(Struct, frozen=True, forbid_unknown_fields=True):

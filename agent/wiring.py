@@ -34,11 +34,14 @@ Place = tuple[int, int]
 Build = Callable[[str, DeviceOptions], Device]
 """(name, options) -> driver: the registry's, or a bench's."""
 
-KEYPAD = "KeyCode"
-"""Token type of a reader that passes on what somebody types."""
-
 PLUG_LOCK = "plug_lock"
 """Name of the input by which a pilot controller reports its lock; active: locked."""
+
+START_BUTTON = IdToken("", "NoAuthorization")
+"""What a start button presents (C02)."""
+
+KEYPAD = "KeyCode"
+"""Token type of a reader that passes on what somebody types."""
 
 
 class Wiring(Struct, frozen=True):
@@ -48,6 +51,10 @@ class Wiring(Struct, frozen=True):
     meters: dict[int, Meter]
     devices: dict[str, Device]
     reader_evses: dict[str, tuple[int, ...]]
+    bays: dict[tuple[str, str], int] = {}
+    """(device, input) of a parking bay sensor -> its EVSE."""
+    buttons: dict[tuple[str, str], int] = {}
+    """(device, input) of a start button -> its EVSE."""
 
 
 def wire(settings: Settings, build: Build) -> Wiring:
@@ -64,7 +71,13 @@ def wire(settings: Settings, build: Build) -> Wiring:
         for name, options in settings.devices.items()
         if isinstance(options, SerialReaderOptions | SimReaderOptions)
     }
-    return Wiring(pilots, meters, devices, readers)
+    bays = {(e.bay_sensor.device, e.bay_sensor.input): e.id for e in settings.evses if e.bay_sensor}
+    buttons = {
+        (e.start_button.device, e.start_button.input): e.id
+        for e in settings.evses
+        if e.start_button
+    }
+    return Wiring(pilots, meters, devices, readers, bays, buttons)
 
 
 def site_of(settings: Settings, wiring: Wiring) -> Site:
@@ -94,6 +107,17 @@ def site_of(settings: Settings, wiring: Wiring) -> Site:
     return Site(tuple(evses), supply.current_a, supply.phases, supply.voltage_v, has_keypad)
 
 
+def features(settings: Settings, wiring: Wiring) -> frozenset[str]:
+    """What not every station has, and some variables need."""
+    cables = [connector.cable for evse in settings.evses for connector in evse.connectors]
+    found = {"socket" if "socket" in cables else "fixed_cables"}
+    if any(meter.signs for meter in wiring.meters.values()):
+        found.add("signing_meter")
+    if any(evse.bay_sensor is not None for evse in settings.evses):
+        found.add("bay_sensor")
+    return frozenset(found)
+
+
 class Senses:
     """Turns drivers' observations into guard calls, at once, and events for the inbox, after."""
 
@@ -103,6 +127,8 @@ class Senses:
         self._guard = guard
         self._post = post
         self._reader_evses = wiring.reader_evses
+        self._bays = wiring.bays
+        self._buttons = wiring.buttons
         self._places: dict[str, list[Place]] = {}
         for place, pilot in wiring.pilots.items():
             self._places.setdefault(pilot.name, []).append(place)
@@ -127,6 +153,12 @@ class Senses:
             case InputSeen(device, input_name, active, at_s) if input_name == PLUG_LOCK:
                 for place in self._places.get(device, ()):
                     self._post(ev.LockSeen(*place, active, at_s))
+            case InputSeen(device, input_name, active) if (device, input_name) in self._bays:
+                self._post(ev.BayChanged(self._bays[device, input_name], active))
+            case InputSeen(device, input_name, active) if (device, input_name) in self._buttons:
+                if active:
+                    evse_id = self._buttons[device, input_name]
+                    self._post(ev.TokenPresented(START_BUTTON, (evse_id,)))
             case DeviceLost(device, reason):
                 log.warning("%s lost: %s", device, reason)
                 self._lost(device)

@@ -48,6 +48,17 @@ class PilotReading(Struct, frozen=True):
     """Rating of the plugged cable (PP coding); None when not coded or not known."""
 
 
+class SignedData(Struct, frozen=True):
+    """A meter's own signed data set, untouched, as text for the wire (Base64)."""
+
+    data: str
+    """At most 2500 characters."""
+    signing_method: str
+    encoding_method: str
+    public_key: str = ""
+    """Empty when the device does not tell it."""
+
+
 class MeterReading(Struct, frozen=True):
     """One consistent read of an energy meter. Tuples hold L1..L3 (one entry on one phase)."""
 
@@ -62,8 +73,8 @@ class MeterReading(Struct, frozen=True):
     current_a: tuple[float, ...] = ()
     voltage_v: tuple[float, ...] = ()
     frequency_hz: float | None = None
-    signed: str = ""
-    """The meter's own signed data, untouched; empty when it does not sign."""
+    signature: SignedData | None = None
+    """None when the meter does not sign, or not this reading."""
 
 
 class PilotSeen(Struct, frozen=True):
@@ -172,6 +183,8 @@ class Meter(Device, Protocol):
 
     interval_s: float
     """How often it reports by itself."""
+    signs: bool
+    """Its readings carry a signature."""
 
     def read_soon(self) -> None:
         """Asks for a report as soon as the bus allows, beside the regular ones."""
@@ -260,6 +273,7 @@ class SimMeterOptions(
     """Simulated energy meter, for benches only."""
 
     interval_s: float = 1.0
+    signs: bool = False
 
 
 class SimReaderOptions(

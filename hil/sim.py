@@ -39,20 +39,29 @@ def settings_of(
     variables: dict[str, str] | None = None,
     endpoints: tuple[str, ...] = ("ws://csms.invalid/ocpp",),
     socket: bool = False,
+    signs: bool = False,
+    inputs: bool = False,
 ) -> Settings:
-    """A station of simulated devices; `variables` by "Component.Variable" or "C.V[instance]"."""
+    """A station of simulated devices; `variables` by "Component.Variable" or "C.V[instance]".
+
+    `socket`: loose cables; `signs`: meters that sign; `inputs`: bay sensors and start buttons.
+    """
     devices: dict[str, object] = {"reader": {"driver": SimReaderOptions.__struct_config__.tag}}
     evses = []
     for evse_id in range(1, evse_count + 1):
         meter = {"driver": SimMeterOptions.__struct_config__.tag, "interval_s": REPORT_INTERVAL_S}
-        devices[f"meter{evse_id}"] = meter
+        devices[f"meter{evse_id}"] = meter | {"signs": signs}
         cable = "socket" if socket else "fixed"
         connectors = []
         for connector_id in range(1, connector_count + 1):
             pilot = f"pilot{evse_id}" if connector_id == 1 else f"pilot{evse_id}_{connector_id}"
             devices[pilot] = {"driver": SimPilotOptions.__struct_config__.tag}
             connectors.append({"id": connector_id, "pilot": pilot, "cable": cable})
-        evses.append({"id": evse_id, "meter": f"meter{evse_id}", "connectors": connectors})
+        evse = {"id": evse_id, "meter": f"meter{evse_id}", "connectors": connectors}
+        if inputs:
+            evse["bay_sensor"] = {"device": f"pilot{evse_id}", "input": "bay"}
+            evse["start_button"] = {"device": f"pilot{evse_id}", "input": "start"}
+        evses.append(evse)
     first = [_first_value(name, value) for name, value in (variables or {}).items()]
     return msgspec.convert(
         {
@@ -94,8 +103,10 @@ class SimBench:
         seed: int = 7,
         utc_at_zero_s: float = START_UTC_S,
         on_effect: Callable[[object], None] = lambda effect: None,
-        change: Callable[[Settings], Settings] = lambda settings: settings,
         socket: bool = False,
+        signs: bool = False,
+        inputs: bool = False,
+        change: Callable[[Settings], Settings] = lambda settings: settings,
     ) -> None:
         self._temporary = tempfile.TemporaryDirectory() if directory is None else None
         path = directory or self._temporary.name  # type: ignore[union-attr]
@@ -107,6 +118,8 @@ class SimBench:
             variables=variables,
             endpoints=endpoints,
             socket=socket,
+            signs=signs,
+            inputs=inputs,
         )
         self.settings = change(self.settings)
         self.board = SimBoard(
@@ -241,7 +254,8 @@ class SimBench:
         ready_after_s: float = 1.0,
     ) -> None:
         ev = Ev(current_a=current_a, phases=phases, ready_after_s=ready_after_s)
-        self.board.plug_in(evse_id, connector_id, ev)
+        is_loose = not self.board.connector(evse_id, connector_id).tethered
+        self.board.plug_in(evse_id, connector_id, ev, cable_a=32.0 if is_loose else None)
 
     def plug_out(self, evse_id: int = 1, connector_id: int = 1) -> None:
         self.board.plug_out(evse_id, connector_id)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from hil.parts.csms import Silent
 from hil.scenarios.day import begin, drained
 from hil.sim import SimBench
 from hil.virtual_time import run_virtual
@@ -72,7 +73,7 @@ def test_an_idle_station_is_reset_at_once_and_then_boots_as_usual() -> None:
             await bench.csms.wait_for("StatusNotification")
             assert await bench.csms.call("Reset", {"type": "OnIdle"}) == {"status": "Accepted"}
             await come_back(bench)
-            assert bench.csms.of("BootNotification")[-1]["reason"] == "ScheduledReset"
+            assert bench.csms.of("BootNotification")[-1]["reason"] == "RemoteReset"
             await bench.stop()
             await bench.start(cold=False)
             await bench.until(lambda: len(bench.csms.of("BootNotification")) == 3)
@@ -81,13 +82,34 @@ def test_an_idle_station_is_reset_at_once_and_then_boots_as_usual() -> None:
     run_virtual(scene())
 
 
-def test_a_single_evse_is_not_reset() -> None:
+def test_an_unknown_evse_is_not_reset() -> None:
     async def scene() -> None:
         async with SimBench() as bench:
             await bench.csms.wait_for("StatusNotification")
-            answer = await bench.csms.call("Reset", {"type": "Immediate", "evseId": 1})
+            answer = await bench.csms.call("Reset", {"type": "Immediate", "evseId": 9})
             assert answer["status"] == "Rejected"
             await asyncio.sleep(60)
             assert bench.is_running
+
+    run_virtual(scene())
+
+
+def test_a_csms_that_does_not_answer_gets_the_end_after_the_restart() -> None:
+    """B12.FR.05."""
+
+    async def scene() -> None:
+        async with SimBench() as bench:
+            await bench.csms.wait_for("StatusNotification")
+            await begin(bench, 1, "04A1B2C3")
+            await asyncio.sleep(5)
+            bench.csms.answer["TransactionEvent"] = Silent()
+            assert await bench.csms.call("Reset", {"type": "Immediate"}) == {"status": "Accepted"}
+            await bench.restarted()
+            del bench.csms.answer["TransactionEvent"]
+            await drained(bench)
+            ends = [e for e in bench.csms.of("TransactionEvent") if e["eventType"] == "Ended"]
+            assert len(ends) >= 2
+            assert ends[-1]["transactionInfo"]["stoppedReason"] == "ImmediateReset"
+            bench.csms.check()
 
     run_virtual(scene())

@@ -2,6 +2,7 @@
 
 from msgspec.structs import replace
 
+from agent.core.events import IdToken
 from agent.core.pilot import DEMANDING, ENERGISABLE, SUSPENDING_FAULTS, UNCLEAR, plugged
 from drivers.contract import PilotReading, PilotState, PowerPath
 
@@ -56,6 +57,8 @@ class Connector:
         self.locked: bool | None = None
         """Where the lock was last seen; None: never, or there is none."""
         self.lock_seen_s = float("-inf")
+        self.cable_owner: IdToken | None = None
+        """Unplugged at the EV's side: the loose cable stays locked for this driver (E09.FR.03)."""
         self.hold_until_s = 0.0
         """After a refused order or a guard stop: no new order before this loop time."""
         self._holds = 0
@@ -109,6 +112,8 @@ class Connector:
                 self.open_since_s = reading.at_s
         if self.plugged and not was_plugged:
             self.plugged_at_s = reading.at_s
+        if self.plugged or not self.holds_cable:
+            self.cable_owner = None
         if was_plugged and not self.plugged:
             self.judged_faults -= EV_FAULTS
             self.session_over = False

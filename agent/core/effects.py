@@ -32,6 +32,13 @@ class MeterSample(Struct, frozen=True):
     reading: MeterReading
 
 
+class Metered(Struct, frozen=True):
+    """A value of an EVSE that belongs to no transaction (J01)."""
+
+    evse_id: int
+    sample: MeterSample
+
+
 class Record(Struct, frozen=True):
     """A transaction event that happened, to be stored for ever until the CSMS has it (E)."""
 
@@ -106,6 +113,14 @@ class FreezeBody(Struct, frozen=True):
 
     row_id: int
     body: str
+
+
+class FindRows(Struct, frozen=True):
+    """Ask the store whether a message waits whose body contains `part`; comes back as RowsFound."""
+
+    question: str
+    action: str
+    part: str
 
 
 class FetchHead(Struct, frozen=True):

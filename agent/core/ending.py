@@ -41,13 +41,14 @@ def end_transaction(
         begin = (MeterSample("Transaction.Begin", transaction.begin),) if transaction.begin else ()
         effects.append(transaction.record("Started", "ChargingStateChanged", now, samples=begin))
     transaction.charging_state = "EVConnected" if plugged else "Idle"
+    last = (MeterSample("Transaction.End", end),) if end is not None else ()
     if transaction.started:
         effects.append(
             transaction.record(
                 "Ended",
                 ending.trigger,
                 now,
-                samples=(MeterSample("Transaction.End", end),) if end is not None else (),
+                samples=(*transaction.samples, *last),
                 stopped_reason=ending.stopped_reason,
                 token=ending.token,
             )

@@ -109,6 +109,13 @@ class TokenPresented(Struct, frozen=True):
     evse_ids: tuple[int, ...] = ()
 
 
+class BayChanged(Struct, frozen=True):
+    """The parking bay sensor sees something there, or nothing any more."""
+
+    evse_id: int
+    occupied: bool
+
+
 class GuardStopped(Struct, frozen=True):
     """The guard stopped power by itself; permits up to then are void."""
 
@@ -126,6 +133,13 @@ class OrderRefused(Struct, frozen=True):
 
 
 # --- our own store --------------------------------------------------------------------------
+
+
+class RowsFound(Struct, frozen=True):
+    """Answer to the effect FindRows: such messages wait in the outbox, or not."""
+
+    question: str
+    found: bool
 
 
 class LookedUp(Struct, frozen=True):
@@ -197,9 +211,11 @@ class CurrentLimited(Struct, frozen=True):
 
 
 class ResetRequested(Struct, frozen=True):
-    """Reset was accepted (B11, B12): at once, or once no transaction runs any more."""
+    """Reset was accepted (B11, B12): at once, or once no transaction runs any more. evse_id 0: the
+    station."""
 
     on_idle: bool
+    evse_id: int = 0
 
 
 class AvailabilityRequested(Struct, frozen=True):

@@ -7,10 +7,12 @@ transaction, may one begin, what changed that must be told, is an ending complet
 from msgspec.structs import replace
 
 from agent.core.charging_state import charging_state, reaction_due_s
-from agent.core.effects import Announce, Log, MeterSample, ReadMeter, Record, Show
+from agent.core.connector import Connector
+from agent.core.effects import Announce, Log, MeterSample, Record, Show
 from agent.core.ending import Ending, end_transaction
 from agent.core.events import IdToken, Now, StopCause, TransactionStarted
-from agent.core.evse_facts import EvseFacts, Grant, Opening
+from agent.core.evse_facts import Grant, Opening
+from agent.core.evse_meter import EvseMeter
 from agent.core.metering import phases_used
 from agent.core.pilot import SUSPENDED_AT_MOST_S, SUSPENDING_FAULTS, stopped_reason
 from agent.core.points import ends_at_unplugging, ends_with_authorization, facts
@@ -24,11 +26,11 @@ END_WAIT_S = 10.0
 RESTART_WAIT_S = 30.0
 """The same after a restart, when the devices have yet to be found."""
 
-BEGIN_TRIGGERS = ("CablePluggedIn", "Authorized", "RemoteStart")
+BEGIN_TRIGGERS = ("CablePluggedIn", "Authorized", "RemoteStart", "EVDetected")
 """News that can begin a session; they are told in its Started even if the meter took its time."""
 
 
-class Evse(EvseFacts):
+class Evse(EvseMeter):
     """What follows from the facts of one EVSE. Methods return effects, in order."""
 
     # --- facts ----------------------------------------------------------------------------
@@ -47,7 +49,7 @@ class Evse(EvseFacts):
                 self.has_charged = False
                 news.append("CablePluggedIn")
         elif moved and was_active is connector:
-            self._unplugged(now, policy)
+            self._unplugged(connector, now, policy)
             news.append("EVCommunicationLost")
         return self._follow(now, policy, *news)
 
@@ -69,8 +71,11 @@ class Evse(EvseFacts):
                     connector.lose_sight(now.mono_s)
         return self._follow(now, policy)
 
-    def authorize(self, grant: Grant, now: Now, policy: Policy) -> list[object]:
-        """Takes an authorisation that was granted for this EVSE."""
+    def authorize(
+        self, grant: Grant, now: Now, policy: Policy, *, by_plug: bool = False
+    ) -> list[object]:
+        """Takes an authorisation that was granted for this EVSE; `by_plug`: granted before, and
+        brought here by the cable that was plugged in now."""
         self.grant = grant
         transaction, active = self.transaction, self.active
         if active is not None:
@@ -79,6 +84,8 @@ class Evse(EvseFacts):
             transaction.token, transaction.group = grant.token, grant.group
             transaction.remote_start_id = grant.remote_start_id
         news = "Authorized" if grant.remote_start_id is None else "RemoteStart"
+        if by_plug and transaction is None and "Authorized" not in policy.tx_start_point:
+            news = "CablePluggedIn"
         return self._follow(now, policy, news)
 
     def deauthorize(
@@ -92,7 +99,8 @@ class Evse(EvseFacts):
         self.grant = None
         if self.ending is not None:
             return self._follow(now, policy)
-        if ends_with_authorization(policy, self.connected, transaction.started):
+        is_here = self.connected or self.bay_occupied
+        if ends_with_authorization(policy, is_here, transaction.started):
             self._begin_end(trigger, reason, token, now)
             return self._follow(now, policy)
         transaction.stopped_reason = reason
@@ -109,8 +117,27 @@ class Evse(EvseFacts):
         """The CSMS does not accept the token of the running transaction (E05)."""
         if policy.stop_tx_on_invalid_id or "EnergyTransfer" in policy.tx_stop_point:
             return self.deauthorize("Deauthorized", "DeAuthorized", None, now, policy)
+        last = self.metering.last
+        if policy.max_energy_on_invalid_id_wh > 0 and last is not None and not self.revoked:
+            if self.budget_to_wh is None:
+                self.budget_to_wh = last.energy_wh + policy.max_energy_on_invalid_id_wh
+            return self._follow(now, policy)
         self.revoked = True
         return self._follow(now, policy)
+
+    def bay_changed(self, occupied: bool, now: Now, policy: Policy) -> list[object]:
+        """E01.FR.01, E06.FR.01. With nobody there, nothing else could end an unauthorised one."""
+        if occupied == self.bay_occupied:
+            return []
+        self.bay_occupied, self.bay_used = occupied, False
+        transaction = self.transaction
+        if occupied or transaction is None or self.ending is not None:
+            return self._follow(now, policy, "EVDetected" if occupied else "EVDeparted")
+        is_left = self.grant is None and not self.connected
+        if "ParkingBayOccupancy" in policy.tx_stop_point or is_left:
+            self._begin_end("EVDeparted", transaction.stopped_reason or "Local", None, now)
+            return self._follow(now, policy)
+        return self._follow(now, policy, "EVDeparted")
 
     def tick(self, now: Now, policy: Policy) -> list[object]:
         grant, plug_in_by_s = self.grant, self._plug_in_by_s()
@@ -123,16 +150,16 @@ class Evse(EvseFacts):
         """A transaction that was open when the last process stopped: it ends (E14 of the list)."""
         if transaction.connector_id not in self.connectors:
             transaction.connector_id = None
-        self.transaction = transaction
+        self.transaction, self.bay_used = transaction, True
         self.ending = Ending(
             "AbnormalCondition", cause.value, None, now.mono_s, now.mono_s + RESTART_WAIT_S
         )
         return [Log(4, f"EVSE {self.evse_id}: open transaction found, ending it: {cause.value}")]
 
-    def deadline(self, now: Now) -> float | None:
+    def deadline(self, now: Now, policy: Policy) -> float | None:
         running = self.transaction is not None and self.ending is None
         times = [self._plug_in_by_s()]
-        if self._awaits_reading(now):
+        if self._awaits_reading(now, policy):
             times.append(self.metering.ask_again_s())
         if self.ending is not None:
             times.append(self.ending.deadline_s)
@@ -140,9 +167,9 @@ class Evse(EvseFacts):
             times.append(self.unseen_since_s + SUSPENDED_AT_MOST_S)
         if self.opening is not None and self.grant is not None and self.connected:
             times.append(self.opening.since_s + SUSPENDED_AT_MOST_S)
+        times.append(self.sampling.deadline(now, policy, self._running() is not None))
+        times.append(self._budget_due_s())
         if running and self.transaction is not None and self.transaction.started:
-            due_s = self.metering.sample_due_s
-            times.append(due_s if due_s is not None and due_s > now.mono_s else None)
             before = self.transaction.charging_state
             times.append(reaction_due_s(self.active, before, now.mono_s) if self.grant else None)
         return min((t for t in times if t is not None), default=None)
@@ -152,7 +179,7 @@ class Evse(EvseFacts):
     def _follow(
         self, now: Now, policy: Policy, *news: str, token: IdToken | None = None
     ) -> list[object]:
-        effects = self._judge_faults(now)
+        effects = [*self._judge_faults(now), *self._spend(now)]
         effects += self._open(now, policy, news)
         effects += self._tell(now, policy, news, token)
         was_ending = self.ending is not None
@@ -160,6 +187,7 @@ class Evse(EvseFacts):
         if was_ending and self.ending is None:
             effects += self._open(now, policy, ())
             effects += self._tell(now, policy, (), None)
+        effects += self._sample(now, policy)
         if any(isinstance(e, Record) for e in effects) and self.transaction is not None:
             effects.append(self.transaction.save(now))
         return effects
@@ -172,15 +200,21 @@ class Evse(EvseFacts):
         active = self.active
         return None if active is not None and active.holds_cable else self.grant.deadline_s
 
-    def _unplugged(self, now: Now, policy: Policy) -> None:
+    def _unplugged(self, connector: Connector, now: Now, policy: Policy) -> None:
         transaction = self.transaction
+        keeps_cable = connector.has_lock and not policy.unlock_on_ev_side_disconnect
+        if keeps_cable and self.grant is not None and connector.holds_cable:
+            connector.cable_owner = self.grant.token
         if transaction is None:
             self.grant = self.opening = None
         elif self.ending is None:
             granted = self.grant is not None and not policy.stop_tx_on_ev_side_disconnect
-            if ends_at_unplugging(policy, granted, self.has_charged):
+            if ends_at_unplugging(policy, granted, self.has_charged, self.bay_occupied):
                 reason = transaction.stopped_reason or "EVDisconnected"
                 self._begin_end("EVCommunicationLost", reason, None, now)
+            elif not granted:
+                self.grant = None
+                transaction.stopped_reason = transaction.stopped_reason or "EVDisconnected"
             elif self.grant is not None:
                 deadline_s = now.mono_s + policy.ev_connection_timeout_s
                 self.grant = replace(self.grant, deadline_s=deadline_s)
@@ -225,16 +259,18 @@ class Evse(EvseFacts):
     def _open(self, now: Now, policy: Policy, news: tuple[str, ...]) -> list[object]:
         """Opens a session: from here on a saved row covers whatever flows."""
         connector = self.active or next(iter(self.connectors.values()))
-        if self.transaction is not None or self.session_over:
+        if self.transaction is not None or self.session_over or self.resetting:
             return []
         grant = self.grant
-        found = facts(self.active, grant is not None)
+        in_bay = self.bay_occupied and not self.bay_used
+        found = facts(self.active, grant is not None, in_bay=in_bay)
         starts = bool(found & policy.tx_start_point)
         if not (starts or "PowerPathClosed" in found) or not self.is_operative(connector):
             self.opening = None
             return []
         if self.opening is None:
-            plain = "Authorized" if grant is not None else "CablePluggedIn"
+            plain = "CablePluggedIn" if self.connected else "EVDetected"
+            plain = "Authorized" if grant is not None else plain
             trigger = next((n for n in news if n in BEGIN_TRIGGERS), plain)
             self.opening = Opening(trigger, now.mono_s)
         begin = self.metering.fresh(now.mono_s)
@@ -256,6 +292,7 @@ class Evse(EvseFacts):
         )
         self.transaction = transaction
         self.revoked = self.has_charged = self.starved = False
+        self.budget_to_wh, self.bay_used = None, self.bay_occupied
         self.opening = self.opening if starts else None
         started = TransactionStarted(
             self.evse_id, transaction.transaction_id, now.mono_s, transaction.remote_start_id
@@ -288,38 +325,29 @@ class Evse(EvseFacts):
         reasons = list(news)
         if not reasons and state != before:
             reasons = ["ChargingStateChanged"]
-        told = [transaction.record("Updated", reason, now, token=token) for reason in reasons]
-        return [*told, *self._sample(transaction, now, policy)]
+        return [transaction.record("Updated", reason, now, token=token) for reason in reasons]
 
     def _start(self, transaction: Transaction, now: Now, policy: Policy) -> list[object]:
-        found = facts(self.active, self.grant is not None)
-        if not found & policy.tx_start_point or transaction.begin is None:
+        if transaction.begin is None:
+            return []
+        is_signed = transaction.begin.signature is not None
+        found = facts(
+            self.active, self.grant is not None, in_bay=self.bay_occupied, is_signed=is_signed
+        )
+        met = found & policy.tx_start_point
+        if not met:
             return []
         transaction.started = True
-        trigger = self.opening.trigger if self.opening is not None else "ChargingStateChanged"
+        trigger = "SignedDataReceived" if met == {"DataSigned"} else "ChargingStateChanged"
+        trigger = self.opening.trigger if self.opening is not None else trigger
         if transaction.remote_start_id is not None:
             trigger = "RemoteStart"
         self.opening = None
-        self.metering.schedule(now.mono_s, policy.tx_updated_interval_s)
+        self.sampling.begin(now, policy)
         sample = MeterSample("Transaction.Begin", transaction.begin)
         return [transaction.record("Started", trigger, now, samples=(sample,))]
 
     # --- the meter ------------------------------------------------------------------------
-
-    def _ask_meter(self, now: Now) -> list[object]:
-        return [ReadMeter(self.evse_id)] if self.metering.ask(now.mono_s) else []
-
-    def _sample(self, transaction: Transaction, now: Now, policy: Policy) -> list[object]:
-        """Periodic values (J02): due means ask; told when a reading of that time is here."""
-        due_s = self.metering.sample_due_s
-        if due_s is None or now.mono_s < due_s:
-            return []
-        reading = self.metering.fresh(now.mono_s, since_s=due_s - 1.0)
-        if reading is None:
-            return self._ask_meter(now)
-        self.metering.take_due(now.mono_s, policy.tx_updated_interval_s)
-        sample = MeterSample("Sample.Periodic", reading)
-        return [transaction.record("Updated", "MeterValuePeriodic", now, samples=(sample,))]
 
     def tell_now(self, now: Now) -> list[object]:
         """How the running transaction stands, because the CSMS asks (F06.FR.07)."""
@@ -330,20 +358,14 @@ class Evse(EvseFacts):
         told = transaction.record("Updated", "Trigger", now, samples=samples)
         return [told, transaction.save(now)]
 
-    def reschedule(self, now: Now, policy: Policy) -> None:
-        """TxUpdatedInterval has a new value."""
-        if self.transaction is not None and self.transaction.started:
-            self.metering.schedule(now.mono_s, policy.tx_updated_interval_s)
-
-    def _awaits_reading(self, now: Now) -> bool:
+    def _awaits_reading(self, now: Now, policy: Policy) -> bool:
         """Whether a conclusion waits for the meter; then the question is repeated."""
-        if self.transaction is None:
+        if self.transaction is None and self.opening is not None:
             connector = self.active or next(iter(self.connectors.values()))
-            return self.opening is not None and not connector.faults
+            return not connector.faults
         if self.ending is not None:
             return self._end_reading(self.ending, now) is None
-        due_s = self.metering.sample_due_s
-        return self.transaction.started and due_s is not None and due_s <= now.mono_s
+        return self.sampling.due(now, policy, self._running() is not None) is not None
 
     # --- ending ---------------------------------------------------------------------------
 
@@ -382,8 +404,9 @@ class Evse(EvseFacts):
         plugged = active is not None and active.plugged
         effects += end_transaction(transaction, ending, reading, plugged, now)
         self.transaction = self.ending = self.grant = self.opening = None
-        self.metering.sample_due_s = None
+        self.sampling.end()
         self.revoked = self.starved = self.has_charged = False
+        self.budget_to_wh = None
         if active is not None:
             active.session_over = plugged and active.plugged_at_s < ending.since_s
         self.finished_token = transaction.token

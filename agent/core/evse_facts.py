@@ -6,6 +6,7 @@ from agent.core.connector import Connector
 from agent.core.ending import Ending
 from agent.core.events import IdToken
 from agent.core.metering import Metering
+from agent.core.sampling import Sampling
 from agent.core.status import connector_status
 from agent.core.transaction import Transaction
 
@@ -33,11 +34,14 @@ class EvseFacts:
         self.evse_id = evse_id
         self.connectors = {c.connector_id: c for c in connectors}
         self.metering = Metering()
+        self.sampling = Sampling()
         self.grant: Grant | None = None
         self.transaction: Transaction | None = None
         self.ending: Ending | None = None
         self.operative = True
         self.station_operative = True
+        self.resetting = False
+        """A reset goes on here: nothing new begins."""
         self.finished_token: IdToken | None = None
         self.opening: Opening | None = None
         self.revoked = False
@@ -47,6 +51,13 @@ class EvseFacts:
         self.has_charged = False
         """Energy flowed since the EV was plugged in."""
         self.unseen_since_s: float | None = None
+        self.budget_to_wh: float | None = None
+        """The CSMS refused the token; energy flows until the meter shows this (E05.FR.03)."""
+        self.bay_occupied = False
+        self.bay_used = False
+        """Whoever stands in the bay had a transaction: another one needs more than standing."""
+        self.is_muted = False
+        """No clock-aligned values now (J01.FR.20)."""
 
     @property
     def active(self) -> Connector | None:
@@ -74,22 +85,25 @@ class EvseFacts:
         active = self.active
         candidates = [active] if active is not None else list(self.connectors.values())
         usable = any(self._usable(c) for c in candidates)
-        return self.grant is None and self.ending is None and untaken and usable
+        taken = self.resetting or self.grant is not None or self.ending is not None
+        return not taken and untaken and usable
 
     @property
     def awaits_card(self) -> bool:
         """An EV is plugged in that nobody has authorised yet."""
-        return self.free and self.connected and not self.session_over
+        is_here = self.connected or self.bay_occupied
+        return self.free and is_here and not self.session_over
 
     def status(self, connector_id: int) -> str:
         connector = self.connectors[connector_id]
         charges = self.transaction is not None and connector is self.active
         busy = charges and (connector.plugged or self.ending is None)
+        is_kept = charges or connector.cable_owner is not None
         return connector_status(
             faulted=bool(connector.faults),
             operative=self.is_operative(connector) or busy,
             reserved=False,
-            occupied=connector.plugged,
+            occupied=connector.plugged or (is_kept and connector.holds_cable),
         )
 
     def is_operative(self, connector: Connector) -> bool:

@@ -1,4 +1,4 @@
-"""An EVSE's meter: its last reading, how old it may be, and when the next sample is due."""
+"""An EVSE's meter: its last reading, and how old it may be."""
 
 from drivers.contract import MeterReading
 
@@ -12,8 +12,6 @@ class Metering:
     def __init__(self) -> None:
         self.last: MeterReading | None = None
         self.asked_at_s: float | None = None
-        self.sample_due_s: float | None = None
-        """Next periodic sample of the running transaction (J02.FR.11)."""
 
     def take(self, reading: MeterReading) -> None:
         """A reading made before the question was asked does not answer it."""
@@ -41,18 +39,6 @@ class Metering:
     def ask_again_s(self, again_after_s: float = 2.0) -> float | None:
         """When an unanswered question is repeated."""
         return None if self.asked_at_s is None else self.asked_at_s + again_after_s
-
-    def schedule(self, from_s: float, interval_s: int) -> None:
-        """The next sample is one interval after `from_s`; 0 means none (TxUpdatedInterval)."""
-        self.sample_due_s = from_s + interval_s if interval_s > 0 else None
-
-    def take_due(self, now_s: float, interval_s: int) -> bool:
-        """True once per interval; the grid of due times does not drift."""
-        if self.sample_due_s is None or now_s < self.sample_due_s:
-            return False
-        while self.sample_due_s is not None and self.sample_due_s <= now_s:
-            self.schedule(self.sample_due_s, interval_s)
-        return True
 
 
 def phases_used(reading: MeterReading) -> int | None:

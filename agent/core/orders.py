@@ -104,7 +104,7 @@ def _lock(connector: Connector, evse: Evse) -> list[object]:
     """Locked for as long as a session is authorised, released with it (E06.FR.10), even where the
     transaction ends only at unplugging, but not before the power path is seen open."""
     in_session = evse.transaction is not None and evse.grant is not None
-    wanted = in_session and evse.active is connector
+    wanted = (in_session and evse.active is connector) or connector.cable_owner is not None
     is_open = connector.reading.power_path is PowerPath.OPEN
     if wanted == connector.lock_ordered or not (wanted or is_open):
         return []

@@ -10,24 +10,31 @@ ENDS_WITH_AUTHORIZATION = frozenset({"Authorized", "PowerPathClosed", "EnergyTra
 ENDS_WITH_CONNECTION = frozenset({"EVConnected", "PowerPathClosed"})
 
 
-def facts(connector: Connector | None, granted: bool) -> frozenset[str]:
+def facts(
+    connector: Connector | None, granted: bool, *, in_bay: bool = False, is_signed: bool = False
+) -> frozenset[str]:
     """TxStartStopPointEnumType values that are true now; the power path counts as closed once EV
-    and driver are known (E01.FR.05)."""
+    and driver are known (E01.FR.05), and data as signed once that begin value is (E01.FR.04)."""
     connected = connector is not None and connector.plugged
     found = {"EVConnected"} if connected else set()
     if granted:
         found.add("Authorized")
+    if in_bay:
+        found.add("ParkingBayOccupancy")
     if connected and granted:
         found.add("PowerPathClosed")
+        if is_signed:
+            found.add("DataSigned")
     if connector is not None and connector.delivering and granted:
         found.add("EnergyTransfer")
     return frozenset(found)
 
 
-def ends_at_unplugging(policy: Policy, granted: bool, has_charged: bool) -> bool:
-    """Without an authorisation nothing could end the transaction later, so it ends now (E06.FR.02,
-    FR.06, FR.07, E09)."""
+def ends_at_unplugging(policy: Policy, granted: bool, has_charged: bool, in_bay: bool) -> bool:
+    """Without an authorisation only an EV that leaves its bay could end the transaction later, else
+    it ends now (E06.FR.01, FR.02, FR.06, FR.07, E09)."""
     stop = policy.tx_stop_point
+    granted = granted or (in_bay and "ParkingBayOccupancy" in stop)
     energy_ends = has_charged and "EnergyTransfer" in stop
     return not granted or bool(stop & ENDS_WITH_CONNECTION) or energy_ends
 

@@ -24,6 +24,8 @@ class Policy(Struct, frozen=True):
     """AuthCtrlr.DisableRemoteAuthorization: no Authorize at all, only what is known here counts."""
     master_pass_group_id: str = ""
     """AuthCtrlr.MasterPassGroupId; empty: no master pass."""
+    reset_retries: int = 3
+    """OCPPCommCtrlr.ResetRetries"""
     authorize_remote_start: bool = False
     """AuthCtrlr.AuthorizeRemoteStart"""
     ev_connection_timeout_s: int = 60
@@ -38,3 +40,15 @@ class Policy(Struct, frozen=True):
     """TxCtrlr.StopTxOnEVSideDisconnect"""
     tx_updated_interval_s: int = 60
     """SampledDataCtrlr.TxUpdatedInterval; 0: none."""
+    tx_ended_interval_s: int = 0
+    """SampledDataCtrlr.TxEndedInterval; 0: none between start and end."""
+    aligned_interval_s: int = 0
+    """AlignedDataCtrlr.Interval; 0: none."""
+    aligned_tx_ended_interval_s: int = 0
+    """AlignedDataCtrlr.TxEndedInterval; 0: none."""
+    aligned_only_idle: bool = False
+    """AlignedDataCtrlr.SendDuringIdle: none while any transaction runs (J01.FR.20)."""
+    max_energy_on_invalid_id_wh: int = 0
+    """TxCtrlr.MaxEnergyOnInvalidId; 0: none."""
+    unlock_on_ev_side_disconnect: bool = False
+    """OCPPCommCtrlr.UnlockOnEVSideDisconnect"""

@@ -20,8 +20,12 @@ from agent.core.limits import Place
 from agent.core.master_pass import CHOICE_S, CHOICE_TEXT, Choice, chosen, is_master
 from agent.core.orders import Orders
 from agent.core.policy import Policy
+from agent.core.resets import Reset, restarted
 from agent.core.site import Site
 from agent.core.transaction import restore
+
+PILOT_SAYS = "pilot state"
+"""How the guard's cause begins when the EV let go or left."""
 
 NO_TOKEN = IdToken("", "NoAuthorization")
 
@@ -56,8 +60,8 @@ class Station:
         self.choice: Choice | None = None
         """A master pass waits for the number of what it is to stop."""
         self.limits: dict[int, float | None] = {}
-        self.reset: ev.ResetRequested | None = None
-        """Accepted and not yet carried out."""
+        self.resets: dict[int, Reset] = {}
+        """Accepted and not yet carried out, by EVSE; 0: the station."""
         self._orders = Orders(site)
         self._status: dict[Place, str] = {}
         self._saved = {k: v for k, v in saved.items() if k.startswith("transaction/")}
@@ -123,20 +127,28 @@ class Station:
             effects += handler(self, event, now)
         effects += self._adopt_floating(now)
         effects += self._give_away(now)
+        self._mute()
         effects += self._orders.give(self.evses, self.limits, self.policy, now)
-        return effects + self._statuses(now) + self._restart_when_idle()
+        return effects + self._statuses(now) + self._reset(now)
 
     def deadline(self, now: Now) -> float | None:
-        times = [evse.deadline(now) for evse in self.evses.values()]
+        times = [evse.deadline(now, self.policy) for evse in self.evses.values()]
         times.append(self._orders.deadline(now))
         for connector in self._connectors():
             if connector.hold_until_s > now.mono_s:
                 times.append(connector.hold_until_s)
+        times += [reset.deadline() for reset in self.resets.values()]
         if self.floating is not None:
             times.append(self.floating.grant.deadline_s)
         if self.choice is not None:
             times.append(self.choice.until_s)
         return min((t for t in times if t is not None), default=None)
+
+    def _mute(self) -> None:
+        """J01.FR.20: without an EVSE named, one transaction silences the station."""
+        is_busy = any(evse.transaction is not None for evse in self.evses.values())
+        for evse in self.evses.values():
+            evse.is_muted = self.policy.aligned_only_idle and is_busy
 
     def _knows_place_of(self, event: object) -> bool:
         evse_id, connector_id = getattr(event, "evse_id", 0), getattr(event, "connector_id", 0)
@@ -170,6 +182,9 @@ class Station:
     def _meter(self, event: ev.MeterRead, now: Now) -> list[object]:
         return self.evses[event.evse_id].meter_read(event.reading, now, self.policy)
 
+    def _bay_changed(self, event: ev.BayChanged, now: Now) -> list[object]:
+        return self.evses[event.evse_id].bay_changed(event.occupied, now, self.policy)
+
     def _fault_raised(self, event: ev.FaultRaised, now: Now) -> list[object]:
         evse = self.evses[event.evse_id]
         return evse.fault(event.connector_id, event.fault, True, now, self.policy)
@@ -185,6 +200,10 @@ class Station:
         for evse in self._served(event.evse_ids):
             if evse.grant is not None and evse.ending is None and token.same_as(evse.grant.token):
                 return self._stop_locally(evse, token, now)
+            for connector in evse.connectors.values():
+                if token.same_as(connector.cable_owner):
+                    connector.cable_owner = None
+                    return [Show(evse.evse_id, "Take your cable")]
         if self.floating is not None and token.same_as(self.floating.grant.token):
             self.floating = None
             return [Show(0, "Cancelled; present the card again to charge")]
@@ -236,8 +255,10 @@ class Station:
     def _guard_stopped(self, event: ev.GuardStopped, now: Now) -> list[object]:
         evse = self.evses[event.evse_id]
         evse.connectors[event.connector_id].guard_stopped(event.cause, now.mono_s)
-        text = f"EVSE {event.evse_id}: power stopped at once: {event.cause}"
-        return [Log(4, text), *evse.tick(now, self.policy)]
+        told = Log(4, f"EVSE {event.evse_id}: power stopped at once: {event.cause}")
+        if event.cause.startswith(PILOT_SAYS):
+            return [told]  # the view that made the guard stop follows, and says what is told
+        return [told, *evse.tick(now, self.policy)]
 
     def _order_refused(self, event: ev.OrderRefused, now: Now) -> list[object]:
         """What was allowed before, at a lower limit perhaps, is taken back as well."""
@@ -252,21 +273,34 @@ class Station:
 
     def _reset_requested(self, event: ev.ResetRequested, now: Now) -> list[object]:
         """B12.FR.02, FR.04: at once means that every transaction is Ended and recorded first."""
-        self.reset = event
+        evses = self._reset_by(event.evse_id)
+        waits = event.on_idle and any(evse.transaction is not None for evse in evses)
+        reset = self.resets[event.evse_id] = Reset(event.evse_id, event.on_idle, waits)
         if event.on_idle:
             return []
-        self.floating = None
-        effects: list[object] = []
-        for evse in self.evses.values():
-            effects += evse.end("ResetCommand", "ImmediateReset", now, self.policy)
-        return effects
+        if event.evse_id == 0:
+            self.floating = None
+        return reset.begin(evses, now, self.policy)
 
-    def _restart_when_idle(self) -> list[object]:
-        if self.reset is None or any(e.transaction is not None for e in self.evses.values()):
-            return []
-        reason = "ScheduledReset" if self.reset.on_idle else "RemoteReset"
-        self.reset = None
-        return [Save("meta/restart", reason), Restart("process", reason)]
+    def _reset_by(self, evse_id: int) -> list[Evse]:
+        return list(self.evses.values()) if evse_id == 0 else [self.evses[evse_id]]
+
+    def _reset(self, now: Now) -> list[object]:
+        """Carries out what was accepted as soon as it can be."""
+        effects: list[object] = []
+        for reset in tuple(self.resets.values()):
+            found, is_done = reset.go_on(self._reset_by(reset.evse_id), self.policy, now)
+            effects += found
+            if not is_done:
+                continue
+            del self.resets[reset.evse_id]
+            if reset.evse_id:
+                effects += restarted(self.evses[reset.evse_id])
+            else:
+                self.floating = None
+                reason = reset.boot_reason
+                effects += [Save("meta/restart", reason), Restart("process", reason)]
+        return effects
 
     def _availability(self, event: ev.AvailabilityRequested, now: Now) -> list[object]:
         if event.evse_id == 0:
@@ -286,7 +320,7 @@ class Station:
     def _unlock_requested(self, event: ev.UnlockRequested, now: Now) -> list[object]:
         """F05.FR.06: ordered again though it may stand open already."""
         connector = self.evses[event.evse_id].connectors[event.connector_id]
-        connector.lock_ordered = False
+        connector.lock_ordered, connector.cable_owner = False, None
         return [LockPlug(*connector.place, False)]
 
     def _message_triggered(self, event: ev.MessageTriggered, now: Now) -> list[object]:
@@ -300,9 +334,8 @@ class Station:
         before = self.policy
         if isinstance(event.policy, Policy):
             self.policy = event.policy
-        if self.policy.tx_updated_interval_s != before.tx_updated_interval_s:
-            for evse in self.evses.values():
-                evse.reschedule(now, self.policy)
+        for evse in self.evses.values():
+            evse.reschedule(before, self.policy, now)
         return []
 
     def _reached(self, event: ev.CsmsReached, now: Now) -> list[object]:
@@ -342,7 +375,7 @@ class Station:
             return effects
         if not verdict.accepted:
             return [*effects, Show(0, verdict.text)]
-        if self.reset is not None and not self.reset.on_idle:
+        if all(evse.resetting for evse in self.evses.values()):
             return [*effects, Show(0, "Restarting; present the card again in a minute")]
         question, info = verdict.question, verdict.info
         if is_master(info.group, self.policy):
@@ -409,14 +442,14 @@ class Station:
             evse = self.evses[evse_id]
             if evse.awaits_card:
                 grant, self.floating = self.floating.grant, None
-                return evse.authorize(grant, now, self.policy)
+                return evse.authorize(grant, now, self.policy, by_plug=True)
         return []
 
     def _give_away(self, now: Now) -> list[object]:
         """Without authorisation every EV that is plugged in may charge (C02)."""
         effects: list[object] = []
         for evse in self.evses.values():
-            if not self.policy.auth_enabled and evse.awaits_card:
+            if not self.policy.auth_enabled and evse.awaits_card and evse.connected:
                 grant = self._grant(NO_TOKEN, None, None, now)
                 effects += evse.authorize(grant, now, self.policy)
         return effects
@@ -463,6 +496,7 @@ _HANDLERS: dict[type, Callable[..., list[object]]] = {
     ev.Started: Station._started,
     ev.PilotChanged: Station._pilot,
     ev.MeterRead: Station._meter,
+    ev.BayChanged: Station._bay_changed,
     ev.FaultRaised: Station._fault_raised,
     ev.FaultCleared: Station._fault_cleared,
     ev.TokenPresented: Station._token,

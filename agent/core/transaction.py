@@ -7,6 +7,8 @@ from agent.core.effects import MeterSample, Record, Save
 from agent.core.events import IdToken, Now
 from drivers.contract import MeterReading
 
+SAMPLES_AT_MOST = 100
+
 
 class Transaction(Struct):
     """State of a transaction; saved whole with every record, so seqNo never repeats (E01.FR.07)."""
@@ -30,6 +32,8 @@ class Transaction(Struct):
     stopped_reason: str | None = None
     """Set when the authorisation ended but TxStopPoint keeps the transaction open."""
     phases: int | None = None
+    samples: tuple[MeterSample, ...] = ()
+    """Taken on the way, told with the end."""
     told_token: IdToken | None = None
     told_place: bool = False
     told_remote_start: bool = False
@@ -46,6 +50,13 @@ class Transaction(Struct):
 
     def forget(self) -> Save:
         return Save(self.key, None)
+
+    def keep(self, sample: MeterSample) -> None:
+        """For the Ended event; when it becomes too much, every second one goes (J02.FR.20)."""
+        self.samples = (*self.samples, sample)
+        if len(self.samples) > SAMPLES_AT_MOST:
+            self.samples = self.samples[::2]
+        self.last = sample.reading
 
     def record(
         self,
@@ -101,6 +112,10 @@ def restore(text: str, now: Now) -> Transaction:
         shift_s = transaction.utc_offset_s - now.utc_offset_s
         transaction.begin = _shifted(transaction.begin, shift_s)
         transaction.last = _shifted(transaction.last, shift_s)
+        transaction.samples = tuple(
+            MeterSample(s.context, msgspec.structs.replace(s.reading, at_s=s.reading.at_s + shift_s))
+            for s in transaction.samples
+        )
     return transaction
 
 

@@ -29,6 +29,8 @@ BOOT_AGAIN_S = 60.0
 """Until the next BootNotification where the CSMS names no interval (B02.FR.07, B03.FR.05)."""
 LONGEST_HEARTBEAT_S = 86_400.0
 """The CSMS's time is asked for at least this often (G02.FR.07)."""
+GOOD_SLOT_KEY = "meta/good_slot"
+"""State key of the network slot whose CSMS accepted a boot last."""
 REPORTS = 9
 """Priority of what leaves in turns with the outbox; what is below leaves before it."""
 
@@ -86,7 +88,12 @@ class Connection:
         self.answered: list[Answered] = []
         self.lost_at_s: float | None = None
         self.clocks = BootClocks(saved or {})
-        self._dialling = Dialling(slots, self._seconds)
+        good = (saved or {}).get(GOOD_SLOT_KEY)
+        numbers = [str(slot.number) for slot in slots]
+        self._dialling = Dialling(
+            slots, self._seconds, numbers.index(good) if good in numbers else None
+        )
+        self._good_slot = good
         self._read = read
         self._queue: list[Queued] = []
         self._queued = 0
@@ -101,6 +108,8 @@ class Connection:
         self._boot_not_before_s = 0.0
         self._booted_slot = 0
         self._boot_payload: Payload = {}
+        self._is_boot_asked = False
+        """The next BootNotification answers a TriggerMessage."""
         self._last_sent_s = 0.0
         self._last_action = ""
         self._time_asked_s = 0.0
@@ -110,6 +119,8 @@ class Connection:
         """When the CSMS last answered a CALL of ours."""
         self._tried = (0, 0.0)
         """The row that was sent last, and when for the first time."""
+        self._on_trial: InFlight | None = None
+        """Last attempt of a row that nobody answered: it counts if a Heartbeat is answered."""
         self._outage = Outage()
 
     # --- views ------------------------------------------------------------------------------
@@ -203,6 +214,7 @@ class Connection:
     def boot_soon(self, now: Now) -> None:
         """The CSMS asks for a BootNotification before the interval it named is over."""
         self._boot_at_s = self._boot_not_before_s = now.mono_s
+        self._is_boot_asked = True
 
     def booted(self, status: str, interval_s: float, now: Now) -> list[object]:
         """The answer to BootNotification (B01.FR.04, B02, B03)."""
@@ -210,10 +222,18 @@ class Connection:
         if status == "Accepted":
             self._boot_at_s, self.freshly_booted = None, True
             told = ef.Log(5, f"CSMS: boot accepted, heartbeat every {interval_s:.0f} s")
-            return [told, *self._go_online(now)]
+            return [told, *self._remember_slot(), *self._go_online(now)]
         wait_s = interval_s if interval_s > 0 else BOOT_AGAIN_S
         self._boot_at_s = self._boot_not_before_s = now.mono_s + wait_s
         return [ef.Log(5, f"CSMS: boot {status}; asking again in {wait_s:.0f} s")]
+
+    def _remember_slot(self) -> list[object]:
+        """Where to fall back when nothing else answers, after a restart too (B10.FR.07)."""
+        number = str(self.slots[self.slot].number)
+        if number == self._good_slot:
+            return []
+        self._good_slot = number
+        return [ef.Save(GOOD_SLOT_KEY, number)]
 
     def response(self, message_id: str, payload: Payload | None, now: Now) -> list[object]:
         """A CALLRESULT: for the CALL in flight, or late for a row that waits to be sent again.
@@ -224,6 +244,8 @@ class Connection:
         flight = self.in_flight
         if flight is not None and flight.message_id == message_id:
             self.in_flight, self._answered_s = None, now.mono_s
+            if self._on_trial is not None:
+                return self._convict(Answered(flight.action, flight.payload, payload), now)
             request = flight.payload if flight.row is None else _payload(flight.row)
             self.answered.append(Answered(flight.action, request, payload))
             if flight.stream is not None:
@@ -283,12 +305,22 @@ class Connection:
             return []
         if self._boot_at_s is not None and now.mono_s >= self._boot_at_s:
             self._boot_at_s = None
-            return self._send("BootNotification", self._boot_payload, now)
+            reason = {"reason": "Triggered"} if self._is_boot_asked else {}
+            self._is_boot_asked = False
+            return self._send("BootNotification", self._boot_payload | reason, now)
         if self.accepted:
             return self._send_accepted(now)
         return self._send_while_pending(now)
 
+    def _convict(self, answered: Answered, now: Now) -> list[object]:
+        """The CSMS is there: it has had its last chance to answer the row on trial."""
+        tried, self._on_trial = self._on_trial, None
+        self.answered.append(answered)
+        return self._failed(tried, "no answer in time", now) if tried is not None else []
+
     def _send_accepted(self, now: Now) -> list[object]:
+        if self._on_trial is not None:
+            return self._send("Heartbeat", {}, now)
         has_report = bool(self._queue) and self._queue[0].priority >= REPORTS
         if self._queue and not has_report:
             return self._send_queued(heappop(self._queue), now)
@@ -357,7 +389,9 @@ class Connection:
 
     def _flight(self, message_id: str, action: str, payload: Payload, now: Now) -> InFlight:
         self._last_sent_s, self._last_action = now.mono_s, action
-        deadline_s = now.mono_s + self._seconds("MessageTimeout", "Default")
+        own_s = self.slots[self.slot].message_timeout_s
+        timeout_s = self._seconds("MessageTimeout", "Default") if own_s is None else own_s
+        deadline_s = now.mono_s + timeout_s
         return InFlight(message_id, action, payload, now.mono_s, deadline_s)
 
     def _heartbeat_at_s(self) -> float:
@@ -404,12 +438,16 @@ class Connection:
         """Counts as an attempt only if the socket showed life after the send.
 
         Behind a living socket may be no CSMS: what answers nothing has refused nothing, so the
-        last attempt of a row does not count until some other CALL was answered.
+        last attempt of a row does not count until some other CALL was answered, and a Heartbeat
+        asks for that.
         """
         if flight.row is None:
             self._silences += 1
         is_dead = self._heard_at_s <= flight.sent_at_s or self._silences >= SILENT_TIMEOUTS
-        if is_dead or self._is_mute(flight.row):
+        if not is_dead and self._is_mute(flight.row):
+            self.in_flight, self._on_trial = None, flight
+            return []
+        if is_dead or self._on_trial is not None:
             self._drop_in_flight("no answer in time")
             self.link = "closing"
             return [ef.Hangup(f"{flight.action} was not answered; dialling again")]
@@ -423,7 +461,7 @@ class Connection:
         return row.attempts + 1 >= self._seconds("MessageAttempts", "TransactionEvent")
 
     def _drop_in_flight(self, reason: str) -> None:
-        flight, self.in_flight = self.in_flight, None
+        flight, self.in_flight, self._on_trial = self.in_flight, None, None
         if flight is not None and flight.row is None:
             self.answered.append(Answered(flight.action, flight.payload, None, reason))
 

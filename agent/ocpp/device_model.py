@@ -251,7 +251,8 @@ class DeviceModel:
         if variable.read_at is not None:
             return variable.read_at(now)
         if variable.read is None:
-            return self._values.get(entry.key, variable.default)
+            kept = self._values.get(entry.key, variable.default)
+            return kept if variable.resolve is None else variable.resolve(view, kept)
         if variable.level == "station":
             return variable.read(view)
         return variable.read(view, entry.evse_id, entry.connector_id)
@@ -307,6 +308,11 @@ class DeviceModel:
             return Verdict("Rejected", found.variable.refused)
         status = "RebootRequired" if found.variable.reboot_needed else "Accepted"
         return Verdict(status, change=Change(found.key, text))
+
+    def objection(self, change: Change, view: View) -> str:
+        """Reason code why this station cannot take a new value, though it is a valid one; or ""."""
+        object_to = self._entries[change.key].variable.objection
+        return "" if object_to is None else object_to(view, change.value)
 
     def check(self, component: Payload, variable: Payload, attribute: str, value: str) -> str:
         """SetVariableStatusEnumType that the CSMS would get."""
@@ -379,7 +385,7 @@ class DeviceModel:
             "component": component_of(entry),
             "variable": variable_of(entry),
             "variableAttribute": [attribute],
-            "variableCharacteristics": _characteristics(variable),
+            "variableCharacteristics": _characteristics(entry, view),
         }
 
 
@@ -396,12 +402,15 @@ def variable_of(entry: Entry) -> Payload:
     return _named(entry.variable.name, entry.variable.instance)
 
 
-def _characteristics(variable: Variable) -> Payload:
+def _characteristics(entry: Entry, view: View) -> Payload:
     """VariableCharacteristicsType; the most characters of a text stand as its maxLimit."""
+    variable = entry.variable
     characteristics: Payload = {"dataType": variable.data_type}
     if variable.unit:
         characteristics["unit"] = variable.unit
     high = variable.max_length if variable.max_limit is None else variable.max_limit
+    if variable.place_limit is not None:
+        high = variable.place_limit(view, entry.evse_id, entry.connector_id)
     if variable.min_limit is not None:
         characteristics["minLimit"] = variable.min_limit
     if high is not None:

@@ -18,12 +18,24 @@ class Slot(Struct, frozen=True):
     url: str
     user: str
     security_profile: int
+    number: int = 1
+    """configurationSlot, as the CSMS counts."""
+    message_timeout_s: float | None = None
+    """None: as the station's own variable says."""
+    credential: int = 0
+    """Index of the back end in charger.yaml whose password is used."""
 
 
 class Dialling:
-    """The next dial; `slots` in the order of NetworkConfigurationPriority."""
+    """The next dial; `slots` in the order of NetworkConfigurationPriority, `good` the index of the
+    one that worked last."""
 
-    def __init__(self, slots: tuple[Slot, ...], seconds: Callable[[str], float]) -> None:
+    def __init__(
+        self,
+        slots: tuple[Slot, ...],
+        seconds: Callable[[str], float],
+        good: int | None = None,
+    ) -> None:
         self.slots = slots
         self.slot = 0
         self.at_s: float | None = 0.0
@@ -34,7 +46,7 @@ class Dialling:
         self._dialled_at_s = float("-inf")
         self._attempts = 0
         self._untried = list(range(1, len(slots)))
-        self._good_slot: int | None = None
+        self._good_slot = good
         self._is_proved = False
 
     def dial(self, now: Now) -> ef.Dial:

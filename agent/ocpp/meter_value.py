@@ -5,23 +5,91 @@ from collections.abc import Callable, Iterator
 from agent.core.effects import MeterSample
 from agent.ocpp.block import Payload
 from agent.ocpp.messages import open_stamp
+from agent.ocpp.view import View
 from drivers.contract import MeterReading
 
 ENERGY = "Energy.Active.Import.Register"
 PHASES = ("L1", "L2", "L3")
 
 
-def meter_value(sample: MeterSample, measurands: frozenset[str]) -> Payload | None:
-    """One MeterValueType, its time an open stamp; None when nothing of it is wanted or known."""
+UNTOLD_CONTEXT = "Sample.Periodic"
+"""The default, which need not be repeated; beside a signature it is."""
+ONCE_BY = "Transaction.Begin", "Transaction.End"
+"""Contexts that tell the public key where it is told once in a transaction."""
+
+
+def wanted(view: View, event_type: str, context: str) -> frozenset[str]:
+    """Measurands that are configured for a value of this context in this event; "": no event."""
+    component, name = "SampledDataCtrlr", f"Tx{event_type}Measurands"
+    if context == "Sample.Clock" or not event_type:
+        component = "AlignedDataCtrlr"
+        name = "TxEndedMeasurands" if event_type == "Ended" else "Measurands"
+    elif context == "Transaction.Begin":
+        name = "TxStartedMeasurands"
+    if view.variables.value(component, "Enabled") == "false":
+        return frozenset()
+    return frozenset(view.variables.value(component, name).split(","))
+
+
+def tell(view: View, event_type: str, sample: MeterSample) -> Payload | None:
+    """A value as it is configured for a TransactionEvent, or for MeterValues ("")."""
+    clock = sample.context == "Sample.Clock" or not event_type
+    component = "AlignedDataCtrlr" if clock else "SampledDataCtrlr"
+    key = None
+    if sample.reading.signature is not None and (
+        _signing(view, component, "SignReadings") == "true"
+    ):
+        when = _signing(view, "OCPPCommCtrlr", "PublicKeyWithSignedMeterValue")
+        is_once = when == "OncePerTransaction" and sample.context == _key_context(view)
+        key = sample.reading.signature.public_key if when == "EveryMeterValue" or is_once else ""
+    return meter_value(sample, wanted(view, event_type, sample.context), key=key)
+
+
+def _signing(view: View, component: str, name: str) -> str:
+    """A variable that only stations with a signing meter declare; "" elsewhere."""
+    try:
+        return view.variables.value(component, name)
+    except KeyError:
+        return ""
+
+
+def _key_context(view: View) -> str:
+    """Begin where its energy is told, else the end."""
+    begin, end = ONCE_BY
+    return begin if ENERGY in wanted(view, "Started", begin) else end
+
+
+def meter_value(
+    sample: MeterSample, measurands: frozenset[str], *, key: str | None = None
+) -> Payload | None:
+    """One MeterValueType, its time an open stamp; None when nothing of it is wanted or known.
+
+    `key`: with the meter's signature and this public key (J01.FR.21, J02.FR.21).
+    """
+    context = {"context": sample.context} if sample.context != UNTOLD_CONTEXT else {}
     values = [
-        value | ({"context": sample.context} if sample.context != "Sample.Periodic" else {})
+        value | context
         for name, source in MEASURANDS.items()
         if name in measurands
         for value in source(sample.reading)
     ]
+    if values and key is not None and ENERGY in measurands:
+        values[0] |= {"context": sample.context, "signedMeterValue": _signed(sample.reading, key)}
     if not values:
         return None
     return {"timestamp": open_stamp(sample.reading.at_s), "sampledValue": values}
+
+
+def _signed(reading: MeterReading, key: str) -> Payload:
+    """SignedMeterValueType; the meter's data as it came."""
+    signature = reading.signature
+    assert signature is not None
+    return {
+        "signedMeterData": signature.data,
+        "signingMethod": signature.signing_method,
+        "encodingMethod": signature.encoding_method,
+        "publicKey": key,
+    }
 
 
 def _energy(reading: MeterReading) -> Iterator[Payload]:

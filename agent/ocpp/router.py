@@ -33,6 +33,7 @@ from agent.ocpp.blocks import (
 )
 from agent.ocpp.clocks import csms_time
 from agent.ocpp.connection import REPORTS
+from agent.ocpp.leaving import Leaving
 from agent.ocpp.view import View
 
 BLOCKS: tuple[ModuleType, ...] = (
@@ -80,6 +81,7 @@ class Router:
         self.view = view
         self.connection = view.connection
         self._open: tuple[Open, ...] = ()
+        self._leaving = Leaving()
 
     def handle(self, event: object, now: Now) -> Turn:
         """What one event means to the connection and the blocks."""
@@ -99,6 +101,7 @@ class Router:
         self._answers(events, effects, now)
         self._take(self._conclude(event, now), events, effects, now)
         self._take(self.connection.send_next(now), events, effects, now)
+        effects += self._leaving.after(event, self.connection, now)
         return events, effects
 
     def sent_late(self, by_s: float) -> None:
@@ -108,6 +111,9 @@ class Router:
     def translate(self, effect: object, now: Now) -> list[object]:
         """An effect of the core as what the runtime carries out; most pass unchanged, a status
         is told and shown."""
+        if isinstance(effect, ef.Restart):
+            self._leaving.hold(effect, now)
+            return []
         make = OUTGOING.get(type(effect))
         if make is None:
             return [effect]
@@ -119,10 +125,12 @@ class Router:
             offline = not self.connection.online
             row = ef.Enqueue(now.new_id(), call.action, body, offline, effect.event_type)
             return [row, *_shown(effect)]
-        shown = [effect] if isinstance(effect, ef.StatusChanged) else []
+        shown: list[object] = [effect] if isinstance(effect, ef.StatusChanged) else []
         if not self.connection.online:
             return shown + self._untold(effect)
         call = make(effect, self.view, now)
+        if call is None:
+            return shown
         self.connection.enqueue(call, call.priority)
         return shown + self.connection.send_next(now)
 
@@ -133,7 +141,11 @@ class Router:
         return []
 
     def deadline(self, now: Now) -> float | None:
-        times = [self.connection.deadline(now), self.view.profiles.deadline(now)]
+        times = [
+            self.connection.deadline(now),
+            self.view.profiles.deadline(now),
+            self._leaving.deadline(),
+        ]
         times += [waiting.later.deadline_s for waiting in self._open]
         return min((t for t in times if t is not None), default=None)
 

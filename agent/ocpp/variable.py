@@ -1,10 +1,12 @@
 """What a block declares of a variable, which values it takes, and which policy field follows it."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.core.events import Now
 from agent.core.policy import Policy
@@ -49,6 +51,16 @@ class Variable(Struct, frozen=True):
     """Fact: read(view), or read(view, evse_id, connector_id) where level is not station."""
     read_at: Callable[[Now], str | None] | None = None
     """Fact of the moment itself."""
+    resolve: Callable[[Any, str | None], str | None] | None = None
+    """resolve(view, kept value or None) -> what counts and is told instead."""
+    objection: Callable[[Any, str], str] | None = None
+    """objection(view, value) -> reason code why this station cannot take a valid value, or ""."""
+    place_limit: Callable[[Any, int, int], float] | None = None
+    """place_limit(view, evse_id, connector_id) -> maxLimit where it differs from place to place."""
+    needs: str = ""
+    """Declared only where the station has this feature (see agent.wiring.features)."""
+    value_needs: tuple[tuple[str, str], ...] = ()
+    """(value, feature): a value of a list that only stations with the feature take."""
     supports_monitoring: bool = False
     secret: bool = False
     """Never in a log, a report or an error text."""
@@ -101,6 +113,16 @@ def _accepted_list(variable: Variable, text: str) -> str | None:
     if len(set(members)) < len(members) or not set(members) <= set(variable.values):
         return None
     return ",".join(members)
+
+
+def fitting(variables: Iterable[Variable], features: frozenset[str]) -> Iterator[Variable]:
+    """The variables, with the values, that a station with these features has."""
+    for variable in variables:
+        if variable.needs and variable.needs not in features:
+            continue
+        lacking = {value for value, feature in variable.value_needs if feature not in features}
+        values = tuple(value for value in variable.values if value not in lacking)
+        yield replace(variable, values=values) if lacking else variable
 
 
 _FROM_TEXT: Mapping[object, Callable[[str], object]] = {

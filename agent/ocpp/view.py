@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from agent.core.events import RowsFound
 from agent.core.station import Station
+from agent.ocpp.network import Network
 
 if TYPE_CHECKING:
     from agent.ocpp.blocks.k_smart_charging import ChargingProfiles
@@ -15,6 +17,13 @@ if TYPE_CHECKING:
     from agent.ocpp.device_model import DeviceModel
 
 Place = tuple[int, int]
+
+
+class Plug(Struct, frozen=True):
+    """What a connector is: ConnectorEnumType, and how many phases reach it."""
+
+    type: str
+    phases: int
 
 
 class Facts(Struct, frozen=True):
@@ -27,6 +36,7 @@ class Facts(Struct, frozen=True):
     firmware_version: str = ""
     voltage_v: float = 230.0
     phases_by_evse: dict[int, int] = {}
+    plugs: dict[Place, Plug] = {}
 
     def phases(self, evse_id: int) -> int:
         """Phases of the EVSE, 3 when not known (K01.FR.49)."""
@@ -44,6 +54,7 @@ class View:
         profiles: ChargingProfiles,
         facts: Facts,
         set_aside: Callable[[], int] = lambda: 0,
+        network: Network | None = None,
     ) -> None:
         self.station = station
         self.variables = variables
@@ -52,5 +63,8 @@ class View:
         self.facts = facts
         self.set_aside = set_aside
         """Messages refused to the end, which wait for a human."""
+        self.network = network or Network(facts.identity, connection.slots, {})
+        self.rows_found: RowsFound | None = None
+        """Block E: what the store said last of messages that wait."""
         self.told_status: dict[Place, str] = {}
         """Block G: what the CSMS was last told of each connector."""

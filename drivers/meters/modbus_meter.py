@@ -43,6 +43,7 @@ class ModbusMeter:
         """Raises DriverError when the model has no usable register map; does no I/O on the line."""
         self.name = name
         self.interval_s = options.interval_s
+        self.signs = False
         self._options = options
         self._line = line
         self._model = model or register_map.find(options.model)

@@ -38,6 +38,7 @@ class BoardEvse(Struct, frozen=True):
     meter: str
     meter_interval_s: float | None = None
     """The meter never reports more often than the rest of the board."""
+    meter_signs: bool = False
 
 
 class BoardPlan(Struct, frozen=True):
@@ -101,6 +102,7 @@ def plan_of(settings: _BoardSettings) -> BoardPlan:
                 ),
                 meter=evse.meter if evse.meter in meters else "",
                 meter_interval_s=meters[evse.meter].interval_s if evse.meter in meters else None,
+                meter_signs=evse.meter in meters and meters[evse.meter].signs,
             )
             for evse in settings.evses
         ),
@@ -184,6 +186,11 @@ class SimBoard:
         self.live.catch_up()
         self.world.plug_out((evse_id, connector_id))
 
+    def unplug_ev(self, evse_id: int, connector_id: int) -> None:
+        """The cable is taken out of the EV; its other end stays where it is."""
+        self.live.catch_up()
+        self.world.set_cable((evse_id, connector_id), at_ev=False)
+
     def ev_state(self, evse_id: int, connector_id: int, wants: Ready) -> None:
         """The EV goes to B, C or D now, as far as power is offered, and wants to stay there."""
         self.live.catch_up()
@@ -203,10 +210,16 @@ class SimBoard:
 
     def press(self, button: str, evse_id: int | None = None) -> None:
         """Presses a button; it is wired to the first pilot controller (of the EVSE)."""
+        self._wired_to(evse_id).press(button)
+
+    def set_input(self, name: str, evse_id: int, active: bool) -> None:
+        """A sensor on the input of the EVSE's first pilot controller."""
+        self._wired_to(evse_id).set_input(name, active)
+
+    def _wired_to(self, evse_id: int | None) -> SimPilot:
         for (owner, _), pilot in self._pilot_places.items():
             if evse_id is None or owner == evse_id:
-                pilot.press(button)
-                return
+                return pilot
         raise ValueError(f"no simulated pilot controller at EVSE {evse_id} to wire a button to")
 
     def raise_fault(self, evse_id: int, connector_id: int, name: str) -> None:
@@ -263,4 +276,5 @@ class SimBoard:
                 evse.id,
                 interval_s=max(evse.meter_interval_s or 0.0, report_interval_s),
                 lost_after_s=lost_after_s,
+                signs=evse.meter_signs,
             )

@@ -1,7 +1,9 @@
 """Simulated devices over the world: they report each change, and otherwise now and then."""
 
 import asyncio
+from base64 import b64encode
 from collections.abc import Callable
+from hashlib import sha256
 
 from msgspec.structs import replace
 
@@ -19,6 +21,7 @@ from drivers.contract import (
     PilotState,
     PowerPath,
     Report,
+    SignedData,
 )
 from drivers.sim.controller import FORCED_OPEN_S, Controller
 from drivers.sim.live import LiveWorld
@@ -166,10 +169,14 @@ class SimPilot:
 
     def press(self, button: str) -> None:
         """A button on the controller's input, pressed and released."""
-        at_s = self._live.catch_up()
         for active in (True, False):
-            if self._wire.open:
-                self._wire.send(InputSeen(self.name, button, active, at_s))
+            self.set_input(button, active)
+
+    def set_input(self, name: str, active: bool) -> None:
+        """An input of the controller changes; nobody hears it while the controller is silent."""
+        at_s = self._live.catch_up()
+        if self._wire.open:
+            self._wire.send(InputSeen(self.name, name, active, at_s))
 
     def _lock_arrives(self, locked: bool) -> None:
         if not self.lock_jammed:
@@ -231,9 +238,11 @@ class SimMeter:
         interval_s: float = 1.0,
         lost_after_s: float = 3.0,
         serial: str = "",
+        signs: bool = False,
     ) -> None:
         self.name = name
         self.interval_s = interval_s
+        self.signs = signs
         self._serial = serial or f"SIM{evse_id:05d}"
         self._live = live
         self._evse_id = evse_id
@@ -285,6 +294,18 @@ class SimMeter:
             current_a=view.current_a,
             voltage_v=view.voltage_v,
             frequency_hz=view.frequency_hz,
+            signature=self._sign(view) if self.signs else None,
+        )
+
+    def _sign(self, view: MeterView) -> SignedData:
+        """Looks like OCMF; the signature is a digest that any bench can check."""
+        data = f"OCMF|{self._serial}|{self._live.world.now_s:.3f}|{view.energy_wh:.0f}"
+        signed = f"{data}|{sha256(data.encode()).hexdigest()}"
+        return SignedData(
+            data=b64encode(signed.encode()).decode(),
+            signing_method="SHA256",
+            encoding_method="OCMF",
+            public_key=b64encode(f"key of {self._serial}".encode()).decode(),
         )
 
 

@@ -32,6 +32,8 @@ class MemoryNetwork:
         self.state = Net.UP
         self.dials: list[tuple[float, Dial, Credentials]] = []
         """(loop time, where, who) of every attempt."""
+        self.closed_hosts: set[str] = set()
+        """Host names where nobody listens, though the network is up."""
         self._link: MemoryLink | None = None
 
     async def connect(
@@ -44,7 +46,7 @@ class MemoryNetwork:
         if self.state is Net.SWALLOWS:
             await asyncio.sleep(dial.open_timeout_s)
             raise LinkError(f"{host}: no answer within {dial.open_timeout_s:g} s; mend the bench")
-        if self.state is Net.REFUSES:
+        if self.state is Net.REFUSES or urlsplit(dial.url).hostname in self.closed_hosts:
             raise LinkError(f"{host}: nothing listens there; let the bench accept again")
         self._link = MemoryLink(self, dial, on_pong)
         return self._link

@@ -1,10 +1,14 @@
 """Block E: transactions. When one starts and ends is `core.evse`; here is what is told of it."""
 
-from agent.core.effects import Record
-from agent.core.events import Now, TransactionAnswered
+import msgspec
+
+from agent.core.effects import FindRows, Record
+from agent.core.events import Now, RowsFound, TransactionAnswered
 from agent.ocpp.block import (
+    Answer,
     Consequences,
     Incoming,
+    Later,
     OnEvent,
     OnResponse,
     Outgoing,
@@ -13,12 +17,20 @@ from agent.ocpp.block import (
 )
 from agent.ocpp.device_model import Variable
 from agent.ocpp.messages import open_stamp
-from agent.ocpp.meter_value import meter_value
+from agent.ocpp.meter_value import tell
 from agent.ocpp.tokens import from_wire, info_from_wire, to_wire
 from agent.ocpp.view import View
 
-START_POINTS = ("EVConnected", "Authorized", "PowerPathClosed", "EnergyTransfer")
-"""Bay sensors and signing meters come with their drivers."""
+STOP_POINTS = (
+    "ParkingBayOccupancy",
+    "EVConnected",
+    "Authorized",
+    "PowerPathClosed",
+    "EnergyTransfer",
+)
+START_POINTS = (*STOP_POINTS, "DataSigned")
+NEEDS = (("ParkingBayOccupancy", "bay_sensor"), ("DataSigned", "signing_meter"))
+STORE_ANSWERS_IN_S = 5.0
 
 
 def _transaction_event(record: Record, view: View, now: Now) -> OutgoingCall:
@@ -45,10 +57,7 @@ def _transaction_event(record: Record, view: View, now: Now) -> OutgoingCall:
         payload["idToken"] = to_wire(record.token)
     if record.phases_used is not None:
         payload["numberOfPhasesUsed"] = record.phases_used
-    measurands = frozenset(
-        view.variables.value("SampledDataCtrlr", f"Tx{record.event_type}Measurands").split(",")
-    )
-    values = [v for s in record.samples if (v := meter_value(s, measurands)) is not None]
+    values = [v for s in record.samples if (v := tell(view, record.event_type, s)) is not None]
     if values:
         payload["meterValue"] = values
     return OutgoingCall("TransactionEvent", payload)
@@ -69,10 +78,41 @@ def _answered(request: Payload, response: Payload | None, view: View, now: Now) 
     )
 
 
-INCOMING: Incoming = {}
+def _transaction_status(payload: Payload, view: View, now: Now) -> Later:
+    """E14. The store knows what waits; if it cannot be asked, anything that waits counts."""
+    transaction_id = payload.get("transactionId")
+    known: Payload = {}
+    part = ""
+    if transaction_id is not None:
+        evse = view.station.evse_of(transaction_id)
+        running = evse.transaction if evse is not None else None
+        known["ongoingIndicator"] = running is not None and running.started
+        part = f'"transactionId":{msgspec.json.encode(transaction_id).decode()}'
+    question = now.new_id()
+
+    def decide(view: View, now: Now) -> Answer | None:
+        answer = view.rows_found
+        if answer is None or answer.question != question:
+            return None
+        return Answer({**known, "messagesInQueue": answer.found})
+
+    return Later(
+        now.mono_s + STORE_ANSWERS_IN_S,
+        Answer({**known, "messagesInQueue": view.connection.waiting > 0}),
+        decide,
+        effects=(FindRows(question, "TransactionEvent", part),),
+    )
+
+
+def _rows_found(event: RowsFound, view: View, now: Now) -> Consequences:
+    view.rows_found = event
+    return Consequences()
+
+
+INCOMING: Incoming = {"GetTransactionStatus": _transaction_status}
 OUTGOING: Outgoing = {Record: _transaction_event}
 ON_RESPONSE: OnResponse = {"TransactionEvent": _answered}
-ON_EVENT: OnEvent = {}
+ON_EVENT: OnEvent = {RowsFound: _rows_found}
 
 VARIABLES: tuple[Variable, ...] = (
     Variable(
@@ -96,6 +136,7 @@ VARIABLES: tuple[Variable, ...] = (
         "TxStartPoint",
         data_type="MemberList",
         values=START_POINTS,
+        value_needs=NEEDS,
         default="PowerPathClosed",
         policy="tx_start_point",
     ),
@@ -103,7 +144,8 @@ VARIABLES: tuple[Variable, ...] = (
         "TxCtrlr",
         "TxStopPoint",
         data_type="MemberList",
-        values=START_POINTS,
+        values=STOP_POINTS,
+        value_needs=NEEDS,
         default="PowerPathClosed",
         policy="tx_stop_point",
     ),
@@ -120,5 +162,30 @@ VARIABLES: tuple[Variable, ...] = (
         data_type="boolean",
         default="true",
         policy="stop_tx_on_ev_side_disconnect",
+    ),
+    Variable(
+        "TxCtrlr",
+        "MaxEnergyOnInvalidId",
+        data_type="integer",
+        unit="Wh",
+        min_limit=0,
+        default="0",
+        policy="max_energy_on_invalid_id_wh",
+    ),
+    Variable(
+        "OCPPCommCtrlr",
+        "UnlockOnEVSideDisconnect",
+        data_type="boolean",
+        default="false",
+        policy="unlock_on_ev_side_disconnect",
+        needs="socket",
+    ),
+    Variable(
+        "OCPPCommCtrlr",
+        "UnlockOnEVSideDisconnect",
+        data_type="boolean",
+        mutability="ReadOnly",
+        read=lambda view: "false",
+        needs="fixed_cables",
     ),
 )

@@ -1,6 +1,6 @@
 """Block J: meter values. How a reading looks on the wire is `ocpp.meter_value`."""
 
-from agent.core.effects import MeterSample
+from agent.core.effects import Metered, MeterSample
 from agent.core.events import MessageTriggered, Now
 from agent.ocpp.block import (
     Consequences,
@@ -12,7 +12,7 @@ from agent.ocpp.block import (
 )
 from agent.ocpp.device_model import Variable
 from agent.ocpp.messages import format_time
-from agent.ocpp.meter_value import ENERGY, MEASURANDS, meter_value
+from agent.ocpp.meter_value import ENERGY, MEASURANDS, meter_value, tell
 from agent.ocpp.view import View
 
 ALL = ",".join(MEASURANDS)
@@ -36,33 +36,86 @@ def _triggered(event: MessageTriggered, view: View, now: Now) -> Consequences:
     return Consequences(effects=tuple(calls))
 
 
-def _measurands(name: str, default: str, component: str = "SampledDataCtrlr") -> Variable:
+def _metered(effect: Metered, view: View, now: Now) -> OutgoingCall | None:
+    """J01.FR.14: a clock-aligned value of an EVSE without a transaction."""
+    value = tell(view, "", effect.sample)
+    if value is None:
+        return None
+    value["timestamp"] = format_time(now.utc_s(effect.sample.reading.at_s))
+    return OutgoingCall("MeterValues", {"evseId": effect.evse_id, "meterValue": [value]})
+
+
+def _measurands(component: str, name: str, default: str) -> Variable:
     return Variable(
         component,
         name,
         data_type="MemberList",
         values=tuple(MEASURANDS),
+        may_be_empty=True,
         default=default,
     )
 
 
-INCOMING: Incoming = {}
-OUTGOING: Outgoing = {}
-ON_RESPONSE: OnResponse = {}
-ON_EVENT: OnEvent = {MessageTriggered: _triggered}
-
-VARIABLES: tuple[Variable, ...] = (
-    _measurands("TxStartedMeasurands", ENERGY),
-    _measurands("TxUpdatedMeasurands", ALL),
-    _measurands("TxEndedMeasurands", ENERGY),
-    _measurands("Measurands", ALL, "AlignedDataCtrlr"),
-    Variable(
-        "SampledDataCtrlr",
-        "TxUpdatedInterval",
+def _interval(component: str, name: str, default: str, policy: str) -> Variable:
+    return Variable(
+        component,
+        name,
         data_type="integer",
         unit="s",
         min_limit=0,
-        default="60",
-        policy="tx_updated_interval_s",
+        default=default,
+        policy=policy,
+    )
+
+
+def _switch(
+    component: str, name: str, default: str, *, policy: str | None = None, needs: str = ""
+) -> Variable:
+    return Variable(
+        component, name, data_type="boolean", default=default, policy=policy, needs=needs
+    )
+
+
+def _available(component: str) -> Variable:
+    return Variable(
+        component,
+        "Available",
+        data_type="boolean",
+        mutability="ReadOnly",
+        read=lambda view: "true",
+    )
+
+
+INCOMING: Incoming = {}
+OUTGOING: Outgoing = {Metered: _metered}
+ON_RESPONSE: OnResponse = {}
+ON_EVENT: OnEvent = {MessageTriggered: _triggered}
+
+SAMPLED, ALIGNED = "SampledDataCtrlr", "AlignedDataCtrlr"
+
+VARIABLES: tuple[Variable, ...] = (
+    _available(SAMPLED),
+    _switch(SAMPLED, "Enabled", "true"),
+    _switch(SAMPLED, "SignReadings", "false", needs="signing_meter"),
+    _measurands(SAMPLED, "TxStartedMeasurands", ENERGY),
+    _measurands(SAMPLED, "TxUpdatedMeasurands", ALL),
+    _measurands(SAMPLED, "TxEndedMeasurands", ENERGY),
+    _interval(SAMPLED, "TxUpdatedInterval", "60", "tx_updated_interval_s"),
+    _interval(SAMPLED, "TxEndedInterval", "0", "tx_ended_interval_s"),
+    _available(ALIGNED),
+    _switch(ALIGNED, "Enabled", "true"),
+    _switch(ALIGNED, "SendDuringIdle", "false", policy="aligned_only_idle"),
+    _switch(ALIGNED, "SignReadings", "false", needs="signing_meter"),
+    _measurands(ALIGNED, "Measurands", ALL),
+    _measurands(ALIGNED, "TxEndedMeasurands", ENERGY),
+    _interval(ALIGNED, "Interval", "0", "aligned_interval_s"),
+    _interval(ALIGNED, "TxEndedInterval", "0", "aligned_tx_ended_interval_s"),
+    Variable(
+        "OCPPCommCtrlr",
+        "PublicKeyWithSignedMeterValue",
+        data_type="OptionList",
+        values=("Never", "OncePerTransaction", "EveryMeterValue"),
+        default="OncePerTransaction",
+        needs="signing_meter",
     ),
 )

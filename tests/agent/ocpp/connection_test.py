@@ -530,7 +530,7 @@ def test_a_timeout_on_a_living_socket_counts_and_on_a_dead_one_it_does_not() -> 
     assert [type(effect) for effect in driver.effects] == [ef.Hangup]
 
 
-def through_timeouts(driver: Driver, rounds: int) -> list[int]:
+def through_timeouts(driver: Driver, rounds: int, *, is_mute: bool = False) -> list[int]:
     """Row ids that were set aside while rows are not answered and pings are."""
     attempts, number = 0, 1
     for _ in range(rounds):
@@ -543,7 +543,8 @@ def through_timeouts(driver: Driver, rounds: int) -> list[int]:
             driver.run(7)
             if driver.connection.link == "up":
                 driver.connection.heard(driver.now)  # a proxy answers the pings
-                if driver.sent[-1][2] == "Heartbeat" and driver.connection.in_flight:
+                is_asked = driver.sent[-1][2] == "Heartbeat" and driver.connection.in_flight
+                if is_asked and not is_mute:
                     driver.answer({})
         attempts += any(isinstance(e, ef.CountAttempt) for e in driver.effects)
         if any(isinstance(e, ef.SetAside) for e in driver.effects):
@@ -554,9 +555,16 @@ def through_timeouts(driver: Driver, rounds: int) -> list[int]:
 def test_silence_behind_a_living_socket_refuses_nothing() -> None:
     driver = Driver(HeartbeatInterval="86400")
     driver.online()
-    assert through_timeouts(driver, 40) == []
+    assert through_timeouts(driver, 40, is_mute=True) == []
     driver.answer({}, "row-1")
     assert ef.SettleRow(1) in driver.effects
+
+
+def test_a_row_nobody_answers_is_set_aside_once_a_heartbeat_is_answered() -> None:
+    driver = Driver(HeartbeatInterval="86400")
+    driver.online()
+    assert through_timeouts(driver, 12)[:2] == [1, 2]
+    assert driver.actions().count("Heartbeat") >= 2
 
 
 def test_a_row_that_alone_is_never_answered_does_not_stall_the_queue() -> None:

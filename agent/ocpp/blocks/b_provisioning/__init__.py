@@ -11,9 +11,15 @@ from agent.ocpp.block import (
     Payload,
 )
 from agent.ocpp.blocks.b_provisioning.declared import LONGEST_HEARTBEAT_S, VARIABLES
-from agent.ocpp.blocks.b_provisioning.reports import ROWS_PER_REPORT, get_base_report
+from agent.ocpp.blocks.b_provisioning.network import profile_set, set_network_profile
+from agent.ocpp.blocks.b_provisioning.reports import (
+    ROWS_PER_REPORT,
+    get_base_report,
+    get_report,
+)
 from agent.ocpp.blocks.b_provisioning.set_get import get_variables, set_variables
 from agent.ocpp.device_model import VariablesSet
+from agent.ocpp.network import NetworkProfileSet
 from agent.ocpp.view import View
 
 __all__ = ["INCOMING", "ON_EVENT", "ON_RESPONSE", "OUTGOING", "ROWS_PER_REPORT", "VARIABLES"]
@@ -36,14 +42,15 @@ def _take_over(event: VariablesSet, view: View, now: Now) -> Consequences:
 
 
 def _reset(payload: Payload, view: View, now: Now) -> Answer:
-    """B11, B12 for the whole station; a single EVSE cannot be reset here (B11.FR.09)."""
-    if "evseId" in payload:
-        return Answer({"status": "Rejected", "statusInfo": {"reasonCode": "UnsupportedParam"}})
-    evses = view.station.evses.values()
+    """B11, B12: of the station, or of one EVSE while the others go on."""
+    evses, evse_id = view.station.evses, payload.get("evseId", 0)
+    if "evseId" in payload and evse_id not in evses:
+        return Answer({"status": "Rejected", "statusInfo": {"reasonCode": "UnknownEvse"}})
+    concerned = [evses[evse_id]] if evse_id else list(evses.values())
     on_idle = payload["type"] == "OnIdle"
-    waits = on_idle and any(evse.transaction is not None for evse in evses)
+    waits = on_idle and any(evse.transaction is not None for evse in concerned)
     status = "Scheduled" if waits else "Accepted"
-    return Answer({"status": status}, events=(ResetRequested(on_idle),))
+    return Answer({"status": status}, events=(ResetRequested(on_idle, evse_id),))
 
 
 INCOMING: Incoming = {
@@ -51,7 +58,9 @@ INCOMING: Incoming = {
     "SetVariables": set_variables,
     "GetVariables": get_variables,
     "GetBaseReport": get_base_report,
+    "GetReport": get_report,
+    "SetNetworkProfile": set_network_profile,
 }
 OUTGOING: Outgoing = {}
 ON_RESPONSE: OnResponse = {"BootNotification": _booted}
-ON_EVENT: OnEvent = {VariablesSet: _take_over}
+ON_EVENT: OnEvent = {VariablesSet: _take_over, NetworkProfileSet: profile_set}

@@ -1,17 +1,18 @@
 """The variables of block B: communication, limits of messages, the station itself."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from agent.ocpp.device_model import Variable
 from agent.ocpp.messages import format_time
+from agent.ocpp.network import SLOT_NUMBERS
 from agent.ocpp.view import View
 
 ITEMS_PER_MESSAGE = 64
 BYTES_PER_MESSAGE = 32_768
 LONGEST_HEARTBEAT_S = 86_400
 """The station may be its CSMS's only sign of life and takes its time from it (R16)."""
-SLOTS = ("1", "2", "3", "4", "5", "6", "7", "8")
-"""Network profiles; charger.yaml has room for eight back ends."""
+SLOTS = tuple(str(number) for number in SLOT_NUMBERS)
 AVAILABILITY_STATES = ("Available", "Occupied", "Reserved", "Unavailable", "Faulted")
 """Best first: a station is as available as its most available connector."""
 
@@ -33,19 +34,55 @@ def _station_status(view: View) -> str:
     )
 
 
-def _unlocks_on_disconnect(view: View) -> str:
-    """Only a plug that is not part of a fixed cable can be unlocked."""
-    connectors = (connector for evse in view.station.site.evses for connector in evse.connectors)
-    return "false" if all(connector.fixed_cable for connector in connectors) else "true"
-
-
 def _security_profile(view: View) -> str:
     connection = view.connection
     return str(connection.slots[connection.slot].security_profile)
 
 
-def _slot_order(view: View) -> str:
-    return ",".join(SLOTS[: len(view.connection.slots)])
+def _slot_order(view: View, kept: str | None) -> str:
+    """While nobody has set it, the order of charger.yaml."""
+    return kept or ",".join(str(slot.number) for slot in view.connection.slots)
+
+
+def _unconfigured(view: View, order: str) -> str:
+    """B10.FR.02."""
+    known = {str(number) for number in view.network.numbers}
+    return "" if set(order.split(",")) <= known else "InvalidValue"
+
+
+def _message_timeout(view: View, kept: str | None) -> str | None:
+    """The network profile in use has the first word."""
+    connection = view.connection
+    own_s = connection.slots[connection.slot].message_timeout_s
+    return kept if own_s is None else f"{own_s:.0f}"
+
+
+def _plug_type(view: View, evse_id: int, connector_id: int) -> str:
+    return view.facts.plugs[evse_id, connector_id].type
+
+
+def _plug_phases(view: View, evse_id: int, connector_id: int) -> str:
+    return str(view.facts.plugs[evse_id, connector_id].phases)
+
+
+def _evse_phases(view: View, evse_id: int, connector_id: int) -> str:
+    return str(view.facts.phases(evse_id))
+
+
+def _power_w(view: View, evse_id: int, connector_id: int) -> str | None:
+    meter = view.station.evses[evse_id].metering.last
+    return None if meter is None or meter.power_w is None else f"{meter.power_w:.0f}"
+
+
+def _most_power_w(view: View, evse_id: int, connector_id: int) -> float:
+    station, phases = view.station, view.facts.phases(evse_id)
+    return round(station.hardware_limit_a(evse_id) * view.facts.voltage_v * phases)
+
+
+def _has_problem(view: View, evse_id: int, connector_id: int) -> str:
+    connectors = view.station.evses[evse_id].connectors
+    places = [connector_id] if connector_id else connectors
+    return "true" if any(connectors[place].faults for place in places) else "false"
 
 
 # --- declarations ---------------------------------------------------------------------------------
@@ -98,7 +135,14 @@ _COMMUNICATION = (
     _comm("WebSocketPingInterval", "30", 0, 86_400),
     _comm("OfflineThreshold", "60", 0, 2_592_000),
     _comm("NetworkProfileConnectionAttempts", "3", 1, 100, unit=""),
-    _comm("ResetRetries", "3", 0, 100, unit=""),
+    Variable(
+        "OCPPCommCtrlr",
+        "ResetRetries",
+        data_type="integer",
+        min_limit=0,
+        max_limit=100,
+        policy="reset_retries",
+    ),
     _transaction_event("MessageAttempts", "5", 1, 100),
     _transaction_event("MessageAttemptInterval", "10", 0, 86_400, unit="s"),
     Variable(
@@ -111,28 +155,33 @@ _COMMUNICATION = (
         max_limit=600,
         mutability="ReadOnly",
         default="30",
+        resolve=_message_timeout,
     ),
     Variable(
         "OCPPCommCtrlr",
         "NetworkConfigurationPriority",
         data_type="SequenceList",
         values=SLOTS,
-        mutability="ReadOnly",
-        read=_slot_order,
+        reboot_needed=True,
+        resolve=_slot_order,
+        objection=_unconfigured,
     ),
     Variable(
         "OCPPCommCtrlr",
         "ActiveNetworkProfile",
         data_type="integer",
         mutability="ReadOnly",
-        read=lambda view: SLOTS[view.connection.slot],
+        read=lambda view: str(view.connection.slots[view.connection.slot].number),
     ),
     Variable(
         "OCPPCommCtrlr",
-        "UnlockOnEVSideDisconnect",
-        data_type="boolean",
+        "FileTransferProtocols",
+        data_type="MemberList",
+        values=("FTP", "FTPS", "HTTP", "HTTPS", "SFTP"),
+        may_be_empty=True,
         mutability="ReadOnly",
-        read=_unlocks_on_disconnect,
+        persistent=False,
+        default="",
     ),
 )
 
@@ -196,6 +245,13 @@ _STATION = (
     ),
     Variable(
         "SecurityCtrlr",
+        "OrganizationName",
+        max_length=64,
+        resolve=lambda view, kept: kept or view.facts.vendor,
+    ),
+    _constant("SecurityCtrlr", "CertificateEntries", 0),
+    Variable(
+        "SecurityCtrlr",
         "BasicAuthPassword",
         min_length=16,
         max_length=64,
@@ -228,4 +284,23 @@ _STATION = (
     ),
 )
 
-VARIABLES: tuple[Variable, ...] = (*_COMMUNICATION, *_LIMITS, *_STATION)
+
+def _place(
+    component: str, name: str, read: Callable[[View, int, int], str | None], **more: Any
+) -> Variable:
+    """A fact of every EVSE or every connector."""
+    declared = {"data_type": "boolean", "level": component.lower(), "mutability": "ReadOnly"}
+    return Variable(component, name, read=read, **(declared | more))
+
+
+_PLACES = (
+    _place("EVSE", "AllowReset", lambda view, evse_id, connector_id: "true"),
+    _place("EVSE", "Problem", _has_problem),
+    _place("EVSE", "SupplyPhases", _evse_phases, data_type="integer"),
+    _place("EVSE", "Power", _power_w, data_type="decimal", unit="W", place_limit=_most_power_w),
+    _place("Connector", "Problem", _has_problem),
+    _place("Connector", "SupplyPhases", _plug_phases, data_type="integer"),
+    _place("Connector", "ConnectorType", _plug_type, data_type="string", max_length=20),
+)
+
+VARIABLES: tuple[Variable, ...] = (*_COMMUNICATION, *_LIMITS, *_STATION, *_PLACES)

@@ -44,12 +44,14 @@ def set_variables(payload: Payload, view: View, now: Now) -> Answer:
 
 
 def _judge(item: Payload, view: View) -> Verdict:
-    return view.variables.judge(
+    verdict = view.variables.judge(
         item["component"],
         item["variable"],
         item.get("attributeType", "Actual"),
         item["attributeValue"],
     )
+    reason = view.variables.objection(verdict.change, view) if verdict.change is not None else ""
+    return Verdict("Rejected", reason) if reason else verdict
 
 
 def get_variables(payload: Payload, view: View, now: Now) -> Answer:

@@ -14,8 +14,11 @@ from jsonschema import Draft6Validator
 from agent.core.effects import Save
 from agent.core.events import Now, PolicyChanged
 from agent.ocpp.block import Answer, CallError
-from agent.ocpp.blocks import b_provisioning
+from agent.ocpp.blocks import b_provisioning, g_availability
 from agent.ocpp.device_model import DeviceModel, Variable, VariablesSet
+from agent.ocpp.dialling import Slot
+from agent.ocpp.network import Network
+from agent.ocpp.view import Facts, Plug
 
 SCHEMAS = Path(ocpp.__file__).parent / "v201" / "schemas"
 NOW = Now(100.0, 1_700_000_000.0, True, "b", 0, lambda: 0.5, lambda: "id")  # type: ignore[arg-type]
@@ -27,10 +30,12 @@ THRESHOLD = {"component": COMM, "variable": {"name": "OfflineThreshold"}}
 class Connectors:
     """The part of the core that block B looks at."""
 
-    def __init__(self, statuses: dict[tuple[int, int], str], fixed_cable: bool = True) -> None:
+    def __init__(self, statuses: dict[tuple[int, int], str]) -> None:
         self.statuses = statuses
-        connectors = (SimpleNamespace(fixed_cable=True), SimpleNamespace(fixed_cable=fixed_cable))
-        self.site = SimpleNamespace(phases=3, evses=(SimpleNamespace(connectors=connectors),))
+        self.site = SimpleNamespace(phases=3)
+        self.connector = SimpleNamespace(faults=frozenset())
+        metering = SimpleNamespace(last=None)
+        self.evses = {1: SimpleNamespace(connectors={1: self.connector}, metering=metering)}
         self.evse_ids = tuple(dict.fromkeys(evse_id for evse_id, _ in statuses))
 
     def connector_ids(self, evse_id: int) -> tuple[int, ...]:
@@ -39,14 +44,21 @@ class Connectors:
     def status(self, place: tuple[int, int]) -> str:
         return self.statuses[place]
 
+    def hardware_limit_a(self, evse_id: int) -> float:
+        return 32.0
 
-def view_of(*extra: Variable, statuses: Iterable[str] = ("Available",), fixed: bool = True) -> Any:
-    slots = tuple(SimpleNamespace(security_profile=profile) for profile in (2, 3))
+
+def view_of(*extra: Variable, statuses: Iterable[str] = ("Available",)) -> Any:
+    slots = tuple(
+        SimpleNamespace(security_profile=profile, number=number, message_timeout_s=None)
+        for number, profile in ((1, 2), (2, 2))
+    )
     return SimpleNamespace(
         variables=DeviceModel((*b_provisioning.VARIABLES, AUTH, *extra), ((1, (1,)),), {}),
-        station=Connectors({(n, 1): status for n, status in enumerate(statuses, 1)}, fixed),
+        station=Connectors({(n, 1): status for n, status in enumerate(statuses, 1)}),
         connection=SimpleNamespace(slots=slots, slot=1),
-        facts=SimpleNamespace(identity="CP1", vendor="Maker", model="Box"),
+        network=SimpleNamespace(numbers=(1, 2)),
+        facts=Facts("CP1", "Maker", "Box", plugs={(1, 1): Plug("cType2", 3)}),
     )
 
 
@@ -147,7 +159,7 @@ def test_items_that_fail_do_not_hold_up_the_others_and_keep_their_place() -> Non
         ({"name": "WebSocketPingInterval"}, "-1", "InvalidValue"),
         ({"name": "HeartbeatInterval"}, "0", "InvalidValue"),
         ({"name": "MessageTimeout", "instance": "Default"}, "20", "ReadOnly"),
-        ({"name": "NetworkConfigurationPriority"}, "2,1", "ReadOnly"),
+        ({"name": "NetworkConfigurationPriority"}, "2,3", "InvalidValue"),
     ],
 )
 def test_a_refusal_has_a_reason(variable: dict[str, str], value: str, reason: str) -> None:
@@ -231,7 +243,7 @@ def test_what_cannot_be_told_has_no_value(
         ("ChargingStation", "Model", "Box"),
         ("ChargingStation", "SupplyPhases", "3"),
         ("SecurityCtrlr", "Identity", "CP1"),
-        ("SecurityCtrlr", "SecurityProfile", "3"),
+        ("SecurityCtrlr", "SecurityProfile", "2"),
         ("OCPPCommCtrlr", "ActiveNetworkProfile", "2"),
         ("OCPPCommCtrlr", "NetworkConfigurationPriority", "1,2"),
         ("ClockCtrlr", "DateTime", "2023-11-14T22:15:00.000Z"),
@@ -259,19 +271,16 @@ def test_the_station_is_as_available_as_its_best_connector(
     assert get_one(view, "ChargingStation", "AvailabilityState")["attributeValue"] == state
 
 
-@pytest.mark.parametrize(("fixed", "value"), [(True, "false"), (False, "true")])
-def test_only_a_socket_unlocks_on_disconnect(fixed: bool, value: str) -> None:
-    view = view_of(fixed=fixed)
-    result = get_one(view, "OCPPCommCtrlr", "UnlockOnEVSideDisconnect")
-    assert result["attributeValue"] == value
-
-
 # --- GetBaseReport --------------------------------------------------------------------------------
 
 
 def report(view: Any, report_base: str, request_id: int = 0) -> list[dict[str, Any]]:
     answer = call("GetBaseReport", {"requestId": request_id, "reportBase": report_base}, view)
     assert answer.payload == {"status": "Accepted"}
+    return parts_of(answer)
+
+
+def parts_of(answer: Answer) -> list[dict[str, Any]]:
     assert answer.stream is not None
     parts = []
     cursor: int | None = answer.stream.cursor
@@ -306,7 +315,8 @@ def test_every_list_holds_only_what_its_values_list_names() -> None:
             if characteristics["dataType"].endswith("List"):
                 lists += 1
                 value = row["variableAttribute"][0]["value"]
-                assert set(value.split(",")) <= set(characteristics["valuesList"].split(","))
+                members = set(value.split(",")) - {""}
+                assert members <= set(characteristics["valuesList"].split(","))
     assert lists >= 3
 
 
@@ -330,11 +340,170 @@ def test_the_last_part_is_the_last_even_when_the_rows_fill_it() -> None:
     assert len(parts[-1]["reportData"]) == b_provisioning.ROWS_PER_REPORT
 
 
-def test_the_summary_is_not_supported_and_nothing_follows() -> None:
-    """TC_B_15."""
-    answer = call("GetBaseReport", {"requestId": 1, "reportBase": "SummaryInventory"}, view_of())
-    assert answer.payload["status"] == "NotSupported"
-    assert answer.stream is None
+def test_the_summary_tells_how_available_everything_is_and_what_is_wrong() -> None:
+    """TC_B_14: a connector only where it differs from its EVSE."""
+    view = view_of(*g_availability.VARIABLES)
+    rows = [row for part in report(view, "SummaryInventory") for row in part["reportData"]]
+    names = [(row["component"]["name"], row["variable"]["name"]) for row in rows]
+    assert names == [
+        ("ChargingStation", "AvailabilityState"),
+        ("EVSE", "AvailabilityState"),
+    ]
+    view.station.connector.faults = frozenset({"ground_fault"})
+    rows = [row for part in report(view, "SummaryInventory") for row in part["reportData"]]
+    wrong = [row["component"]["name"] for row in rows if row["variable"]["name"] == "Problem"]
+    assert wrong == ["EVSE", "Connector"]
+
+
+# --- GetReport ------------------------------------------------------------------------------------
+
+
+def asked(view: Any, **payload: Any) -> list[tuple[str, int, int, str, str]]:
+    """(component, EVSE, connector, variable, instance) of each row; [] for EmptyResultSet."""
+    answer = call("GetReport", {"requestId": 3} | payload, view)
+    if answer.payload["status"] == "EmptyResultSet":
+        assert answer.stream is None
+        return []
+    assert answer.payload == {"status": "Accepted"}
+    found = []
+    for part in parts_of(answer):
+        for row in part["reportData"]:
+            evse = row["component"].get("evse", {})
+            place = (evse.get("id", 0), evse.get("connectorId", 0))
+            variable = row["variable"]
+            name = row["component"]["name"]
+            found.append((name, *place, variable["name"], variable.get("instance", "")))
+    return found
+
+
+EVSE, CONNECTOR = {"name": "EVSE"}, {"name": "Connector"}
+
+
+@pytest.mark.parametrize(
+    ("item", "count"),
+    [
+        ({"component": EVSE, "variable": {"name": "AllowReset"}}, 2),
+        ({"component": EVSE | {"evse": {"id": 2}}, "variable": {"name": "AllowReset"}}, 1),
+        ({"component": EVSE | {"evse": {"id": 3}}, "variable": {"name": "AllowReset"}}, 0),
+        ({"component": CONNECTOR | {"evse": {"id": 1}}, "variable": {"name": "Problem"}}, 2),
+        (
+            {
+                "component": CONNECTOR | {"evse": {"id": 1, "connectorId": 2}},
+                "variable": {"name": "Problem"},
+            },
+            1,
+        ),
+        ({"component": {"name": "DeviceDataCtrlr"}, "variable": {"name": "ItemsPerMessage"}}, 3),
+        (
+            {
+                "component": {"name": "devicedatactrlr"},
+                "variable": {"name": "itemspermessage", "instance": "getreport"},
+            },
+            1,
+        ),
+        ({"component": {"name": "ClockCtrlr"}}, 2),
+        ({"component": {"name": "ClockCtrlr", "instance": "x"}}, 0),
+        ({"component": {"name": "ClockCtrlr"}, "variable": {"name": "Nothing"}}, 0),
+    ],
+)
+def test_a_report_takes_whatever_an_item_leaves_open(item: dict[str, Any], count: int) -> None:
+    """TC_B_54 to TC_B_56, B08.FR.20 to FR.25."""
+    view = view_of()
+    view.variables = DeviceModel(b_provisioning.VARIABLES, ((1, (1, 2)), (2, (1,))), {})
+    plugs = {(1, 1): Plug("cType2", 3), (1, 2): Plug("cType2", 3), (2, 1): Plug("cType2", 3)}
+    view.facts = Facts("CP1", "Maker", "Box", plugs=plugs)
+    evse = view.station.evses[1]
+    evse.connectors = {1: view.station.connector, 2: view.station.connector}
+    view.station.evses[2] = evse
+    assert len(asked(view, componentVariable=[item])) == count
+
+
+def test_criteria_choose_components_and_names_choose_of_them() -> None:
+    """TC_B_16, TC_B_18: what has no such variable counts as Active, Available, Enabled; a problem
+    must be there."""
+    off = Variable("Off", "Enabled", "boolean", default="false")
+    view = view_of(
+        off, Variable("Off", "Other"), Variable("On", "Enabled", "boolean", default="true")
+    )
+    enabled = {row[0] for row in asked(view, componentCriteria=["Enabled"])}
+    assert "Off" not in enabled
+    assert {"On", "EVSE", "ClockCtrlr"} <= enabled
+    both = {row[0] for row in asked(view, componentCriteria=["Enabled", "Active"])}
+    assert "Off" in both
+    assert asked(view, componentCriteria=["Problem"]) == []
+    view.station.connector.faults = frozenset({"ground_fault"})
+    assert {row[0] for row in asked(view, componentCriteria=["Problem"])} == {"EVSE", "Connector"}
+    clock = [{"component": {"name": "ClockCtrlr"}}]
+    assert asked(view, componentCriteria=["Problem"], componentVariable=clock) == []
+    assert len(asked(view, componentCriteria=["Enabled"], componentVariable=clock)) == 2
+    everything = len(view.variables.entries("FullInventory"))
+    assert len(asked(view)) == everything
+
+
+# --- SetNetworkProfile ----------------------------------------------------------------------------
+
+PROFILE = {
+    "ocppVersion": "OCPP20",
+    "ocppTransport": "JSON",
+    "ocppCsmsUrl": "wss://other.example.com:8443/ocpp",
+    "messageTimeout": 20,
+    "securityProfile": 2,
+    "ocppInterface": "Wired0",
+}
+VPN = {"server": "s", "user": "u", "password": "p", "key": "k", "type": "IKEv2"}
+
+
+@pytest.mark.parametrize(
+    ("slot", "change", "reason"),
+    [
+        (999, {}, "InvalidConfSlot"),
+        (0, {}, "InvalidConfSlot"),
+        (2, {}, "InvalidConfSlot"),
+        (3, {"securityProfile": 1, "ocppCsmsUrl": "ws://a/b"}, "NoSecurityDowngrade"),
+        (3, {"securityProfile": 3}, "InvalidNetworkConf"),
+        (3, {"ocppVersion": "OCPP16"}, "InvalidNetworkConf"),
+        (3, {"ocppTransport": "SOAP"}, "InvalidNetworkConf"),
+        (3, {"messageTimeout": 0}, "InvalidNetworkConf"),
+        (3, {"messageTimeout": 601}, "InvalidNetworkConf"),
+        (3, {"vpn": VPN}, "InvalidNetworkConf"),
+        (3, {"ocppCsmsUrl": "ws://other.example.com/ocpp"}, "InvalidNetworkConf"),
+        (3, {"ocppCsmsUrl": "wss:///ocpp"}, "InvalidNetworkConf"),
+        (3, {"ocppCsmsUrl": "wss://a:99999/ocpp"}, "InvalidNetworkConf"),
+        (3, {"ocppCsmsUrl": "wss://u:p@a/ocpp"}, "InvalidNetworkConf"),
+        (3, {"ocppCsmsUrl": "wss://a/b c"}, "InvalidNetworkConf"),
+        (3, {"ocppCsmsUrl": ""}, "InvalidNetworkConf"),
+    ],
+)
+def test_a_network_profile_that_cannot_work_is_rejected(
+    slot: int, change: dict[str, Any], reason: str
+) -> None:
+    """B09.FR.02, FR.04, FR.05; slot 2 is in use."""
+    answer = call(
+        "SetNetworkProfile",
+        {"configurationSlot": slot, "connectionData": PROFILE | change},
+        view_of(),
+    )
+    assert answer.payload["status"] == "Rejected"
+    assert answer.payload["statusInfo"]["reasonCode"] == reason
+    assert not answer.effects
+    assert not answer.events
+
+
+def test_a_network_profile_is_saved_and_may_then_be_preferred() -> None:
+    view = view_of()
+    slot = Slot("wss://a/CP1", "CP1", 2)
+    view.network = Network("CP1", (slot,), {})
+    priority = {"component": COMM, "variable": {"name": "NetworkConfigurationPriority"}}
+    assert set_one(view, "3,1", **priority)["attributeStatus"] == "Rejected"
+    answer = call("SetNetworkProfile", {"configurationSlot": 3, "connectionData": PROFILE}, view)
+    assert answer.payload == {"status": "Accepted"}
+    assert set_one(view, "3,1", **priority)["attributeStatus"] == "RebootRequired"
+    (save,) = answer.effects
+    again = Network("CP1", (slot,), {save.key: save.value})
+    assert again.slots("3,1") == (
+        Slot("wss://other.example.com:8443/ocpp/CP1", "CP1", 2, 3, 20.0),
+        slot,
+    )
 
 
 # --- boot -----------------------------------------------------------------------------------------

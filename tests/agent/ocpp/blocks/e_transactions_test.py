@@ -11,6 +11,7 @@ from agent.core.events import IdToken, Now, TokenInfo, TransactionAnswered
 from agent.ocpp.blocks import e_transactions, j_meter_values
 from agent.ocpp.device_model import DeviceModel
 from agent.ocpp.messages import close_stamps, dump, validate_request
+from agent.ocpp.variable import fitting
 from drivers.contract import MeterReading, Permit
 
 NOW = Now(100.0, 1e9, True, "b", Permit(0), lambda: 0.5, lambda: "id")
@@ -32,7 +33,8 @@ def record(**more: Any) -> Record:
 
 def wire(event: Record) -> dict[str, Any]:
     """The payload as it leaves, checked against the schema."""
-    variables = DeviceModel((*e_transactions.VARIABLES, *j_meter_values.VARIABLES), (), {})
+    declared = (*e_transactions.VARIABLES, *j_meter_values.VARIABLES)
+    variables = DeviceModel(fitting(declared, frozenset({"socket"})), (), {})
     view: Any = SimpleNamespace(variables=variables)
     call = e_transactions.OUTGOING[Record](event, view, NOW)
     assert call.action == "TransactionEvent"

@@ -1,0 +1,77 @@
+"""What the values of an EVSE's meter are used for: samples, and energy that is left to give."""
+
+from agent.core.effects import Log, Metered, MeterSample, ReadMeter
+from agent.core.events import Now
+from agent.core.evse_facts import EvseFacts
+from agent.core.policy import Policy
+from agent.core.transaction import Transaction
+
+LEAST_LOOK_S = 1.0
+"""A budget of energy is looked at this seldom, however little is left."""
+
+
+class EvseMeter(EvseFacts):
+    """Facts of an EVSE, and what follows from its meter. Methods return effects, in order."""
+
+    def _ask_meter(self, now: Now) -> list[object]:
+        return [ReadMeter(self.evse_id)] if self.metering.ask(now.mono_s) else []
+
+    def _running(self) -> Transaction | None:
+        """The transaction that was told and is not ending."""
+        transaction = self.transaction
+        is_running = transaction is not None and transaction.started and self.ending is None
+        return transaction if is_running else None
+
+    def _sample(self, now: Now, policy: Policy) -> list[object]:
+        """Due means ask (J01, J02); told when a reading of that time is here."""
+        transaction = self._running()
+        due = self.sampling.due(now, policy, transaction is not None)
+        if due is None or (transaction is None and self.ending is not None):
+            return []
+        reading = self.metering.fresh(now.mono_s, since_s=due.since_s)
+        if reading is None:
+            return self._ask_meter(now)
+        self.sampling.take(now, policy)
+        effects: list[object] = []
+        clock = MeterSample("Sample.Clock", reading)
+        sampled = MeterSample("Sample.Periodic", reading)
+        if transaction is None:
+            return [Metered(self.evse_id, clock)] if due.clock and not self.is_muted else []
+        if due.ended:
+            transaction.keep(sampled)
+        if due.clock_ended:
+            transaction.keep(clock)
+        if due.updated:
+            effects.append(
+                transaction.record("Updated", "MeterValuePeriodic", now, samples=(sampled,))
+            )
+        if due.clock and not self.is_muted:
+            effects.append(transaction.record("Updated", "MeterValueClock", now, samples=(clock,)))
+        if not effects:
+            effects.append(transaction.save(now))
+        return effects
+
+    def reschedule(self, before: Policy, policy: Policy, now: Now) -> None:
+        """Variables have new values."""
+        self.sampling.reschedule(before, policy, now, self._running() is not None)
+
+    # --- energy after the CSMS refused the token (E05.FR.03) -----------------------------------
+
+    def _spend(self, now: Now) -> list[object]:
+        """Revokes once the budget is used up; asks the meter when it may be."""
+        last = self.metering.last
+        if self.budget_to_wh is None or last is None:
+            return []
+        if last.energy_wh >= self.budget_to_wh:
+            self.revoked, self.budget_to_wh = True, None
+            return [Log(5, f"EVSE {self.evse_id}: MaxEnergyOnInvalidId is used up")]
+        due_s = self._budget_due_s()
+        return self._ask_meter(now) if due_s is not None and now.mono_s >= due_s else []
+
+    def _budget_due_s(self) -> float | None:
+        """When the energy that is left will be gone at the power seen last."""
+        last = self.metering.last
+        if self.budget_to_wh is None or last is None or not last.power_w:
+            return None
+        left_s = (self.budget_to_wh - last.energy_wh) / last.power_w * 3600.0
+        return last.at_s + max(LEAST_LOOK_S, left_s)

@@ -1,0 +1,110 @@
+"""Network profiles: the slots of charger.yaml and those the CSMS has set (B09, B10).
+
+A change counts from the next start on. When the technician changes the addresses in charger.yaml,
+what the CSMS had set is dropped: whoever stands at the station has the last word.
+"""
+
+from collections.abc import Iterable, Mapping
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Struct
+
+from agent.core.effects import Save
+from agent.ocpp.dialling import Slot
+
+SLOT_NUMBERS = tuple(range(1, 9))
+"""charger.yaml has room for eight back ends."""
+FILE_KEY = "meta/network_file"
+PRIORITY_KEY = "var/OCPPCommCtrlr/NetworkConfigurationPriority"
+
+_PREFIX = "network/"
+
+
+class NetworkProfile(Struct, frozen=True):
+    """What the CSMS set for a slot; `url` without the identity."""
+
+    url: str
+    security_profile: int
+    message_timeout_s: int
+
+
+class NetworkProfileSet(Struct, frozen=True):
+    """SetNetworkProfile was accepted and is durable."""
+
+    number: int
+    profile: NetworkProfile
+
+
+def connection_url(endpoint: str, identity: str) -> str:
+    """Endpoint, a slash, the percent-encoded identity; a trailing slash is not doubled."""
+    return f"{endpoint.removesuffix('/')}/{quote(identity, safe='')}"
+
+
+def save_profile(number: int, profile: NetworkProfile) -> Save:
+    return Save(f"{_PREFIX}{number}", msgspec.json.encode(profile).decode())
+
+
+class Network:
+    """Which slots are configured. `file_slots`: those of charger.yaml, numbered from 1."""
+
+    def __init__(
+        self, identity: str, file_slots: tuple[Slot, ...], saved: Mapping[str, str]
+    ) -> None:
+        self.first_saves: tuple[Save, ...] = ()
+        """To be committed at start."""
+        self.warnings: list[str] = []
+        self._identity = identity
+        self._file = {slot.number: slot for slot in file_slots}
+        self._profiles: dict[int, NetworkProfile] = {}
+        self.dropped: frozenset[str] = frozenset()
+        """State keys that do not count any more."""
+        addresses = msgspec.json.encode([slot.url for slot in file_slots]).decode()
+        if saved.get(FILE_KEY, addresses) == addresses:
+            self._profiles = dict(self._read(saved))
+            self.first_saves = () if FILE_KEY in saved else (Save(FILE_KEY, addresses),)
+        else:
+            stale = [key for key in saved if key.startswith(_PREFIX) or key == PRIORITY_KEY]
+            self.first_saves = (Save(FILE_KEY, addresses), *(Save(key, None) for key in stale))
+            self.dropped = frozenset(stale)
+            if stale:
+                self.warnings.append(
+                    "charger.yaml names other back ends than before: what the CSMS had set for"
+                    " its network slots is dropped; set it again from the CSMS if it is needed"
+                )
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Slots that hold a valid configuration."""
+        return tuple(sorted({*self._file, *self._profiles}))
+
+    def slots(self, priority: str) -> tuple[Slot, ...]:
+        """What is dialled, in the order of NetworkConfigurationPriority; "": the file's order."""
+        wanted = [int(number) for number in priority.split(",") if number]
+        known = [number for number in wanted if number in self.numbers]
+        return tuple(self._slot(number) for number in known or self._file)
+
+    def handle(self, event: NetworkProfileSet) -> None:
+        """Takes over a profile that is durable."""
+        self._profiles[event.number] = event.profile
+
+    def _slot(self, number: int) -> Slot:
+        profile = self._profiles.get(number)
+        if profile is None:
+            return self._file[number]
+        url = connection_url(profile.url, self._identity)
+        timeout_s = float(profile.message_timeout_s)
+        return Slot(url, self._identity, profile.security_profile, number, timeout_s)
+
+    def _read(self, saved: Mapping[str, str]) -> Iterable[tuple[int, NetworkProfile]]:
+        for number in SLOT_NUMBERS:
+            text = saved.get(f"{_PREFIX}{number}")
+            if text is None:
+                continue
+            try:
+                yield number, msgspec.json.decode(text, type=NetworkProfile)
+            except msgspec.MsgspecError:
+                self.warnings.append(
+                    f"network slot {number}: what was saved cannot be read and is not used; set it"
+                    " again from the CSMS"
+                )

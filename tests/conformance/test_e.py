@@ -1,0 +1,734 @@
+"""Block E of Part 6: transactions, played against the station's frames."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from hil.conformance import CARD, OTHER_CARD, Octt, Payload
+from hil.parts.csms import Delayed, Refused, Silent
+from hil.sim import SimBench
+from hil.virtual_time import run_virtual
+
+QUIET = {"SampledDataCtrlr.TxUpdatedInterval": "0"}
+TIMEOUT_S = 40
+"""<Configured ev_connection_timeout>"""
+SAMPLES_S = 10
+"""<Configured transaction updated meter values interval>"""
+BACK_OFF_S = 30
+"""<Configured RetryBackOffWaitMinimum duration>"""
+DURATION_S = 35
+"""<Configured transaction duration>"""
+GROUP = {"idToken": "GROUP-1", "type": "Central"}
+
+
+def play(
+    scene: Callable[[Octt], Awaitable[None]],
+    *,
+    start: str | None = None,
+    stop: str | None = None,
+    **bench: Any,
+) -> None:
+    """Runs a case on a station that has booted and has these start and stop points."""
+
+    async def whole() -> None:
+        variables = QUIET | bench.pop("variables", {})
+        async with SimBench(variables=variables, **bench) as station:
+            octt = Octt(station)
+            await octt.booted()
+            await octt.configure(start=start, stop=stop)
+            await scene(octt)
+            station.csms.check()
+
+    run_virtual(whole())
+
+
+async def until_ended(octt: Octt) -> list[Payload]:
+    """All further events (periodic ones, too) up to the end of the transaction."""
+    events: list[Payload] = []
+    while not events or events[-1]["eventType"] != "Ended":
+        events.append(await octt.expect("TransactionEvent"))
+    return events
+
+
+async def unplug_at_ev_side(octt: Octt) -> None:
+    """A loose cable stays in the socket, a fixed one on its hook."""
+    octt.bench.board.unplug_ev(octt.evse_id, octt.connector_id)
+    octt.facts.discard("EVConnected")
+
+
+# --- when a transaction starts ------------------------------------------------------------------
+
+
+def test_TC_E_01_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.authorized()
+        event = await octt.ev_connected_pre_session()
+        assert event is not None
+        assert event["eventType"] == "Started"
+        await octt.energy_transfer_started()
+
+    play(scene, start="PowerPathClosed")
+
+
+def test_TC_E_02_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.authorized()
+        octt.bench.plug_in()
+        await octt.expect_status("Occupied")
+        event = await octt.expect_event(
+            eventType="Started",
+            triggerReason={"ChargingStateChanged", "Authorized"},
+            chargingState="Charging",
+        )
+        assert event["idToken"] == {"idToken": CARD, "type": "ISO14443"}
+        assert event["evse"] == octt.evse
+
+    play(scene, start="EnergyTransfer")
+
+
+def test_TC_E_09_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        octt.bench.plug_in()
+        await octt.expect_status("Occupied")
+        event = await octt.expect_event(
+            eventType="Started",
+            triggerReason={"CablePluggedIn", "ChargingStateChanged"},
+            chargingState="EVConnected",
+        )
+        assert event["evse"] == octt.evse
+        octt.facts.add("EVConnected")
+        await octt.authorized()
+        await octt.energy_transfer_started()
+
+    play(scene, start="EVConnected")
+
+
+def test_TC_E_10_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        event = await octt.authorized()
+        assert event is not None
+        assert event["eventType"] == "Started"
+        await octt.ev_connected_pre_session()
+        await octt.energy_transfer_started()
+
+    play(scene, start="Authorized", evse_count=1)
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_TC_E_13_CS(asks: bool) -> None:
+    async def scene(octt: Octt) -> None:
+        event = await octt.authorized_remotely(asks=asks)
+        assert event is not None
+        assert event["eventType"] == "Started"
+        await octt.ev_connected_pre_session()
+        await octt.energy_transfer_started()
+
+    asked = {"AuthCtrlr.AuthorizeRemoteStart": str(asks).lower()}
+    play(scene, start="Authorized", variables=asked)
+
+
+def test_TC_E_03_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.ev_connected_pre_session()
+        await octt.authorized()
+        await octt.energy_transfer_started()
+
+    play(scene)
+
+
+def test_TC_E_04_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.authorized()
+        await octt.energy_transfer_started()
+
+    play(scene)
+
+
+@pytest.mark.parametrize("start", ["Authorized", "PowerPathClosed"])
+@pytest.mark.parametrize("stop", ["Authorized", "EVConnected"])
+def test_TC_E_05_CS(start: str, stop: str) -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.set_variable("TxCtrlr", "EVConnectionTimeOut", str(TIMEOUT_S))
+        await octt.set_variable("AuthCacheCtrlr", "Enabled", "false")
+        await octt.set_variable("AuthCtrlr", "LocalPreAuthorize", "false")
+        await octt.authorized()
+        before_s = asyncio.get_running_loop().time()
+        if start == "Authorized":
+            event = await octt.expect_event(triggerReason="EVConnectTimeout")
+            assert event["eventType"] == "Ended"
+            assert event["transactionInfo"]["stoppedReason"] == "Timeout"
+            waited_s = asyncio.get_running_loop().time() - before_s
+            assert TIMEOUT_S - 1 < waited_s < TIMEOUT_S + 2
+        else:
+            await octt.expect_none("TransactionEvent", for_s=TIMEOUT_S + 5)
+        octt.facts.clear()
+        await octt.authorized()
+        await octt.energy_transfer_started()
+
+    play(scene, start=start, stop=stop, evse_count=1)
+
+
+def test_TC_E_38_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.authorized()
+        await octt.ev_connected_pre_session(ready_after_s=3600.0)
+        await octt.expect_event(
+            triggerReason="ChargingStateChanged",
+            chargingState="SuspendedEV",
+        )
+
+    play(scene)
+
+
+def test_TC_E_52_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.set_variable("AuthCtrlr", "Enabled", "true")
+        await octt.set_variable("AuthCtrlr", "DisableRemoteAuthorization", "true")
+        octt.bench.swipe(OTHER_CARD)
+        await octt.expect_none("Authorize")
+        await octt.ev_connected_pre_session()
+        await octt.expect_none("TransactionEvent", for_s=60.0)
+        assert not octt.bench.board.connector(1, 1).closed
+
+    play(scene, start="PowerPathClosed")
+
+
+# --- what stops a transaction --------------------------------------------------------------------
+
+
+def test_TC_E_06_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.energy_transfer_started()
+        await octt.stop_authorized()
+        await octt.ev_connected_post_session()
+        await octt.ev_disconnected()
+        assert octt.transaction_id is None
+
+    play(scene)
+
+
+def test_TC_E_07_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.energy_transfer_started()
+        await asyncio.sleep(DURATION_S)
+        await octt.stop_authorized()
+
+    play(scene, stop="PowerPathClosed")
+
+
+def test_TC_E_08_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.energy_transfer_started()
+        await asyncio.sleep(DURATION_S)
+        event = await octt.stop_authorized()
+        assert event["eventType"] == "Ended"
+
+    play(scene, stop="EnergyTransfer")
+
+
+async def stopped_by_request(octt: Octt) -> None:
+    """RequestStopTransaction ends the transaction itself."""
+    await octt.energy_transfer_started()
+    answer = {"transactionId": octt.transaction_id}
+    await octt.accepted("RequestStopTransaction", answer)
+    await octt.expect_event(eventType="Ended", triggerReason="RemoteStop", stoppedReason="Remote")
+
+
+def test_TC_E_21_CS() -> None:
+    play(stopped_by_request, stop="Authorized")
+
+
+def test_TC_E_35_CS() -> None:
+    play(stopped_by_request, stop="PowerPathClosed")
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_TC_E_14_CS(remote: bool) -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.energy_transfer_started()
+        if remote:
+            await octt.stop_authorized_remotely()
+        else:
+            await octt.stop_authorized()
+        await octt.ev_connected_post_session()
+        octt.bench.plug_out()
+        await octt.expect_status("Available")
+        event = await octt.expect_event(
+            eventType="Ended", triggerReason="EVCommunicationLost", chargingState="Idle"
+        )
+        reason = event["transactionInfo"].get("stoppedReason")
+        assert reason in ({"Remote", "EVDisconnected"} if remote else {None, "Local"})
+
+    play(scene, stop="EVConnected", socket=True)
+
+
+def test_TC_E_15_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.energy_transfer_started()
+        await asyncio.sleep(DURATION_S)
+        octt.bench.swipe(CARD)
+        await octt.expect_event(
+            eventType="Ended", triggerReason="StopAuthorized", stoppedReason="Local"
+        )
+
+    play(scene, stop="Authorized")
+
+
+@pytest.mark.parametrize("known", ["cached", "unknown"])
+@pytest.mark.parametrize("stop", ["Authorized", "PowerPathClosed"])
+def test_TC_E_16_CS(known: str, stop: str) -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.set_variable("TxCtrlr", "StopTxOnInvalidId", "true")
+        if known == "cached":
+            await octt.token_cached()
+        else:
+            await octt.set_variable("AuthCtrlr", "OfflineTxForUnknownIdEnabled", "true")
+        await octt.offline()
+        octt.bench.swipe(CARD)
+        octt.bench.plug_in()
+        await asyncio.sleep(DURATION_S)
+        invalid = {"idTokenInfo": {"status": "Invalid"}}
+        octt.csms.answer["TransactionEvent"] = lambda p: invalid if "idToken" in p else None
+        await octt.online()
+        event = await octt.expect("TransactionEvent")
+        assert event["eventType"] == "Started"
+        while event["eventType"] != "Ended":
+            assert event["offline"] is True, event
+            event = await octt.expect("TransactionEvent")
+        assert event["triggerReason"] == "Deauthorized"
+        assert event["transactionInfo"]["stoppedReason"] == "DeAuthorized"
+
+    play(scene, stop=stop, evse_count=1)
+
+
+async def present_and_take_the_cable(octt: Octt) -> None:
+    """With a loose cable: the card opens the lock, then the driver takes the cable along."""
+    pilot = octt.bench.board.pilots[f"pilot{octt.evse_id}"]
+    await asyncio.sleep(2.0)
+    assert pilot.locked, "UnlockOnEVSideDisconnect is false: the cable waits for its driver"
+    octt.bench.swipe(CARD)
+    await asyncio.sleep(1.0)
+    assert not pilot.locked
+    octt.bench.plug_out()
+
+
+@pytest.mark.parametrize("socket", [False, True])
+def test_TC_E_17_CS(socket: bool) -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.set_variable("TxCtrlr", "StopTxOnEVSideDisconnect", "true")
+        await octt.energy_transfer_suspended()
+        await unplug_at_ev_side(octt)
+        await octt.expect_event(
+            eventType="Ended",
+            triggerReason="EVCommunicationLost",
+            chargingState="Idle",
+            stoppedReason="EVDisconnected",
+        )
+        if socket:
+            await present_and_take_the_cable(octt)
+        await octt.expect_status("Available")
+
+    play(scene, stop="Authorized", socket=socket)
+
+
+def test_TC_E_20_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.set_variable("TxCtrlr", "StopTxOnEVSideDisconnect", "false")
+        await octt.energy_transfer_suspended()
+        await unplug_at_ev_side(octt)
+        await octt.expect_event(
+            eventType="Ended",
+            triggerReason="EVCommunicationLost",
+            chargingState="Idle",
+            stoppedReason="EVDisconnected",
+        )
+
+    play(scene, stop="EVConnected")
+
+
+def test_TC_E_37_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.set_variable("TxCtrlr", "StopTxOnEVSideDisconnect", "false")
+        await octt.energy_transfer_suspended()
+        await unplug_at_ev_side(octt)
+        await octt.expect_event(
+            eventType="Ended",
+            triggerReason="EVCommunicationLost",
+            chargingState="Idle",
+            stoppedReason={"EVDisconnected", "StoppedByEV"},
+        )
+
+    play(scene, stop="PowerPathClosed")
+
+
+def test_TC_E_22_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.energy_transfer_started()
+        octt.bench.board.ev_state(1, 1, "B")
+        event = await octt.expect_event(
+            triggerReason="ChargingStateChanged", chargingState={"EVConnected", "SuspendedEV"}
+        )
+        ended = event["transactionInfo"]["chargingState"] == "EVConnected"
+        assert event["eventType"] == ("Ended" if ended else "Updated")
+        assert event["transactionInfo"]["stoppedReason"] == "StoppedByEV"
+
+    play(scene, stop="EnergyTransfer")
+
+
+def test_TC_E_39_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.set_variable("TxCtrlr", "EVConnectionTimeOut", str(TIMEOUT_S))
+        await octt.authorized()
+        await octt.expect_event(
+            eventType="Ended", triggerReason="EVConnectTimeout", stoppedReason="Timeout"
+        )
+        octt.bench.plug_in()
+        await octt.expect_status("Occupied")
+        await octt.expect_none("TransactionEvent", for_s=60.0)
+        assert not octt.bench.board.connector(1, 1).closed
+
+    play(scene, start="Authorized", stop="Authorized", evse_count=1)
+
+
+# --- the cable at the EV's side --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stop", ["PowerPathClosed", "Authorized", "EVConnected"])
+def test_TC_E_24_CS(stop: str) -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.set_variable("TxCtrlr", "StopTxOnEVSideDisconnect", "true")
+        await octt.set_variable("OCPPCommCtrlr", "UnlockOnEVSideDisconnect", "true")
+        await octt.energy_transfer_suspended()
+        await unplug_at_ev_side(octt)
+        await octt.expect_event(triggerReason="EVCommunicationLost", chargingState="Idle")
+        await asyncio.sleep(1.0)
+        assert not octt.bench.board.pilots["pilot1"].locked
+        octt.bench.plug_out()
+        await octt.expect_status("Available")
+
+    play(scene, stop=stop, socket=True)
+
+
+@pytest.mark.parametrize("socket", [False, True])
+@pytest.mark.parametrize("stop", ["PowerPathClosed", "Authorized", "EVConnected"])
+def test_TC_E_25_CS(stop: str, socket: bool) -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.set_variable("TxCtrlr", "StopTxOnEVSideDisconnect", "true")
+        if socket:
+            await octt.set_variable("OCPPCommCtrlr", "UnlockOnEVSideDisconnect", "false")
+        await octt.energy_transfer_suspended()
+        await unplug_at_ev_side(octt)
+        await octt.expect_event(triggerReason="EVCommunicationLost", chargingState="Idle")
+        if socket:
+            await present_and_take_the_cable(octt)
+        await octt.expect_status("Available")
+
+    play(scene, stop=stop, socket=socket)
+
+
+@pytest.mark.parametrize("socket", [False, True])
+def test_TC_E_26_CS(socket: bool) -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.set_variable("TxCtrlr", "StopTxOnEVSideDisconnect", "false")
+        await octt.energy_transfer_suspended()
+        await unplug_at_ev_side(octt)
+        await octt.expect_event(
+            eventType="Updated", triggerReason="EVCommunicationLost", chargingState="Idle"
+        )
+        if socket:
+            assert octt.bench.board.pilots["pilot1"].locked
+            await asyncio.sleep(120)
+        else:
+            await octt.expect_status("Available")
+        octt.bench.plug_in()
+        await octt.expect_event(
+            eventType="Updated", triggerReason="CablePluggedIn", chargingState="EVConnected"
+        )
+        await octt.expect_event(
+            eventType="Updated", triggerReason="ChargingStateChanged", chargingState="Charging"
+        )
+
+    play(scene, stop="Authorized", socket=socket)
+
+
+def test_TC_E_27_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.set_variable("TxCtrlr", "StopTxOnEVSideDisconnect", "false")
+        await octt.set_variable("TxCtrlr", "EVConnectionTimeOut", str(TIMEOUT_S))
+        await octt.energy_transfer_suspended()
+        await unplug_at_ev_side(octt)
+        await octt.expect_event(
+            eventType="Updated", triggerReason="EVCommunicationLost", chargingState="Idle"
+        )
+        await octt.expect_status("Available")
+        await octt.expect_event(
+            eventType="Ended", triggerReason="EVConnectTimeout", stoppedReason="Timeout"
+        )
+
+    play(scene, stop="Authorized")
+
+
+# --- GetTransactionStatus -------------------------------------------------------------------------
+
+
+async def offline_setup(octt: Octt, wait_s: float = BACK_OFF_S) -> None:
+    """Configuration of the cases that lose their link."""
+    await octt.set_variable("SampledDataCtrlr", "TxUpdatedInterval", str(SAMPLES_S))
+    await octt.set_variable("OCPPCommCtrlr", "OfflineThreshold", str(int(wait_s) + 60))
+    await octt.set_variable("OCPPCommCtrlr", "RetryBackOffWaitMinimum", str(int(wait_s)))
+    await octt.set_variable("OCPPCommCtrlr", "RetryBackOffRandomRange", "0")
+
+
+async def offline_for(octt: Octt, duration_s: float = BACK_OFF_S) -> None:
+    """The link is closed, nothing accepted for a while; then it is back, with slow answers."""
+    await asyncio.sleep(1.0)
+    await octt.offline()
+    octt.csms.forget()
+    await asyncio.sleep(duration_s)
+    octt.csms.answer["TransactionEvent"] = Delayed(0.5)
+    await octt.online()
+
+
+async def check_status(octt: Octt, transaction_id: str | None, **wanted: bool) -> None:
+    payload = {} if transaction_id is None else {"transactionId": transaction_id}
+    assert await octt.call("GetTransactionStatus", payload) == wanted
+
+
+async def queue_of_samples(octt: Octt) -> None:
+    """What was measured offline comes, marked as such."""
+    for _ in range(2):
+        event = await octt.expect("TransactionEvent")
+        assert event["eventType"] == "Updated"
+        assert event["meterValue"]
+        assert event["offline"] is True
+
+
+def test_TC_E_28_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        unknown = "2f1c8e0a-0000-4000-8000-000000000000"
+        await check_status(octt, unknown, ongoingIndicator=False, messagesInQueue=False)
+
+    play(scene)
+
+
+def test_TC_E_29_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await offline_setup(octt)
+        await octt.energy_transfer_started()
+        await offline_for(octt)
+        running = octt.transaction_id
+        await check_status(octt, running, ongoingIndicator=True, messagesInQueue=True)
+        await queue_of_samples(octt)
+
+    play(scene)
+
+
+def test_TC_E_30_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.energy_transfer_started()
+        running = octt.transaction_id
+        await asyncio.sleep(1.0)
+        await check_status(octt, running, ongoingIndicator=True, messagesInQueue=False)
+
+    play(scene)
+
+
+@pytest.mark.parametrize("stop", ["PowerPathClosed", "EVConnected"])
+def test_TC_E_31_CS(stop: str) -> None:
+    async def scene(octt: Octt) -> None:
+        await offline_setup(octt, BACK_OFF_S + DURATION_S)
+        await octt.energy_transfer_started()
+        running = octt.transaction_id
+        await octt.offline()
+        octt.csms.forget()
+        octt.bench.swipe(CARD)
+        await asyncio.sleep(2.0)
+        octt.bench.plug_out()
+        await asyncio.sleep(DURATION_S)
+        octt.csms.answer["TransactionEvent"] = Delayed(0.5)
+        await octt.online()
+        await check_status(octt, running, ongoingIndicator=False, messagesInQueue=True)
+        events = await until_ended(octt)
+        assert any(e["triggerReason"] == "StopAuthorized" for e in events)
+        last = events[-1]
+        wanted = "EVCommunicationLost" if stop == "EVConnected" else "StopAuthorized"
+        assert last["triggerReason"] == wanted
+        assert all(e["offline"] is True for e in events)
+        await asyncio.sleep(1.0)
+        await check_status(octt, running, ongoingIndicator=False, messagesInQueue=False)
+
+    play(scene, stop=stop)
+
+
+def test_TC_E_32_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.energy_transfer_started()
+        running = octt.transaction_id
+        await octt.stop_authorized()
+        await octt.ev_connected_post_session()
+        await octt.ev_disconnected()
+        await asyncio.sleep(1.0)
+        await check_status(octt, running, ongoingIndicator=False, messagesInQueue=False)
+
+    play(scene)
+
+
+def test_TC_E_33_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await offline_setup(octt)
+        await octt.energy_transfer_started()
+        await offline_for(octt)
+        await check_status(octt, None, messagesInQueue=True)
+        await queue_of_samples(octt)
+
+    play(scene)
+
+
+def test_TC_E_34_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await check_status(octt, None, messagesInQueue=False)
+
+    play(scene)
+
+
+# --- offline ---------------------------------------------------------------------------------------
+
+
+def test_TC_E_40_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await offline_setup(octt)
+        await octt.energy_transfer_started()
+        await offline_for(octt)
+        await queue_of_samples(octt)
+
+    play(scene)
+
+
+def test_TC_E_43_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.token_cached()
+        await octt.offline()
+        octt.csms.forget()
+        octt.bench.plug_in()
+        octt.bench.swipe(CARD)
+        await asyncio.sleep(DURATION_S)
+        octt.bench.swipe(CARD)
+        await asyncio.sleep(2.0)
+        octt.bench.plug_out()
+        await asyncio.sleep(DURATION_S)
+        await octt.online()
+        events = await until_ended(octt)
+        assert events[0]["eventType"] == "Started"
+        assert all(e["offline"] is True for e in events)
+
+    play(scene)
+
+
+async def stopped_while_offline(octt: Octt, card: str) -> None:
+    """The card stops the charge offline; afterwards everything comes, marked as such."""
+    await octt.offline()
+    octt.csms.forget()
+    octt.bench.swipe(card)
+    await asyncio.sleep(2.0)
+    octt.bench.plug_out()
+    await asyncio.sleep(BACK_OFF_S)
+    await octt.online()
+    events = await until_ended(octt)
+    assert all(e["offline"] is True for e in events)
+    assert {e["idToken"]["idToken"] for e in events if "idToken" in e} == {card}
+
+
+def test_TC_E_44_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await offline_setup(octt)
+        await octt.energy_transfer_started()
+        await stopped_while_offline(octt, CARD)
+
+    play(scene)
+
+
+def test_TC_E_45_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await offline_setup(octt)
+        of_group = {"idTokenInfo": {"status": "Accepted", "groupIdToken": GROUP}}
+        octt.csms.answer["Authorize"] = of_group
+        octt.csms.answer["TransactionEvent"] = lambda p: of_group if "idToken" in p else None
+        octt.bench.swipe(OTHER_CARD)
+        await octt.expect("Authorize")
+        await asyncio.sleep(90)
+        await octt.energy_transfer_started()
+        await stopped_while_offline(octt, OTHER_CARD)
+
+    play(scene)
+
+
+# --- messages that are not taken -------------------------------------------------------------------
+
+ATTEMPTS = 3
+INTERVAL_S = 10
+MESSAGE_TIMEOUT_S = 30.0
+
+
+async def failing_event(octt: Octt, answer: Any) -> tuple[list[float], list[Payload]]:
+    """Start until charging; the event about it meets `answer`. Times and payloads of its sends."""
+    await octt.set_variable("OCPPCommCtrlr", "MessageAttempts", str(ATTEMPTS), "TransactionEvent")
+    interval = str(INTERVAL_S)
+    await octt.set_variable("OCPPCommCtrlr", "MessageAttemptInterval", interval, "TransactionEvent")
+    await octt.authorized()
+    octt.csms.answer["TransactionEvent"] = lambda p: answer(p) if is_charging(p) else None
+    await octt.ev_connected_pre_session()
+    await asyncio.sleep(ATTEMPTS * (MESSAGE_TIMEOUT_S + INTERVAL_S * ATTEMPTS) + 60)
+    sent = [c for c in octt.csms.calls if c.action == "TransactionEvent" and is_charging(c.payload)]
+    assert len({c.message_id for c in sent}) == 1
+    return [c.at_s for c in sent], [c.payload for c in sent]
+
+
+def is_charging(payload: Payload) -> bool:
+    return bool(payload["transactionInfo"].get("chargingState") == "Charging")
+
+
+def intervals(times: list[float]) -> list[float]:
+    return [later - earlier for earlier, later in pairwise(times)]
+
+
+def first_time_only(answer: Any) -> Callable[[Payload], Any]:
+    """That answer to the first request, the usual one to the second."""
+    left = [answer]
+    return lambda payload: left.pop() if left else None
+
+
+def test_TC_E_41_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        times, _ = await failing_event(octt, lambda p: Silent())
+        wanted = [INTERVAL_S * n + MESSAGE_TIMEOUT_S for n in range(1, ATTEMPTS)]
+        assert intervals(times) == pytest.approx(wanted, abs=1.0)
+
+    play(scene)
+
+
+def test_TC_E_42_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        times, _ = await failing_event(octt, first_time_only(Silent()))
+        assert intervals(times) == pytest.approx([INTERVAL_S + MESSAGE_TIMEOUT_S], abs=1.0)
+
+    play(scene)
+
+
+def test_TC_E_50_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        times, _ = await failing_event(octt, lambda p: Refused("InternalError"))
+        wanted = [INTERVAL_S * n for n in range(1, ATTEMPTS)]
+        assert intervals(times) == pytest.approx(wanted, abs=1.0)
+
+    play(scene)
+
+
+def test_TC_E_51_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        times, _ = await failing_event(octt, first_time_only(Refused("InternalError")))
+        assert intervals(times) == pytest.approx([INTERVAL_S], abs=1.0)
+
+    play(scene)
