@@ -6,6 +6,7 @@ is one sync (`make bench` counts the system calls).
 
 import asyncio
 import sqlite3
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -232,7 +233,7 @@ async def test_damage_inside_a_long_queue_is_noticed_where_it_is_read(tmp_path: 
     assert len(faults) == 1
     assert "sets the damaged file aside by itself" in faults[0]
     assert kept == 14_999
-    assert list(tmp_path.glob("store.db.corrupt-*"))
+    assert (tmp_path / "store.db.corrupt-1").exists()
     await store.close()
 
 
@@ -246,7 +247,7 @@ async def test_a_queue_far_above_its_limit_is_thinned_a_little_with_each_commit(
     waiting = [24_000]
     while waiting[-1] > 22_000 and len(waiting) < 400:
         waiting.append((await store.commit(Batch(enqueue=(row(0),)))).waiting)
-    steps = [before + 1 - after for before, after in zip(waiting, waiting[1:], strict=False)]
+    steps = [before + 1 - after for before, after in pairwise(waiting)]
     assert waiting[-1] <= 22_000
     assert 0 <= min(steps) <= max(steps) <= SWEEP
     rows = await store.waiting_rows(0, 30_000)
