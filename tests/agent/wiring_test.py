@@ -206,6 +206,12 @@ def test_a_card_is_posted_with_the_evses_of_its_reader(device: str, evse_ids) ->
     assert bench.posted == [ev.TokenPresented(IdToken("04AABBCC", "ISO14443"), evse_ids)]
 
 
+def test_a_lock_speaks_for_the_connector_of_its_controller() -> None:
+    bench = Bench()
+    bench.senses.report(InputSeen("p3", "plug_lock", True, 101.0))
+    assert bench.posted == [ev.LockSeen(2, 2, True, 101.0)]
+
+
 def test_devices_nobody_wired_and_inputs_are_ignored() -> None:
     bench = Bench()
     bench.pilot("nobody")

@@ -73,6 +73,12 @@ def is_locked(octt: Octt) -> bool:
     return octt.bench.board.pilots[f"pilot{octt.evse_id}"].locked
 
 
+async def left_locked(octt: Octt) -> None:
+    """Long after the start somebody has turned the lock by hand."""
+    await asyncio.sleep(WATCH_S)
+    octt.bench.board.pilots[f"pilot{octt.evse_id}"].locked = True
+
+
 # --- remote start ---------------------------------------------------------------------------------
 
 
@@ -145,6 +151,7 @@ def test_TC_F_06_CS(start: str) -> None:
     async def scene(octt: Octt) -> None:
         await octt.configure(start=start, stop="EVConnected")
         await octt.ev_connected_pre_session()
+        await left_locked(octt)
         assert await unlock(octt) == "Unlocked"
         assert not is_locked(octt)
 
@@ -153,6 +160,7 @@ def test_TC_F_06_CS(start: str) -> None:
 
 def test_TC_F_07_CS() -> None:
     async def scene(octt: Octt) -> None:
+        await left_locked(octt)
         assert await unlock(octt) == "Unlocked"
         assert not is_locked(octt)
 
@@ -224,7 +232,7 @@ def test_TC_F_12_CS() -> None:
 def check_triggered(event: Payload, octt: Octt) -> None:
     """The TransactionEvent of a running charge, because the CSMS asked."""
     assert event["triggerReason"] == "Trigger", event
-    assert event["evse"]["id"] == octt.evse_id, event
+    assert event["evse"] == octt.evse, event
     assert event["transactionInfo"]["transactionId"] == octt.transaction_id
     assert event["transactionInfo"]["chargingState"] == "Charging"
     assert contexts(event) == {"Trigger"}

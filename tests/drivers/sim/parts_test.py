@@ -58,11 +58,12 @@ def on_desk(
     report_interval_s: float = 60.0,
     save_path: str | None = None,
     start_s: float = 1000.0,
+    plan: BoardPlan = PLAN,
 ) -> Desk:
-    """Plays a scene in virtual time with all devices of PLAN running."""
+    """Plays a scene in virtual time with all devices of the plan running."""
 
     async def play() -> Desk:
-        board = SimBoard(PLAN, report_interval_s=report_interval_s, save_path=save_path)
+        board = SimBoard(plan, report_interval_s=report_interval_s, save_path=save_path)
         desk = Desk(board)
         devices = [*board.pilots.values(), *board.meters.values(), *board.readers.values()]
         tasks = [asyncio.create_task(device.run(desk.report)) for device in devices]
@@ -458,3 +459,19 @@ def test_a_board_is_planned_from_the_settings_and_leaves_other_drivers_out() -> 
     assert board.meters["meter"].interval_s == 5.0
     with pytest.raises(DriverError, match="name one of: pilot, meter, reader"):
         board.build("other")
+
+
+@pytest.mark.parametrize(("jammed", "stands"), [(False, True), (True, False)])
+def test_a_lock_tells_where_it_stands_after_every_order(jammed: bool, stands: bool) -> None:
+    async def scene(board: SimBoard, desk: Desk) -> None:
+        pilot = board.pilots["pilot"]
+        pilot.lock_jammed = jammed
+        for _ in range(2):
+            pilot.lock(True)
+            await asyncio.sleep(1)
+        told = [seen.active for seen in desk.of(InputSeen) if seen.name == "plug_lock"]
+        assert told == [False, stands, stands]
+        assert pilot.locked is stands
+
+    socket = BoardConnector(id=1, pilot="pilot", cable="socket")
+    on_desk(scene, plan=BoardPlan(evses=(BoardEvse(id=1, connectors=(socket,), meter=""),)))
