@@ -113,13 +113,14 @@ def restore(text: str, now: Now) -> Transaction:
         transaction.begin = _shifted(transaction.begin, shift_s)
         transaction.last = _shifted(transaction.last, shift_s)
         transaction.samples = tuple(
-            MeterSample(s.context, msgspec.structs.replace(s.reading, at_s=s.reading.at_s + shift_s))
-            for s in transaction.samples
+            MeterSample(s.context, _moved(s.reading, shift_s)) for s in transaction.samples
         )
     return transaction
 
 
 def _shifted(reading: MeterReading | None, shift_s: float) -> MeterReading | None:
-    if reading is None:
-        return None
+    return None if reading is None else _moved(reading, shift_s)
+
+
+def _moved(reading: MeterReading, shift_s: float) -> MeterReading:
     return msgspec.structs.replace(reading, at_s=reading.at_s + shift_s)

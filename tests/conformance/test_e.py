@@ -59,7 +59,7 @@ async def unplug_at_ev_side(octt: Octt) -> None:
     octt.facts.discard("EVConnected")
 
 
-# --- when a transaction starts ------------------------------------------------------------------
+# --- when a transaction starts ------------------------------------------------------------
 
 
 def test_TC_E_01_CS() -> None:
@@ -196,7 +196,7 @@ def test_TC_E_52_CS() -> None:
     play(scene, start="PowerPathClosed")
 
 
-# --- what stops a transaction --------------------------------------------------------------------
+# --- what stops a transaction ------------------------------------------------------------
 
 
 def test_TC_E_06_CS() -> None:
@@ -393,7 +393,7 @@ def test_TC_E_39_CS() -> None:
     play(scene, start="Authorized", stop="Authorized", evse_count=1)
 
 
-# --- the cable at the EV's side --------------------------------------------------------------------
+# --- the cable at the EV's side ------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stop", ["PowerPathClosed", "Authorized", "EVConnected"])
@@ -471,7 +471,7 @@ def test_TC_E_27_CS() -> None:
     play(scene, stop="Authorized")
 
 
-# --- GetTransactionStatus -------------------------------------------------------------------------
+# --- GetTransactionStatus ------------------------------------------------------------
 
 
 async def offline_setup(octt: Octt, wait_s: float = BACK_OFF_S) -> None:
@@ -594,7 +594,7 @@ def test_TC_E_34_CS() -> None:
     play(scene)
 
 
-# --- offline ---------------------------------------------------------------------------------------
+# --- offline ------------------------------------------------------------
 
 
 def test_TC_E_40_CS() -> None:
@@ -665,7 +665,7 @@ def test_TC_E_45_CS() -> None:
     play(scene)
 
 
-# --- messages that are not taken -------------------------------------------------------------------
+# --- messages that are not taken ------------------------------------------------------------
 
 ATTEMPTS = 3
 INTERVAL_S = 10
