@@ -42,6 +42,10 @@ class Policy(Struct, frozen=True):
     """SampledDataCtrlr.TxUpdatedInterval; 0: none."""
     tx_ended_interval_s: int = 0
     """SampledDataCtrlr.TxEndedInterval; 0: none between start and end."""
+    sampled_enabled: bool = True
+    """SampledDataCtrlr.Enabled"""
+    aligned_enabled: bool = True
+    """AlignedDataCtrlr.Enabled"""
     aligned_interval_s: int = 0
     """AlignedDataCtrlr.Interval; 0: none."""
     aligned_tx_ended_interval_s: int = 0

@@ -3,6 +3,7 @@
 import math
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.core.events import Now
 from agent.core.policy import Policy
@@ -81,6 +82,15 @@ class Due(Struct, frozen=True):
     since_s: float = 0.0
 
 
+def effective(policy: Policy) -> Policy:
+    """What is switched off is never due."""
+    if not policy.sampled_enabled:
+        policy = replace(policy, tx_updated_interval_s=0, tx_ended_interval_s=0)
+    if not policy.aligned_enabled:
+        policy = replace(policy, aligned_interval_s=0, aligned_tx_ended_interval_s=0)
+    return policy
+
+
 class Sampling:
     """The four grids of one EVSE."""
 
@@ -92,6 +102,7 @@ class Sampling:
 
     def begin(self, now: Now, policy: Policy) -> None:
         """A transaction starts."""
+        policy = effective(policy)
         self._updated.begin(now.mono_s, policy.tx_updated_interval_s)
         self._ended.begin(now.mono_s, policy.tx_ended_interval_s)
         self._clock_ended = ClockInterval()
@@ -104,6 +115,7 @@ class Sampling:
 
     def reschedule(self, before: Policy, policy: Policy, now: Now, has_transaction: bool) -> None:
         """Intervals have new values: what changed counts from now."""
+        before, policy = effective(before), effective(policy)
         if has_transaction and before.tx_updated_interval_s != policy.tx_updated_interval_s:
             self._updated.begin(now.mono_s, policy.tx_updated_interval_s)
         if has_transaction and before.tx_ended_interval_s != policy.tx_ended_interval_s:
@@ -115,6 +127,7 @@ class Sampling:
 
     def due(self, now: Now, policy: Policy, has_transaction: bool) -> Due | None:
         """What waits for a reading; None: nothing."""
+        policy = effective(policy)
         updated_s, ended_s = self._updated.due_s, self._ended.due_s
         clock_s = self._clock.due_s(now, policy.aligned_interval_s)
         clock_ended_s = None
@@ -130,6 +143,7 @@ class Sampling:
 
     def take(self, now: Now, policy: Policy) -> None:
         """Everything due is taken."""
+        policy = effective(policy)
         self._updated.take(now.mono_s, policy.tx_updated_interval_s)
         self._ended.take(now.mono_s, policy.tx_ended_interval_s)
         for grid, interval_s in (
@@ -141,6 +155,7 @@ class Sampling:
 
     def deadline(self, now: Now, policy: Policy, has_transaction: bool) -> float | None:
         """When something becomes due that is not due yet."""
+        policy = effective(policy)
         times = [next_slot_s(now, policy.aligned_interval_s)]
         if has_transaction:
             times.append(next_slot_s(now, policy.aligned_tx_ended_interval_s))

@@ -1,6 +1,6 @@
 """Meter readings on the wire: MeterValueType with the measurands that are configured (J)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from agent.core.effects import MeterSample
 from agent.ocpp.block import Payload
@@ -13,9 +13,7 @@ PHASES = ("L1", "L2", "L3")
 
 
 UNTOLD_CONTEXT = "Sample.Periodic"
-"""The default, which need not be repeated; beside a signature it is."""
-ONCE_BY = "Transaction.Begin", "Transaction.End"
-"""Contexts that tell the public key where it is told once in a transaction."""
+"""The default, which is not repeated, except beside a signature."""
 
 
 def wanted(view: View, event_type: str, context: str) -> frozenset[str]:
@@ -31,18 +29,39 @@ def wanted(view: View, event_type: str, context: str) -> frozenset[str]:
     return frozenset(view.variables.value(component, name).split(","))
 
 
-def tell(view: View, event_type: str, sample: MeterSample) -> Payload | None:
-    """A value as it is configured for a TransactionEvent, or for MeterValues ("")."""
-    clock = sample.context == "Sample.Clock" or not event_type
-    component = "AlignedDataCtrlr" if clock else "SampledDataCtrlr"
+def tell_all(view: View, event_type: str, samples: Iterable[MeterSample]) -> list[Payload]:
+    """The values of a TransactionEvent as they are configured. A public key that is told once in a
+    transaction stands with the begin value, or where that is not signed, first in the end."""
+    begins = _is_signed(view, "Started", "Transaction.Begin")
+    begins = begins and ENERGY in wanted(view, "Started", "Transaction.Begin")
+    values: list[Payload] = []
+    is_due = event_type == "Ended" and not begins
+    for sample in samples:
+        once = is_due or (begins and sample.context == "Transaction.Begin")
+        value = tell(view, event_type, sample, once=once)
+        if value is not None:
+            values.append(value)
+            is_due = is_due and not any("signedMeterValue" in v for v in value["sampledValue"])
+    return values
+
+
+def tell(
+    view: View, event_type: str, sample: MeterSample, *, once: bool = False
+) -> Payload | None:
+    """A value as it is configured for a TransactionEvent, or for MeterValues (""); `once`: a key
+    that is told once is told here."""
     key = None
-    if sample.reading.signature is not None and (
-        _signing(view, component, "SignReadings") == "true"
-    ):
+    if sample.reading.signature is not None and _is_signed(view, event_type, sample.context):
         when = _signing(view, "OCPPCommCtrlr", "PublicKeyWithSignedMeterValue")
-        is_once = when == "OncePerTransaction" and sample.context == _key_context(view)
-        key = sample.reading.signature.public_key if when == "EveryMeterValue" or is_once else ""
+        tells = when == "EveryMeterValue" or (when == "OncePerTransaction" and once)
+        key = sample.reading.signature.public_key if tells else ""
     return meter_value(sample, wanted(view, event_type, sample.context), key=key)
+
+
+def _is_signed(view: View, event_type: str, context: str) -> bool:
+    clock = context == "Sample.Clock" or not event_type
+    component = "AlignedDataCtrlr" if clock else "SampledDataCtrlr"
+    return _signing(view, component, "SignReadings") == "true"
 
 
 def _signing(view: View, component: str, name: str) -> str:
@@ -51,12 +70,6 @@ def _signing(view: View, component: str, name: str) -> str:
         return view.variables.value(component, name)
     except KeyError:
         return ""
-
-
-def _key_context(view: View) -> str:
-    """Begin where its energy is told, else the end."""
-    begin, end = ONCE_BY
-    return begin if ENERGY in wanted(view, "Started", begin) else end
 
 
 def meter_value(

@@ -17,7 +17,7 @@ from agent.ocpp.block import (
 )
 from agent.ocpp.device_model import Variable
 from agent.ocpp.messages import open_stamp
-from agent.ocpp.meter_value import tell
+from agent.ocpp.meter_value import tell_all
 from agent.ocpp.tokens import from_wire, info_from_wire, to_wire
 from agent.ocpp.view import View
 
@@ -57,7 +57,7 @@ def _transaction_event(record: Record, view: View, now: Now) -> OutgoingCall:
         payload["idToken"] = to_wire(record.token)
     if record.phases_used is not None:
         payload["numberOfPhasesUsed"] = record.phases_used
-    values = [v for s in record.samples if (v := tell(view, record.event_type, s)) is not None]
+    values = tell_all(view, record.event_type, record.samples)
     if values:
         payload["meterValue"] = values
     return OutgoingCall("TransactionEvent", payload)

@@ -95,7 +95,7 @@ SAMPLED, ALIGNED = "SampledDataCtrlr", "AlignedDataCtrlr"
 
 VARIABLES: tuple[Variable, ...] = (
     _available(SAMPLED),
-    _switch(SAMPLED, "Enabled", "true"),
+    _switch(SAMPLED, "Enabled", "true", policy="sampled_enabled"),
     _switch(SAMPLED, "SignReadings", "false", needs="signing_meter"),
     _measurands(SAMPLED, "TxStartedMeasurands", ENERGY),
     _measurands(SAMPLED, "TxUpdatedMeasurands", ALL),
@@ -103,7 +103,7 @@ VARIABLES: tuple[Variable, ...] = (
     _interval(SAMPLED, "TxUpdatedInterval", "60", "tx_updated_interval_s"),
     _interval(SAMPLED, "TxEndedInterval", "0", "tx_ended_interval_s"),
     _available(ALIGNED),
-    _switch(ALIGNED, "Enabled", "true"),
+    _switch(ALIGNED, "Enabled", "true", policy="aligned_enabled"),
     _switch(ALIGNED, "SendDuringIdle", "false", policy="aligned_only_idle"),
     _switch(ALIGNED, "SignReadings", "false", needs="signing_meter"),
     _measurands(ALIGNED, "Measurands", ALL),
