@@ -30,6 +30,7 @@ from agent.ocpp.blocks.k_smart_charging import ChargingProfiles
 from agent.ocpp.connection import Connection, Slot
 from agent.ocpp.device_model import DeviceModel
 from agent.ocpp.network import Network, connection_url
+from agent.ocpp.passwords import Passwords
 from agent.ocpp.router import VARIABLES, Router
 from agent.ocpp.variable import fitting
 from agent.ocpp.view import Facts, Plug, View
@@ -150,6 +151,7 @@ class Agent:
             _facts(settings),
             lambda: self.store.counts().set_aside,
             network=network,
+            passwords=Passwords(self.store.saved),
         )
         self.guard = Guard(
             self.wiring.pilots,
@@ -257,7 +259,10 @@ class Agent:
 
     def _credentials(self, slot: int) -> Credentials:
         index = self.view.connection.slots[slot].credential
-        return Credentials(password=password_of(self.settings.csms[index]))
+        known = self.view.passwords.candidates(index, password_of(self.settings.csms[index]))
+        password = known[self.view.connection.failed_dials % len(known)]
+        journal.hide(password or "")
+        return Credentials(password=password)
 
 
 async def _first_to_end(runtime: asyncio.Task[None], tasks: list[asyncio.Task[None]]) -> None:

@@ -100,6 +100,11 @@ class WebsocketLink:
             self._connection.transport.abort()
 
 
+def basic_authorization(user: str, password: str) -> str:
+    """The header that proves who we are (A00.FR.203, FR.205)."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
 async def connect_websocket(
     dial: Dial, credentials: Credentials, on_pong: Callable[[], None]
 ) -> WebsocketLink:
@@ -112,8 +117,7 @@ async def connect_websocket(
         )
     headers = {}
     if credentials.password is not None:
-        pair = f"{dial.user}:{credentials.password}".encode()
-        headers["Authorization"] = "Basic " + base64.b64encode(pair).decode()
+        headers["Authorization"] = basic_authorization(dial.user, credentials.password)
     connector, connection_type = _client()
 
     def new_connection(*arguments: Any, **keywords: Any) -> Any:

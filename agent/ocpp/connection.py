@@ -135,6 +135,16 @@ class Connection:
         return self._dialling.slot
 
     @property
+    def credential(self) -> int:
+        """Whose password the slot in use takes: index of the back end in charger.yaml."""
+        return self.slots[self.slot].credential
+
+    @property
+    def failed_dials(self) -> int:
+        """Dials of the slot in use in vain since a link to it was open last."""
+        return self._dialling.failed
+
+    @property
     def accepted(self) -> bool:
         return self.boot_status == "Accepted"
 
@@ -193,6 +203,13 @@ class Connection:
             self.lost_at_s = now.mono_s
             effects.append(ef.Announce(ev.CsmsLost()))
         return effects
+
+    def redial(self, reason: str) -> list[object]:
+        """Ends the link after what was ordered before, to dial again."""
+        if self.link != "up":
+            return []
+        self.link = "closing"
+        return [ef.Hangup(f"{reason}; dialling again")]
 
     def heard(self, now: Now) -> None:
         """A sign of life of the socket."""

@@ -48,10 +48,18 @@ class Dialling:
         self._untried = list(range(1, len(slots)))
         self._good_slot = good
         self._is_proved = False
+        self._has_opened = False
+        self._failed: dict[int, int] = {}
+
+    @property
+    def failed(self) -> int:
+        """Dials of this slot in vain since a link to it opened last; with one open: before it."""
+        return self._failed.get(self.slot, 0)
 
     def dial(self, now: Now) -> ef.Dial:
         """The order to dial, given now."""
         self.at_s, self._dialled_at_s, self._is_proved = None, now.mono_s, False
+        self._has_opened = False
         slot = self.slots[self.slot]
         ping_s = self._seconds("WebSocketPingInterval")
         return ef.Dial(
@@ -61,6 +69,7 @@ class Dialling:
     def opened(self) -> None:
         """The back-off begins anew after a success."""
         self._waits = 0
+        self._has_opened = True
 
     def proved(self) -> None:
         """Somebody answers there: what accepts and closes at once would not count for B10."""
@@ -70,6 +79,7 @@ class Dialling:
 
     def ended(self, now: Now) -> None:
         """A dial failed or the link was lost: when and where to try again."""
+        self._failed[self.slot] = 0 if self._has_opened else self.failed + 1
         if not self._is_proved:
             self._attempts += 1
         if self._attempts >= max(1.0, self._seconds("NetworkProfileConnectionAttempts")):

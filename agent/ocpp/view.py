@@ -10,6 +10,7 @@ from msgspec import Struct
 from agent.core.events import RowsFound
 from agent.core.station import Station
 from agent.ocpp.network import Network
+from agent.ocpp.passwords import Passwords
 
 if TYPE_CHECKING:
     from agent.ocpp.blocks.k_smart_charging import ChargingProfiles
@@ -55,6 +56,7 @@ class View:
         facts: Facts,
         set_aside: Callable[[], int] = lambda: 0,
         network: Network | None = None,
+        passwords: Passwords | None = None,
     ) -> None:
         self.station = station
         self.variables = variables
@@ -66,5 +68,6 @@ class View:
         self.network = network or Network(facts.identity, connection.slots, {})
         self.rows_found: RowsFound | None = None
         """Block E: what the store said last of messages that wait."""
+        self.passwords = passwords or Passwords({})
         self.told_status: dict[Place, str] = {}
         """Block G: what the CSMS was last told of each connector."""

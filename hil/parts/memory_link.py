@@ -10,7 +10,7 @@ from enum import Enum
 from urllib.parse import urlsplit
 
 from agent.core.effects import Dial
-from agent.csms.link import PONG_TIMEOUT_S, Credentials, Link
+from agent.csms.link import PONG_TIMEOUT_S, Credentials, Link, basic_authorization
 from agent.errors import LinkError
 from hil.parts.csms import BenchCsms
 
@@ -32,6 +32,10 @@ class MemoryNetwork:
         self.state = Net.UP
         self.dials: list[tuple[float, Dial, Credentials]] = []
         """(loop time, where, who) of every attempt."""
+        self.authorizations: list[str | None] = []
+        """The Authorization header of every attempt."""
+        self.password: str | None = None
+        """Who dials with another one is refused; None: everybody may come."""
         self.closed_hosts: set[str] = set()
         """Host names where nobody listens, though the network is up."""
         self._link: MemoryLink | None = None
@@ -41,6 +45,11 @@ class MemoryNetwork:
     ) -> Link:
         """Raises LinkError while the network refuses or swallows. Safe to cancel."""
         self.dials.append((asyncio.get_running_loop().time(), dial, credentials))
+        self.authorizations.append(
+            None
+            if credentials.password is None
+            else basic_authorization(dial.user, credentials.password)
+        )
         host = urlsplit(dial.url).netloc
         await asyncio.sleep(self.latency_s)
         if self.state is Net.SWALLOWS:
@@ -48,6 +57,8 @@ class MemoryNetwork:
             raise LinkError(f"{host}: no answer within {dial.open_timeout_s:g} s; mend the bench")
         if self.state is Net.REFUSES or urlsplit(dial.url).hostname in self.closed_hosts:
             raise LinkError(f"{host}: nothing listens there; let the bench accept again")
+        if self.password is not None and credentials.password != self.password:
+            raise LinkError(f"{host}: HTTP 401, wrong password; give the bench the right one")
         self._link = MemoryLink(self, dial, on_pong)
         return self._link
 

@@ -1,9 +1,10 @@
-"""Block A: security. The profiles live in `csms.link`; here are security events (A04)."""
+"""Block A: security. The profiles live in `csms.link`; here are security events (A04) and the
+password for Basic authentication (A01)."""
 
-from agent.core.effects import Enqueue
-from agent.core.events import Now, Started
+from agent.core.effects import Enqueue, Log
+from agent.core.events import FrameReceived, LinkOpened, Now, Started
 from agent.ocpp.block import Consequences, Incoming, OnEvent, OnResponse, Outgoing
-from agent.ocpp.device_model import Variable
+from agent.ocpp.device_model import Variable, VariablesSet
 from agent.ocpp.messages import dump, open_stamp
 from agent.ocpp.view import View
 
@@ -19,8 +20,35 @@ def _started(event: Started, view: View, now: Now) -> Consequences:
     )
 
 
+PASSWORD_KEY = "var/SecurityCtrlr/BasicAuthPassword"
+
+
+def _variables_set(event: VariablesSet, view: View, now: Now) -> Consequences:
+    """A01.FR.03, FR.11, FR.12: the next link is opened with the new password, at once."""
+    newest = next((c.value for c in event.changes if c.key == PASSWORD_KEY), None)
+    if newest is None:
+        return Consequences()
+    saved = view.passwords.changed(view.connection.credential, newest)
+    told = Log(5, "security: the CSMS changed the password of Basic authentication")
+    return Consequences(effects=(saved, told, *view.connection.redial("the password changed")))
+
+
+def _opened(event: LinkOpened, view: View, now: Now) -> Consequences:
+    view.passwords.opened(view.connection.failed_dials)
+    return Consequences()
+
+
+def _heard(event: FrameReceived, view: View, now: Now) -> Consequences:
+    return Consequences(effects=tuple(view.passwords.heard(view.connection.credential)))
+
+
 INCOMING: Incoming = {}
 OUTGOING: Outgoing = {}
 ON_RESPONSE: OnResponse = {}
-ON_EVENT: OnEvent = {Started: _started}
+ON_EVENT: OnEvent = {
+    Started: _started,
+    VariablesSet: _variables_set,
+    LinkOpened: _opened,
+    FrameReceived: _heard,
+}
 VARIABLES: tuple[Variable, ...] = ()

@@ -1,12 +1,17 @@
-"""Block P: datatransfer.
+"""Block P: data transfer. No vendor's extensions are known here, so each is told so."""
 
-Not written yet: every CALL of it is answered NotSupported.
-"""
-
-from agent.ocpp.block import Incoming, OnEvent, OnResponse, Outgoing
+from agent.core.events import Now
+from agent.ocpp.block import Answer, Incoming, OnEvent, OnResponse, Outgoing, Payload
 from agent.ocpp.device_model import Variable
+from agent.ocpp.view import View
 
-INCOMING: Incoming = {}
+
+def _data_transfer(payload: Payload, view: View, now: Now) -> Answer:
+    """P01.FR.05."""
+    return Answer({"status": "UnknownVendorId"})
+
+
+INCOMING: Incoming = {"DataTransfer": _data_transfer}
 OUTGOING: Outgoing = {}
 ON_RESPONSE: OnResponse = {}
 ON_EVENT: OnEvent = {}

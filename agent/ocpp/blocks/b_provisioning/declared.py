@@ -257,9 +257,6 @@ _STATION = (
         max_length=64,
         mutability="WriteOnly",
         secret=True,
-        # The link takes the password from charger.yaml: accepting another one would let the CSMS
-        # change its own side and lock the station out for good.
-        refused="UnsupportedRequest",
     ),
     Variable(
         "SecurityCtrlr",

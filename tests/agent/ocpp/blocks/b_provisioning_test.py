@@ -169,9 +169,10 @@ def test_a_refusal_has_a_reason(variable: dict[str, str], value: str, reason: st
     assert result["attributeStatusInfo"] == {"reasonCode": reason}
 
 
-def test_a_password_the_link_would_not_use_is_not_accepted() -> None:
+def test_a_password_is_accepted_when_it_is_long_enough() -> None:
     item = {"component": {"name": "SecurityCtrlr"}, "variable": {"name": "BasicAuthPassword"}}
-    assert set_one(view_of(), "correct horse battery", **item)["attributeStatus"] == "Rejected"
+    assert set_one(view_of(), "correct horse battery", **item)["attributeStatus"] == "Accepted"
+    assert set_one(view_of(), "fifteen letters", **item)["attributeStatus"] == "Rejected"
 
 
 def test_nothing_is_changed_by_the_handler_itself() -> None:

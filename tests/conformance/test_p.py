@@ -1,0 +1,56 @@
+"""Part 6, block P: data transfer, and data of vendors in any message."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from hil.conformance import Octt
+from hil.sim import SimBench
+from hil.virtual_time import run_virtual
+
+VENDOR = "org.openchargealliance.octt"
+CUSTOM: dict[str, Any] = {"vendorId": VENDOR, "level": 5, "more": {"deep": [None, 1.5, "x"]}}
+OFFLINE_THRESHOLD = {
+    "component": {"name": "OCPPCommCtrlr", "customData": CUSTOM},
+    "variable": {"name": "OfflineThreshold", "customData": CUSTOM},
+    "attributeType": "Actual",
+    "customData": CUSTOM,
+}
+
+
+def case(scene: Callable[[Octt], Awaitable[None]]) -> None:
+    async def play() -> None:
+        async with SimBench() as bench:
+            octt = Octt(bench)
+            await octt.booted()
+            await scene(octt)
+            bench.csms.check()
+
+    run_virtual(play())
+
+
+@pytest.mark.parametrize("data", [None, "text", 7, [1, {"a": None}], {"any": {"thing": True}}])
+def test_TC_P_01_CS(data: Any) -> None:
+    async def scene(octt: Octt) -> None:
+        request = {"vendorId": VENDOR, "messageId": "unused"}
+        extra = {} if data is None else {"data": data}
+        answer = await octt.call("DataTransfer", request | extra)
+        assert answer["status"] == "UnknownVendorId"
+
+    case(scene)
+
+
+def test_TC_P_03_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        item = OFFLINE_THRESHOLD | {"attributeValue": "200"}
+        request = {"setVariableData": [item], "customData": CUSTOM}
+        (result,) = (await octt.call("SetVariables", request))["setVariableResult"]
+        assert result["attributeStatus"] == "Accepted"
+        request = {"getVariableData": [OFFLINE_THRESHOLD], "customData": CUSTOM}
+        (result,) = (await octt.call("GetVariables", request))["getVariableResult"]
+        assert result["attributeStatus"] == "Accepted"
+        assert result.get("attributeType", "Actual") == "Actual"
+        assert result["attributeValue"] == "200"
+
+    case(scene)
