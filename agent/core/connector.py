@@ -95,6 +95,16 @@ class Connector:
         )
 
     @property
+    def is_secured(self) -> bool:
+        """The plug cannot be pulled under load: the lock, where there is one, says it is closed."""
+        return not self.has_lock or self.locked is True
+
+    @property
+    def may_unlock(self) -> bool:
+        """There is a lock, and the contacts behind it are seen without voltage."""
+        return self.has_lock and self.reading.power_path is PowerPath.OPEN
+
+    @property
     def holds_cable(self) -> bool:
         """A loose cable is still in the socket, so it is unplugged at the EV's side only."""
         return not self.fixed_cable and self.reading.cable_a is not None
@@ -112,6 +122,8 @@ class Connector:
                 self.open_since_s = reading.at_s
         if self.plugged and not was_plugged:
             self.plugged_at_s = reading.at_s
+            if self.locked is False:
+                self.lock_ordered = False  # it failed with the plug before: tried again
         if self.plugged or not self.holds_cable:
             self.cable_owner = None
         if was_plugged and not self.plugged:

@@ -113,13 +113,14 @@ class EvseFacts:
         return self.is_operative(connector) and not connector.faults
 
     def wants_power(self) -> Connector | None:
-        """The connector that may be energised now as far as this EVSE alone can tell."""
+        """The connector that may be energised now as far as this EVSE alone can tell; not before
+        its plug is locked (G05.FR.01)."""
         active = self.active
         if self.transaction is None or self.ending is not None or self.grant is None:
             return None
         if active is None or not active.energisable or active.faults or self.revoked:
             return None
-        return active
+        return active if active.is_secured else None
 
     def open_since_s(self) -> float | None:
         """When the last power path of this EVSE was seen open; None while one is not."""

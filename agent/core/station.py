@@ -315,11 +315,18 @@ class Station:
     def _lock_seen(self, event: ev.LockSeen, now: Now) -> list[object]:
         connector = self.evses[event.evse_id].connectors[event.connector_id]
         connector.see_lock(event.locked, event.at_s)
-        return []
+        evse = self.evses[event.evse_id]
+        in_session = evse.transaction is not None and evse.active is connector
+        if event.locked or not in_session or not connector.lock_ordered:
+            return []
+        text = f"EVSE {event.evse_id}: the plug lock does not close; nothing is sold without it"
+        return [Log(4, text), Show(event.evse_id, "The plug is not locked; plug it in again")]
 
     def _unlock_requested(self, event: ev.UnlockRequested, now: Now) -> list[object]:
         """F05.FR.06: ordered again though it may stand open already."""
         connector = self.evses[event.evse_id].connectors[event.connector_id]
+        if not connector.may_unlock:
+            return [Log(4, f"EVSE {event.evse_id}: not unlocked, the power path is not seen open")]
         connector.lock_ordered, connector.cable_owner = False, None
         return [LockPlug(*connector.place, False)]
 

@@ -80,6 +80,8 @@ def _unlock_connector(payload: Payload, view: View, now: Now) -> Answer | Later:
     if not connector.has_lock:
         info = {"reasonCode": "UnsupportedRequest"}
         return Answer({"status": "UnlockFailed", "statusInfo": info})
+    if not connector.may_unlock:
+        return Answer({"status": "UnlockFailed", "statusInfo": {"reasonCode": "InternalError"}})
     return Later(
         now.mono_s + UNLOCK_WAIT_S,
         otherwise=Answer({"status": "UnlockFailed"}),

@@ -70,6 +70,68 @@ def test_a_fixed_cable_has_nothing_to_unlock() -> None:
     run(scene)
 
 
+def test_a_plug_under_voltage_is_not_unlocked() -> None:
+    async def scene(bench: SimBench) -> None:
+        await booted(bench)
+        bench.plug_in()
+        bench.swipe()
+        await bench.until(lambda: bench.board.connector(1, 1).drawn_a > 0)
+        bench.board.weld(1, 1)
+        bench.swipe()
+        await bench.csms.wait_for("TransactionEvent", lambda p: p["eventType"] == "Ended")
+        assert (await bench.csms.call("UnlockConnector", PLACE))["status"] == "UnlockFailed"
+        await asyncio.sleep(60)
+        assert bench.board.pilots["pilot1"].locked
+
+    run(scene, socket=True)
+
+
+def test_nothing_flows_before_the_plug_is_locked_and_not_after_it_came_loose() -> None:
+    async def scene(bench: SimBench) -> None:
+        await booted(bench)
+        pilot = bench.board.pilots["pilot1"]
+        pilot.lock_jammed = True
+        bench.plug_in()
+        bench.swipe()
+        await bench.csms.wait_for("TransactionEvent")
+        await asyncio.sleep(120)
+        assert bench.board.energy_wh(1) == 1_000_000.0
+        pilot.lock_jammed = False
+        bench.plug_out()
+        await bench.csms.wait_for("TransactionEvent", lambda p: p["eventType"] == "Ended")
+        bench.plug_in()
+        bench.swipe()
+        await bench.until(lambda: bench.board.connector(1, 1).drawn_a > 0)
+        assert pilot.locked
+        pilot.lock_jammed, pilot.locked = True, False
+        pilot.lock(True)
+        await bench.until(lambda: bench.board.connector(1, 1).drawn_a == 0, limit_s=10)
+        await asyncio.sleep(60)
+        assert not bench.board.connector(1, 1).closed
+
+    run(scene, socket=True)
+
+
+def test_a_plug_that_could_not_be_locked_is_tried_again_in_the_same_session() -> None:
+    async def scene(bench: SimBench) -> None:
+        await booted(bench)
+        pilot = bench.board.pilots["pilot1"]
+        pilot.lock_jammed = True
+        bench.plug_in()
+        bench.swipe()
+        await asyncio.sleep(30)
+        bench.plug_out()
+        await asyncio.sleep(5)
+        pilot.lock_jammed = False
+        bench.plug_in()
+        await bench.until(lambda: bench.board.connector(1, 1).drawn_a > 0)
+        assert pilot.locked
+        assert len(bench.csms.transactions) == 1
+
+    lasting = {"TxCtrlr.StopTxOnEVSideDisconnect": "false", "TxCtrlr.TxStopPoint": "Authorized"}
+    run(scene, socket=True, variables=lasting)
+
+
 def test_another_call_is_answered_while_the_lock_moves() -> None:
     async def scene(bench: SimBench) -> None:
         await booted(bench)
