@@ -317,6 +317,11 @@ def test_TC_C_16_CS(stop: str) -> None:
     _stops_on_invalid_id("0", stop=stop)
 
 
+@stops
+def test_TC_C_18_CS(stop: str) -> None:
+    _stops_on_invalid_id("500", stop=stop)
+
+
 def test_TC_C_17_CS() -> None:
     async def scene(octt: Octt) -> None:
         await octt.set_variable("TxCtrlr", "StopTxOnInvalidId", "false")
@@ -329,6 +334,26 @@ def test_TC_C_17_CS() -> None:
             triggerReason="ChargingStateChanged",
             chargingState="SuspendedEVSE",
         )
+        assert not await flows(octt)
+
+    case(scene)
+
+
+def test_TC_C_15_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.set_variable("TxCtrlr", "StopTxOnInvalidId", "false")
+        await octt.set_variable("TxCtrlr", "MaxEnergyOnInvalidId", "10000")
+        await _slow_retries(octt)
+        told = await _refused_after_offline_start(octt, TRANSACTION_DURATION_S)
+        assert charging_offline(told)
+        assert "Deauthorized" not in [e["triggerReason"] for e in told]
+        assert "SuspendedEVSE" not in [e["transactionInfo"].get("chargingState") for e in told]
+        assert await flows(octt)
+        begin_wh = octt.bench.board.energy_wh(1)
+        (later,) = await events(octt, for_s=7200.0)
+        check_event(later, triggerReason="ChargingStateChanged", chargingState="SuspendedEVSE")
+        given_wh = octt.bench.board.energy_wh(1) - begin_wh
+        assert 9000 < given_wh < 10100, "after the refusal"
         assert not await flows(octt)
 
     case(scene)
