@@ -41,7 +41,7 @@ PARTS = ("start", "syncs", "recording", "drain", "restart")
 RUNS = 7
 IDLE_S = 6.0
 LENGTHS = (0, 10_000, 1_000_000)
-RESTARTS = 3
+RESTARTS = 5
 ROW_BYTES = 1_500
 """Room for one waiting event on the disk, generously."""
 NO_STRACE = (

@@ -178,16 +178,29 @@ def _database(desk: DeskBench) -> Path:
 async def measure_restarts(
     lengths: Sequence[int], starts: int, idle_s: float = IDLE_S
 ) -> list[list[Restart]]:
-    """Starts on a queue of each length of which nothing is answered; each ended by SIGKILL."""
+    """Starts on a queue of each length of which nothing is answered, taken in turns; each ended
+    by SIGKILL."""
     async with bare_server(hold_after=0) as server, desk_at(server) as desk:
-        await _restart(desk, server, 0, idle_s)  # makes the bytecode; not counted
-        found = []
         for rows in lengths:
-            for old in _database(desk).parent.glob("chargepoint.db*"):
-                old.unlink()
             await figures_rows.fill(_database(desk), rows)
-            found.append([await _restart(desk, server, rows, idle_s) for _ in range(starts)])
+            _change(_database(desk), "chargepoint.db", f"{rows}.db")
+        await _restart(desk, server, 0, idle_s)  # makes the bytecode; not counted
+        found: list[list[Restart]] = [[] for _ in lengths]
+        for _ in range(starts):
+            for rows, restarts in zip(lengths, found, strict=True):
+                _change(_database(desk), f"{rows}.db", "chargepoint.db")
+                restarts.append(await _restart(desk, server, rows, idle_s))
+                _change(_database(desk), "chargepoint.db", f"{rows}.db")
     return found
+
+
+def _change(database: Path, name: str, to: str) -> None:
+    """The database and its log under another name."""
+    for end in ("", "-wal"):
+        source, target = database.with_name(name + end), database.with_name(to + end)
+        target.unlink(missing_ok=True)
+        if source.exists():
+            source.rename(target)
 
 
 async def _restart(desk: DeskBench, server: BareServer, rows: int, idle_s: float) -> Restart:
