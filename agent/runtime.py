@@ -151,20 +151,26 @@ class Runtime:
     # --- thinking ---------------------------------------------------------------------------
 
     def now(self, permit: Permit | None = None) -> Now:
-        """NTP's time where there is one, else that of the CSMS, else the board's best guess."""
+        """The time of the first source in TimeSource that has one, else the board's best guess."""
         clock = self._read_clock()
-        offset_s = self._csms_offset_s
-        if clock.is_synced or offset_s is None:
-            offset_s = clock.utc_s - clock.mono_s
+        offset_s = self._trusted_offset_s(clock)
         return Now(
             mono_s=clock.mono_s,
-            utc_offset_s=offset_s,
-            utc_known=clock.is_synced or self._csms_offset_s is not None,
+            utc_offset_s=clock.utc_s - clock.mono_s if offset_s is None else offset_s,
+            utc_known=offset_s is not None,
             boot_id=clock.boot_id,
             permit=self.guard.permit if permit is None else permit,
             random=self._random,
             new_id=self._new_id,
         )
+
+    def _trusted_offset_s(self, clock: ClockReading) -> float | None:
+        for source in self.station.policy.time_source.split(","):
+            if source == "NTP" and clock.is_synced:
+                return clock.utc_s - clock.mono_s
+            if source == "Heartbeat" and self._csms_offset_s is not None:
+                return self._csms_offset_s
+        return None
 
     def deadline(self, now: Now) -> float | None:
         times = (self.station.deadline(now), self.router.deadline(now))

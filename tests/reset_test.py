@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from agent.core.effects import Log, StopPower
 from hil.parts.csms import Silent
 from hil.scenarios.day import begin, drained
 from hil.sim import SimBench
@@ -111,5 +112,29 @@ def test_a_csms_that_does_not_answer_gets_the_end_after_the_restart() -> None:
             assert len(ends) >= 2
             assert ends[-1]["transactionInfo"]["stoppedReason"] == "ImmediateReset"
             bench.csms.check()
+
+    run_virtual(scene())
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+def test_a_path_that_stays_closed_is_ordered_off_as_often_as_resetretries_says(
+    retries: int,
+) -> None:
+    """OCPPCommCtrlr.ResetRetries: the EVSE is not free before, and the station says so."""
+
+    async def scene() -> None:
+        async with SimBench(variables={"OCPPCommCtrlr.ResetRetries": str(retries)}) as bench:
+            await bench.csms.wait_for("StatusNotification")
+            await begin(bench, 1, "04A1B2C3")
+            await asyncio.sleep(5)
+            bench.board.weld(1, 1)
+            answer = await bench.csms.call("Reset", {"type": "Immediate", "evseId": 1})
+            assert answer == {"status": "Accepted"}
+            await bench.csms.wait_for("TransactionEvent", lambda e: e["eventType"] == "Ended")
+            bench.effects.clear()
+            await asyncio.sleep(60)
+            errors = [e.text for e in bench.effects if isinstance(e, Log) and e.level == 3]
+            assert "EVSE 1: reset without seeing the power open; inspect it" in errors
+            assert bench.effects.count(StopPower(1, 1)) == retries
 
     run_virtual(scene())

@@ -26,6 +26,8 @@ class Policy(Struct, frozen=True):
     """AuthCtrlr.MasterPassGroupId; empty: no master pass."""
     reset_retries: int = 3
     """OCPPCommCtrlr.ResetRetries"""
+    time_source: str = "NTP,Heartbeat"
+    """ClockCtrlr.TimeSource, the preferred one first"""
     authorize_remote_start: bool = False
     """AuthCtrlr.AuthorizeRemoteStart"""
     ev_connection_timeout_s: int = 60

@@ -1,4 +1,4 @@
-"""A restart waits until the CSMS has heard of what it ended (B12.FR.04), but not for ever (FR.05)."""
+"""A restart waits until the CSMS has heard what it ended (B12.FR.04), but not for ever (FR.05)."""
 
 from agent.core.effects import Restart
 from agent.core.events import Now, OutboxHead

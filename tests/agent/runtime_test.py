@@ -9,6 +9,7 @@ import pytest
 from agent.core import effects as ef
 from agent.core import events as ev
 from agent.core.events import IdToken, Now
+from agent.core.policy import Policy
 from agent.runtime import DISK_PROBE, ClockReading, Runtime, standing_orders
 from agent.store.rows import Batch, Committed, HeadRow, StoreFault
 from drivers.contract import MeterReading, Permit
@@ -28,6 +29,7 @@ class Station:
         self.seen: list[object] = []
         self.nows: list[Now] = []
         self.due_s: float | None = None
+        self.policy = Policy()
 
     def handle(self, event: object, now: Now) -> list[object]:
         self.seen.append(event)

@@ -451,6 +451,91 @@ def test_TC_B_53_CS() -> None:
     play(scene)
 
 
+STATES = {"Available", "Occupied", "Reserved", "Unavailable", "Faulted"}
+EVSE_STATE = {
+    "component": {"name": "EVSE", "evse": {"id": 1}},
+    "variable": {"name": "AvailabilityState"},
+}
+
+
+async def custom_report(octt: Octt, **asked: Any) -> list[Payload]:
+    answer = await octt.call("GetReport", {"requestId": REQUEST_ID} | asked)
+    assert answer["status"] == "Accepted"
+    assert clean(answer.get("statusInfo"))
+    return await reported(octt)
+
+
+def check_evse_state(rows: list[Payload]) -> None:
+    (row,) = rows
+    assert row["component"] == EVSE_STATE["component"]
+    assert row["variable"] == EVSE_STATE["variable"]
+    assert row["variableCharacteristics"]["dataType"] == "OptionList"
+    assert set(row["variableCharacteristics"]["valuesList"].split(",")) == STATES
+    (attribute,) = row["variableAttribute"]
+    assert attribute["mutability"] == "ReadOnly"
+    assert attribute.get("type", "Actual") == "Actual"
+
+
+def test_TC_B_17_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        check_evse_state(await custom_report(octt, componentVariable=[EVSE_STATE]))
+
+    play(scene)
+
+
+def test_TC_B_18_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        asked = {"componentVariable": [EVSE_STATE]}
+        check_evse_state(await custom_report(octt, componentCriteria=["Available"], **asked))
+        answer = await octt.call(
+            "GetReport", {"requestId": 2, "componentCriteria": ["Problem"]} | asked
+        )
+        assert answer["status"] == "EmptyResultSet"
+        assert answer.get("statusInfo", {"reasonCode": "NotFound"})["reasonCode"] == "NotFound"
+        await octt.expect_none("NotifyReport")
+
+    play(scene)
+
+
+def items_per_message(rows: list[Payload]) -> set[str]:
+    for row in rows:
+        assert row["component"] == {"name": "DeviceDataCtrlr"}
+        assert row["variable"]["name"] == "ItemsPerMessage"
+    return {row["variable"]["instance"] for row in rows}
+
+
+def test_TC_B_54_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        named = {"component": {"name": "DeviceDataCtrlr"}, "variable": {"name": "ItemsPerMessage"}}
+        found = items_per_message(await custom_report(octt, componentVariable=[named]))
+        assert found >= {"GetReport", "GetVariables"}
+
+    play(scene)
+
+
+def test_TC_B_55_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        variable = {"name": "ItemsPerMessage", "instance": "GetReport"}
+        named = {"component": {"name": "DeviceDataCtrlr"}, "variable": variable}
+        found = items_per_message(await custom_report(octt, componentVariable=[named]))
+        assert found == {"GetReport"}
+
+    play(scene)
+
+
+def test_TC_B_56_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        named = {"component": {"name": "EVSE"}, "variable": {"name": "AvailabilityState"}}
+        rows = await custom_report(octt, componentVariable=[named])
+        assert {row["variable"]["name"] for row in rows} == {"AvailabilityState"}
+        assert [row["component"] for row in rows] == [
+            {"name": "EVSE", "evse": {"id": 1}},
+            {"name": "EVSE", "evse": {"id": 2}},
+        ]
+
+    play(scene)
+
+
 # --- reset of the station -------------------------------------------------------------------------
 
 

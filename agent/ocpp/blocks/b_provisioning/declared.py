@@ -277,7 +277,7 @@ _STATION = (
         "TimeSource",
         data_type="SequenceList",
         values=("NTP", "Heartbeat"),
-        default="NTP,Heartbeat",
+        policy="time_source",
     ),
 )
 

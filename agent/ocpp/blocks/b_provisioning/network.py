@@ -1,4 +1,4 @@
-"""SetNetworkProfile (B09): a slot is filled, and used from the next start if the priority says so."""
+"""SetNetworkProfile (B09): fills a slot, used from the next start if the priority says so."""
 
 from urllib.parse import urlsplit
 
