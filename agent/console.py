@@ -204,7 +204,8 @@ def ask(path: str, request: dict[str, Any], timeout_s: float = 5.0) -> dict[str,
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.settimeout(timeout_s)
             sock.connect(path)
-            sock.sendall(json.dumps(request).encode() + b"\n")
+            with contextlib.suppress(BrokenPipeError):  # refused already: the answer says why
+                sock.sendall(json.dumps(request).encode() + b"\n")
             line = _read_line(sock, until)
     except (FileNotFoundError, ConnectionRefusedError):
         raise NotRunning(
