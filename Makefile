@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 ARGS ?=
 N ?= 200
 
-.PHONY: help venv demo test check bench powercut schema clean
+.PHONY: help venv demo test check bench conformance powercut schema clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -33,6 +33,9 @@ bench: venv ## the figures: start time, memory, throughput
 
 powercut: venv ## kills the agent N=200 times while it charges, and counts every event
 	$(BIN)/python -m hil.powercut --kills $(N) $(ARGS)
+
+conformance: venv ## the cases of the standard; writes docs/conformance.csv from the run
+	$(BIN)/python -m hil.conformance_report
 
 schema: venv ## config/charger.schema.json from the settings' types
 	$(BIN)/python -m agent.settings_schema > $(VENV)/schema.json
