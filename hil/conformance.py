@@ -21,11 +21,12 @@ PATIENCE_S = 120.0
 NONE_S = 20.0
 """How long the tool waits before it believes that a message does not come."""
 EARLY_STARTS = {
-    "ParkingBayOccupancy": (),
+    "ParkingBayOccupancy": ("ParkingBay",),
     "EVConnected": ("EVConnected",),
     "Authorized": ("Authorized",),
     "PowerPathClosed": ("EVConnected", "Authorized"),
     "EnergyTransfer": ("EVConnected", "Authorized", "EnergyTransfer"),
+    "DataSigned": ("EVConnected", "Authorized", "DataSigned"),
 }
 """TxStartStopPoint value -> the facts that must all hold for it."""
 
@@ -41,7 +42,8 @@ class Octt:
         self.start_points = {"PowerPathClosed"}
         self.stop_points = {"PowerPathClosed"}
         self.facts: set[str] = set()
-        """What holds at the EVSE now: EVConnected, Authorized, EnergyTransfer."""
+        """What holds at the EVSE now: ParkingBay, EVConnected, Authorized, DataSigned,
+        EnergyTransfer."""
         self.transaction_id: str | None = None
         self.remote_start_pending = False
 
@@ -154,6 +156,24 @@ class Octt:
         event = await self.expect("SecurityEventNotification")
         assert event["type"] in ("StartupOfTheDevice", "ResetOrReboot")
         return boot
+
+    async def parking_bay_occupied(self) -> Payload | None:
+        """ParkingBayOccupied: the EV drives into the bay. Returns the event, when one is due."""
+        self.bench.board.set_input("bay", self.evse_id, True)
+        event_type = self._event_type("ParkingBay")
+        if event_type is None:
+            return None
+        return await self.expect_event(eventType=event_type, triggerReason="EVDetected")
+
+    async def parking_bay_unoccupied(self) -> Payload | None:
+        """ParkingBayUnoccupied, after the EV was disconnected."""
+        self.bench.board.set_input("bay", self.evse_id, False)
+        self.facts.discard("ParkingBay")
+        if self.transaction_id is None:
+            return None
+        return await self.expect_event(
+            eventType="Ended", triggerReason="EVDeparted", stoppedReason={"Local", "Remote"}
+        )
 
     async def ev_connected_pre_session(self, **ev: Any) -> Payload | None:
         """EVConnectedPreSession: the cable is plugged in. Returns the event, when one is due."""

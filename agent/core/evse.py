@@ -82,6 +82,7 @@ class Evse(EvseMeter):
             active.session_over = False
         if transaction is not None:
             transaction.token, transaction.group = grant.token, grant.group
+            transaction.told_token = transaction.stopped_reason = None
             transaction.remote_start_id = grant.remote_start_id
         news = "Authorized" if grant.remote_start_id is None else "RemoteStart"
         if by_plug and transaction is None and "Authorized" not in policy.tx_start_point:
@@ -99,7 +100,8 @@ class Evse(EvseMeter):
         self.grant = None
         if self.ending is not None:
             return self._follow(now, policy)
-        is_here = self.connected or self.bay_occupied
+        is_awaited = self.bay_occupied and "ParkingBayOccupancy" in policy.tx_stop_point
+        is_here = self.connected or is_awaited
         if ends_with_authorization(policy, is_here, transaction.started):
             self._begin_end(trigger, reason, token, now)
             return self._follow(now, policy)
@@ -262,7 +264,7 @@ class Evse(EvseMeter):
         if self.transaction is not None or self.session_over or self.resetting:
             return []
         grant = self.grant
-        in_bay = self.bay_occupied and not self.bay_used
+        in_bay = self.bay_occupied and (not self.bay_used or grant is not None)
         found = facts(self.active, grant is not None, in_bay=in_bay)
         starts = bool(found & policy.tx_start_point)
         if not (starts or "PowerPathClosed" in found) or not self.is_operative(connector):

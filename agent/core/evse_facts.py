@@ -10,6 +10,8 @@ from agent.core.sampling import Sampling
 from agent.core.status import connector_status
 from agent.core.transaction import Transaction
 
+LAPSED = ("Timeout", "EVDisconnected")
+
 
 class Grant(Struct, frozen=True):
     """An authorisation in force. `deadline_s`: plug in before, or it lapses (C01.FR.26)."""
@@ -87,6 +89,15 @@ class EvseFacts:
         usable = any(self._usable(c) for c in candidates)
         taken = self.resetting or self.grant is not None or self.ending is not None
         return not taken and untaken and usable
+
+    def resumes(self, token: IdToken) -> bool:
+        """The driver whose authorisation lapsed, which nobody wanted, may have it again while the
+        transaction goes on (E03.FR.15, E09.FR.01)."""
+        transaction = self.transaction
+        if transaction is None or not transaction.started or self.ending is not None:
+            return False
+        has_lapsed = self.grant is None and transaction.stopped_reason in LAPSED
+        return has_lapsed and not self.revoked and token.same_as(transaction.token)
 
     @property
     def awaits_card(self) -> bool:

@@ -39,7 +39,7 @@ def ends_at_unplugging(policy: Policy, granted: bool, has_charged: bool, in_bay:
     return not granted or bool(stop & ENDS_WITH_CONNECTION) or energy_ends
 
 
-def ends_with_authorization(policy: Policy, connected: bool, started: bool) -> bool:
-    """With no EV to unplug, or nothing told yet, there is nothing to wait for (E03.FR.05,
-    E06.FR.03, F03.FR.03)."""
-    return not connected or not started or bool(policy.tx_stop_point & ENDS_WITH_AUTHORIZATION)
+def ends_with_authorization(policy: Policy, is_here: bool, started: bool) -> bool:
+    """With no EV that could be unplugged or leave, or nothing told yet, nothing is waited for
+    (E03.FR.05, FR.15, E06.FR.03, F03.FR.03)."""
+    return not is_here or not started or bool(policy.tx_stop_point & ENDS_WITH_AUTHORIZATION)

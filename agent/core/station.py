@@ -393,7 +393,8 @@ class Station:
             return effects + self._stop_locally(running, question.token, now)
         usable = [e for e in served if not info.evse_ids or e.evse_id in info.evse_ids]
         grant = self._grant(question.token, info.group, question.remote_start_id, now)
-        return effects + self._place(grant, [e for e in usable if e.free], now)
+        takers = [e for e in usable if e.free or e.resumes(grant.token)]
+        return effects + self._place(grant, takers, now)
 
     def _master_pass(self, question: Question, now: Now) -> list[object]:
         """C16: never starts anything; stops all transactions, or those that are chosen."""
@@ -431,6 +432,9 @@ class Station:
         in. An EV whose session is over is not charged at the expense of somebody who came later;
         its own driver's card starts it again."""
         waiting = [e for e in free if e.awaits_card]
+        resumed = next((e for e in free if e.resumes(grant.token)), None)
+        if resumed is not None:
+            return resumed.authorize(grant, now, self.policy)
         again = [e for e in free if e.session_over and grant.token.same_as(e.finished_token)]
         if waiting:
             latest = max(waiting, key=lambda e: e.active.plugged_at_s if e.active else 0.0)

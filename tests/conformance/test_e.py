@@ -130,6 +130,45 @@ def test_TC_E_13_CS(asks: bool) -> None:
     play(scene, start="Authorized", variables=asked)
 
 
+@pytest.mark.parametrize("remote", [False, True])
+def test_TC_E_11_CS(remote: bool) -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.set_variable("SampledDataCtrlr", "SignReadings", "true")
+        await (octt.authorized_remotely() if remote else octt.authorized())
+        octt.bench.plug_in()
+        await octt.expect_status("Occupied")
+        remotely = {"RemoteStart"} if remote else set()
+        event = await octt.expect_event(
+            eventType="Started", triggerReason={"SignedDataReceived"} | remotely
+        )
+        assert event["idToken"] == {"idToken": CARD, "type": "ISO14443"}
+        assert event["evse"] == octt.evse
+        (value,) = event["meterValue"]
+        (sample,) = value["sampledValue"]
+        assert sample["context"] == "Transaction.Begin"
+        signed = {"encodingMethod", "publicKey", "signedMeterData", "signingMethod"}
+        assert set(sample["signedMeterValue"]) == signed
+        await octt.expect_event(
+            eventType="Updated", triggerReason="ChargingStateChanged", chargingState="Charging"
+        )
+
+    play(scene, start="DataSigned", signs=True)
+
+
+@pytest.mark.parametrize("evse_count", [1, 2])
+@pytest.mark.parametrize("remote", [False, True])
+def test_TC_E_12_CS(remote: bool, evse_count: int) -> None:
+    async def scene(octt: Octt) -> None:
+        event = await octt.parking_bay_occupied()
+        assert event is not None
+        assert event["eventType"] == "Started"
+        await (octt.authorized_remotely() if remote else octt.authorized())
+        await octt.ev_connected_pre_session()
+        await octt.energy_transfer_started()
+
+    play(scene, start="ParkingBayOccupancy", inputs=True, evse_count=evse_count)
+
+
 def test_TC_E_03_CS() -> None:
     async def scene(octt: Octt) -> None:
         await octt.ev_connected_pre_session()
@@ -147,28 +186,30 @@ def test_TC_E_04_CS() -> None:
     play(scene)
 
 
-@pytest.mark.parametrize("start", ["Authorized", "PowerPathClosed"])
-@pytest.mark.parametrize("stop", ["Authorized", "EVConnected"])
+@pytest.mark.parametrize("start", ["Authorized", "PowerPathClosed", "ParkingBayOccupancy"])
+@pytest.mark.parametrize("stop", ["Authorized", "ParkingBayOccupancy"])
 def test_TC_E_05_CS(start: str, stop: str) -> None:
     async def scene(octt: Octt) -> None:
+        await octt.parking_bay_occupied()
         await octt.set_variable("TxCtrlr", "EVConnectionTimeOut", str(TIMEOUT_S))
         await octt.set_variable("AuthCacheCtrlr", "Enabled", "false")
         await octt.set_variable("AuthCtrlr", "LocalPreAuthorize", "false")
         await octt.authorized()
         before_s = asyncio.get_running_loop().time()
-        if start == "Authorized":
+        if start != "PowerPathClosed":
             event = await octt.expect_event(triggerReason="EVConnectTimeout")
-            assert event["eventType"] == "Ended"
-            assert event["transactionInfo"]["stoppedReason"] == "Timeout"
+            assert event["eventType"] == ("Ended" if stop == "Authorized" else "Updated")
+            if stop == "Authorized":
+                assert event["transactionInfo"]["stoppedReason"] == "Timeout"
             waited_s = asyncio.get_running_loop().time() - before_s
             assert TIMEOUT_S - 1 < waited_s < TIMEOUT_S + 2
         else:
             await octt.expect_none("TransactionEvent", for_s=TIMEOUT_S + 5)
-        octt.facts.clear()
+        octt.facts &= {"ParkingBay"}
         await octt.authorized()
         await octt.energy_transfer_started()
 
-    play(scene, start=start, stop=stop, evse_count=1)
+    play(scene, start=start, stop=stop, evse_count=1, inputs=True)
 
 
 def test_TC_E_38_CS() -> None:
@@ -391,6 +432,41 @@ def test_TC_E_39_CS() -> None:
         assert not octt.bench.board.connector(1, 1).closed
 
     play(scene, start="Authorized", stop="Authorized", evse_count=1)
+
+
+@pytest.mark.parametrize("remote", [False, True])
+@pytest.mark.parametrize("start", ["ParkingBayOccupancy", "EVConnected", "PowerPathClosed"])
+def test_TC_E_19_CS(start: str, remote: bool) -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.parking_bay_occupied()
+        await octt.energy_transfer_started()
+        await (octt.stop_authorized_remotely() if remote else octt.stop_authorized())
+        await octt.ev_connected_post_session()
+        await octt.ev_disconnected()
+        running = octt.transaction_id
+        octt.bench.board.set_input("bay", 1, False)
+        event = await octt.expect_event(
+            eventType="Ended",
+            triggerReason="EVDeparted",
+            stoppedReason="Remote" if remote else "Local",
+        )
+        assert event["transactionInfo"]["transactionId"] == running
+
+    play(scene, start=start, stop="ParkingBayOccupancy", inputs=True)
+
+
+def test_a_bay_that_stays_occupied_starts_one_transaction_only() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.parking_bay_occupied()
+        await octt.energy_transfer_started()
+        await octt.stop_authorized()
+        await octt.ev_disconnected()
+        await octt.expect_none("TransactionEvent", for_s=120.0)
+        await octt.parking_bay_unoccupied()
+        octt.facts.clear()
+        await octt.parking_bay_occupied()
+
+    play(scene, start="ParkingBayOccupancy", inputs=True)
 
 
 # --- the cable at the EV's side ------------------------------------------------------------
