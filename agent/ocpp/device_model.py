@@ -212,6 +212,8 @@ class DeviceModel:
             )
             wanted = _named(variable.name, variable.instance)
             verdict = self.judge(component, wanted, first.attribute, first.value, by_station=True)
+            if verdict.change is not None and self._entries[verdict.change.key].variable.secret:
+                verdict = Verdict("Rejected", "a secret has no place here")
             if verdict.change is None:
                 self.warnings.append(
                     f"ocpp.variables: {named.name}.{variable.name} was not applied"

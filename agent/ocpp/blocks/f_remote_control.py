@@ -10,6 +10,7 @@ from agent.core.events import (
     StopRequested,
     UnlockRequested,
 )
+from agent.core.master_pass import is_master
 from agent.ocpp.block import Answer, Incoming, Later, OnEvent, OnResponse, Outgoing, Payload
 from agent.ocpp.device_model import Variable
 from agent.ocpp.tokens import from_wire
@@ -23,13 +24,16 @@ UNLOCK_WAIT_S = 5.0
 
 
 def _request_start(payload: Payload, view: View, now: Now) -> Answer:
-    """F01, F02: answered first; whether it is authorised once more is up to the core."""
+    """F01, F02: answered first; whether it is authorised once more is up to the core. A master pass
+    starts nothing (C16.FR.03)."""
     station = view.station
     evse_id = payload.get("evseId") or _choose(view)
     if not view.connection.accepted or evse_id is None or evse_id not in station.evses:
         return Answer({"status": "Rejected"})
     evse = station.evses[evse_id]
-    if not evse.free:
+    group = payload.get("groupIdToken")
+    group_token = from_wire(group) if group else None
+    if not evse.free or is_master(group_token, station.policy):
         return Answer({"status": "Rejected"})
     events: list[object] = []
     profile, remote_start_id = payload.get("chargingProfile"), payload["remoteStartId"]
@@ -38,9 +42,7 @@ def _request_start(payload: Payload, view: View, now: Now) -> Answer:
         if refusal is not None:
             return Answer({"status": "Rejected", "statusInfo": refusal})
         events.append(view.profiles.start_event(profile, evse_id, remote_start_id))
-    group = payload.get("groupIdToken")
     token = from_wire(payload["idToken"])
-    group_token = from_wire(group) if group else None
     events.append(StartRequested(evse_id, token, group_token, remote_start_id))
     response: Payload = {"status": "Accepted"}
     running = evse.transaction

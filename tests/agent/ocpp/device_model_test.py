@@ -436,6 +436,7 @@ def test_first_values_that_do_not_fit_are_told_and_the_others_applied() -> None:
         first("OCPPCommCtrlr", "OfflineThreshold", "5", attribute="Target"),
         first("ClockCtrlr", "DateTime", "2026-01-01T00:00:00Z"),
         first("SecurityCtrlr", "BasicAuthPassword", "tooshort"),
+        first("SecurityCtrlr", "BasicAuthPassword", "correct horse battery"),
         first("TxCtrlr", "EVConnectionTimeOut", "15"),
     )
     variables = model(first=values)
@@ -445,11 +446,13 @@ def test_first_values_that_do_not_fit_are_told_and_the_others_applied() -> None:
         "NotSupportedAttributeType",
         "ReadOnly",
         "Invalid",
+        "secret",
     )
     assert len(variables.warnings) == len(reasons)
     for warning, reason in zip(variables.warnings, reasons, strict=True):
         assert reason in warning
         assert "tooshort" not in warning
+        assert "horse" not in warning
     assert variables.policy() == Policy(ev_connection_timeout_s=15)
 
 

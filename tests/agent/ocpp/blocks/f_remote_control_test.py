@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from agent.core.events import IdToken, Now, StartRequested, StopRequested
+from agent.core.policy import Policy
 from agent.ocpp.blocks import f_remote_control
 from agent.ocpp.messages import validate_request, validate_response
 from drivers.contract import Permit
@@ -26,8 +27,11 @@ def view_of(*evses: Any, accepted: bool = True, refusal: Any = None) -> Any:
             None,
         )
 
+    policy = Policy(master_pass_group_id="POLICE")
     return SimpleNamespace(
-        station=SimpleNamespace(evses={e.evse_id: e for e in evses}, evse_of=evse_of),
+        station=SimpleNamespace(
+            evses={e.evse_id: e for e in evses}, evse_of=evse_of, policy=policy
+        ),
         connection=SimpleNamespace(accepted=accepted),
         profiles=SimpleNamespace(
             check_start=lambda *_: refusal, start_event=lambda *_: "the profile"
@@ -68,6 +72,13 @@ def test_a_start_goes_to_the_named_evse_or_the_only_one_it_can_mean(
         assert answer.payload == {"status": "Accepted"}
         token = IdToken("APP", "Central")
         assert answer.events == (StartRequested(chosen, token, None, 17),)
+
+
+@pytest.mark.parametrize(("group", "status"), [("POLICE", "Rejected"), ("FAMILY", "Accepted")])
+def test_a_master_pass_starts_nothing(group: str, status: str) -> None:
+    group_token = {"idToken": group, "type": "Central"}
+    answer = start(view_of(evse(1)), evseId=1, groupIdToken=group_token)
+    assert answer.payload == {"status": status}
 
 
 def test_nobody_is_started_before_the_boot_was_accepted() -> None:
