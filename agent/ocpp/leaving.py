@@ -17,9 +17,11 @@ class Leaving:
         self._is_counted = False
 
     def hold(self, restart: Restart, now: Now) -> None:
-        """What was recorded in the same turn is counted with the next OutboxHead."""
+        """What was recorded in the same turn is counted with the next OutboxHead. Ordered again
+        it waits no longer."""
+        if self._restart is None:
+            self._until_s = now.mono_s + LEAVE_WAIT_S
         self._restart, self._is_counted = restart, False
-        self._until_s = now.mono_s + LEAVE_WAIT_S
 
     def deadline(self) -> float | None:
         return None if self._restart is None else self._until_s

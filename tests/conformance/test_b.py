@@ -595,6 +595,7 @@ def test_TC_B_22_CS() -> None:
         boot = await after_reset(octt)
         assert boot["reason"] == "RemoteReset"
         assert await statuses(octt) == {(1, 1): "Occupied", (2, 1): "Available"}
+        await octt.expect_none("TransactionEvent")
 
     play(scene)
 
