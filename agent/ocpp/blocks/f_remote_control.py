@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from agent.core.connector import Connector
+from agent.core.effects import MeterSample
 from agent.core.events import (
     MessageTriggered,
     Now,
@@ -13,6 +14,7 @@ from agent.core.events import (
 from agent.core.master_pass import is_master
 from agent.ocpp.block import Answer, Incoming, Later, OnEvent, OnResponse, Outgoing, Payload
 from agent.ocpp.device_model import Variable
+from agent.ocpp.meter_value import tell
 from agent.ocpp.tokens import from_wire
 from agent.ocpp.view import View
 
@@ -113,11 +115,12 @@ def _boot_is_open(evse_id: int, connector_id: int, view: View) -> bool:
 
 
 def _has_reading(evse_id: int, connector_id: int, view: View) -> bool:
-    """Each EVSE concerned has been metered, so that all that is promised is sent (F06.FR.10)."""
-    evses = view.station.evses
-    asked = [evses[evse_id]] if evse_id in evses else list(evses.values())
-    known = evse_id == 0 or evse_id in evses
-    return known and all(evse.metering.last is not None for evse in asked)
+    """Each EVSE concerned has a value to tell, so that all that is promised is sent (F06.FR.10)."""
+    asked = [e.metering.last for e in view.station.evses.values() if evse_id in (0, e.evse_id)]
+    return bool(asked) and all(
+        last is not None and tell(view, "", MeterSample("Trigger", last)) is not None
+        for last in asked
+    )
 
 
 def _has_transaction(evse_id: int, connector_id: int, view: View) -> bool:

@@ -12,7 +12,7 @@ from agent.ocpp.block import (
 )
 from agent.ocpp.device_model import Variable
 from agent.ocpp.messages import format_time
-from agent.ocpp.meter_value import ENERGY, MEASURANDS, meter_value, tell
+from agent.ocpp.meter_value import ENERGY, MEASURANDS, tell
 from agent.ocpp.view import View
 
 ALL = ",".join(MEASURANDS)
@@ -22,22 +22,17 @@ def _triggered(event: MessageTriggered, view: View, now: Now) -> Consequences:
     """F06.FR.06: the last reading of each EVSE that is meant, with the aligned measurands."""
     if event.message != "MeterValues":
         return Consequences()
-    measurands = frozenset(view.variables.value("AlignedDataCtrlr", "Measurands").split(","))
-    calls = []
-    for evse_id, evse in view.station.evses.items():
-        last = evse.metering.last
-        if event.evse_id not in (0, evse_id) or last is None:
-            continue
-        value = meter_value(MeterSample("Trigger", last), measurands)
-        if value is not None:
-            value["timestamp"] = format_time(now.utc_s(last.at_s))
-            payload = {"evseId": evse_id, "meterValue": [value]}
-            calls.append(OutgoingCall("MeterValues", payload))
-    return Consequences(effects=tuple(calls))
+    calls = [
+        _metered(Metered(evse_id, MeterSample("Trigger", evse.metering.last)), view, now)
+        for evse_id, evse in view.station.evses.items()
+        if event.evse_id in (0, evse_id) and evse.metering.last is not None
+    ]
+    return Consequences(effects=tuple(call for call in calls if call is not None))
 
 
 def _metered(effect: Metered, view: View, now: Now) -> OutgoingCall | None:
-    """J01.FR.14: a clock-aligned value of an EVSE without a transaction."""
+    """J01.FR.14: a value of an EVSE outside of transactions, by the clock or because it is asked
+    for."""
     value = tell(view, "", effect.sample)
     if value is None:
         return None

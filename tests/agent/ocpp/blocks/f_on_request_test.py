@@ -216,6 +216,24 @@ def test_only_what_will_be_sent_is_promised(
     run(scene)
 
 
+def test_meter_values_are_not_promised_where_nothing_of_them_is_wanted() -> None:
+    async def scene(bench: SimBench) -> None:
+        await booted(bench)
+        assert await trigger(bench, "MeterValues") == "Rejected"
+
+    run(scene, variables={"AlignedDataCtrlr.Measurands": ""})
+
+
+def test_asked_for_values_are_signed_where_aligned_ones_are() -> None:
+    async def scene(bench: SimBench) -> None:
+        await booted(bench)
+        assert await trigger(bench, "MeterValues") == "Accepted"
+        told = await bench.csms.wait_for("MeterValues")
+        assert any("signedMeterValue" in v for v in told["meterValue"][0]["sampledValue"])
+
+    run(scene, signs=True, variables={"AlignedDataCtrlr.SignReadings": "true"})
+
+
 def test_a_status_without_a_place_is_that_of_all_connectors() -> None:
     async def scene(bench: SimBench) -> None:
         await booted(bench)
