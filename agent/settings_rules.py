@@ -22,6 +22,8 @@ from drivers.contract import (
 
 PILOTS = (OpenEvseOptions, SimPilotOptions)
 METERS = (ModbusMeterOptions, SimMeterOptions)
+WITH_INPUTS = (SimPilotOptions,)
+"""Devices that report inputs."""
 READERS = (SerialReaderOptions, SimReaderOptions)
 
 CONNECTOR_TYPES = (
@@ -69,6 +71,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield from _csms(settings)
     yield from _numbers(settings)
     yield from _roles(settings)
+    yield from _inputs(settings)
     yield from _supply(settings)
     yield from _lines(settings)
     yield from _ports(settings)
@@ -223,6 +226,19 @@ def _roles(settings: Settings) -> Iterator[Finding]:
         yield from _role(settings, (*path, "pilot"), connector.pilot, "pilot", PILOTS, used)
     for path, evse in _evses(settings):
         yield from _role(settings, (*path, "meter"), evse.meter, "meter", METERS, used)
+
+
+def _inputs(settings: Settings) -> Iterator[Finding]:
+    """A bay sensor or a start button hangs on a device that has inputs."""
+    if not known(settings.devices):
+        return
+    fitting = [name for name, it in settings.devices.items() if isinstance(it, WITH_INPUTS)]
+    for path, evse in _evses(settings):
+        for key in ("bay_sensor", "start_button"):
+            name = getattr(getattr(evse, key), "device", None)
+            if isinstance(name, str) and known(name) and name not in fitting:
+                text = f"no device {name!r} with inputs is under devices; "
+                yield Finding((*path, key, "device"), text + advice(name, fitting))
 
 
 def _role(

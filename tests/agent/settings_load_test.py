@@ -181,6 +181,12 @@ CASES: list[tuple[str, str, str, tuple[str, ...]]] = [
     ("pilot: pilot\n", "pilot: pliot\n", "14:16", ("no device 'pliot'", "mean 'pilot'?")),
     ("pilot: pilot\n", "pilot: meter\n", "14:16", ("not a pilot", "pilot")),
     ("meter: meter\n", "meter: pilot\n", "11:12", ("not a meter", "meter")),
+    (
+        "    meter: meter\n",
+        "    meter: meter\n    bay_sensor: {device: pilot, input: bay}\n",
+        "12:26",
+        ("no device 'pilot' with inputs", "there is none"),
+    ),
     ("driver: modbus_meter", "driver: modbus_metr", "17:13", ("mean 'modbus_meter'?",)),
     ("driver: modbus_meter\n", "\n", "16:3", ("'driver' is missing", "modbus_meter")),
     ("model: known_model", "model: know_model", "19:12", ("register map", "mean 'known_model'?")),

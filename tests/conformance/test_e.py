@@ -469,6 +469,25 @@ def test_a_bay_that_stays_occupied_starts_one_transaction_only() -> None:
     play(scene, start="ParkingBayOccupancy", inputs=True)
 
 
+def test_max_energy_on_invalid_id_lets_that_much_flow_and_no_more() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.set_variable("TxCtrlr", "StopTxOnInvalidId", "false")
+        await octt.set_variable("TxCtrlr", "MaxEnergyOnInvalidId", "500")
+        invalid = {"idTokenInfo": {"status": "Invalid"}}
+        octt.csms.answer["TransactionEvent"] = lambda p: invalid if "idToken" in p else None
+        before_wh = octt.bench.board.energy_wh(1)
+        await octt.energy_transfer_started()
+        await asyncio.sleep(100.0)
+        assert octt.bench.board.connector(1, 1).closed
+        event = await octt.expect_event(triggerReason="ChargingStateChanged")
+        assert event["transactionInfo"]["chargingState"] == "SuspendedEVSE"
+        await asyncio.sleep(60.0)
+        given_wh = octt.bench.board.energy_wh(1) - before_wh
+        assert 500 <= given_wh < 530
+
+    play(scene, stop="PowerPathClosed")
+
+
 # --- the cable at the EV's side ------------------------------------------------------------
 
 
