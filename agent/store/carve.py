@@ -26,11 +26,14 @@ class _Broken(Exception):
     """These bytes are no row."""
 
 
-def carve(file: Path) -> Iterator[tuple[Any, ...]]:
-    """(row_id and the other columns) of every believable row of the outbox, in no order."""
+def carve(file: Path, first_free: int) -> Iterator[tuple[Any, ...]]:
+    """(row_id and the other columns) of every believable row of the outbox, in no order.
+
+    `first_free`: where the list of free pages begins, as the header had it.
+    """
     content = file.read_bytes()
     pages = [content[at : at + PAGE_BYTES] for at in range(0, len(content), PAGE_BYTES)]
-    free = _free_pages(pages)
+    free = _free_pages(pages, first_free)
     for number, page in enumerate(pages[1:], 2):
         if number in free or len(page) < PAGE_BYTES or page[0] != LEAF:
             continue
@@ -43,10 +46,16 @@ def carve(file: Path) -> Iterator[tuple[Any, ...]]:
                 continue
 
 
-def _free_pages(pages: list[bytes]) -> set[int]:
+def first_free_page(file: Path) -> int:
+    """As the header says."""
+    with file.open("rb") as opened:
+        header = opened.read(36)
+    return int.from_bytes(header[32:36], "big")
+
+
+def _free_pages(pages: list[bytes], trunk: int) -> set[int]:
     """As far as the list of them can be followed."""
     free: set[int] = set()
-    (trunk,) = struct.unpack_from(">I", pages[0], 32)
     while 0 < trunk <= len(pages) and trunk not in free:
         free.add(trunk)
         page = pages[trunk - 1]

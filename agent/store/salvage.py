@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct
 
 from agent.store import wal
-from agent.store.carve import carve
+from agent.store.carve import carve, first_free_page
 from agent.store.checksum import checksum
 from agent.store.rows import GAPS_KEY, Known
 from agent.store.schema import make_private
@@ -65,7 +65,7 @@ def salvage(damaged: Path, target: sqlite3.Connection, sound: bytes, known: Know
         make_private(copy)
         shutil.copyfile(damaged, copy)
         wal.fold(copy, wal.log_of(damaged))
-        loose = partial(carve, copy)
+        loose = partial(carve, copy, first_free_page(copy))
         for first_page in (_own_first_page(copy, sound), sound):
             _write_first_page(copy, first_page)
             with closing(_open(copy)) as source:

@@ -46,6 +46,17 @@ async def test_forgetting_empties_the_table_before_new_tokens_are_kept() -> None
     assert await known(store, "abc") == "c"
 
 
+async def test_the_bytes_of_all_tokens_are_counted() -> None:
+    store = await open_store(":memory:", inline=True, max_tokens=2)
+    one = len("a" + "ISO14443" + "{}")
+    await store.commit(Batch(save_tokens=(token("a"), token("\u00fc"))))
+    assert store.counts().token_bytes == 2 * one + 1
+    await store.commit(Batch(save_tokens=(token("b", info="[1,2,3]"), token("c"))))
+    assert store.counts().token_bytes == 2 * one + len("[1,2,3]") - len("{}")
+    await store.commit(Batch(forget_tokens=True))
+    assert store.counts().token_bytes == 0
+
+
 async def test_not_accepted_tokens_go_first_then_the_least_recently_used() -> None:
     """C10.FR.07."""
     store = await open_store(":memory:", inline=True, max_tokens=3)
