@@ -5,11 +5,11 @@
 
 from collections.abc import Callable, Mapping
 
-import msgspec
 from msgspec import Struct
 
 from agent.core import events as ev
 from agent.core.authorization import Authorization, Outcome, Question, Verdict, remember
+from agent.core.availability import AVAILABILITY_KEY, Availability
 from agent.core.connector import Connector
 from agent.core.effects import LockPlug, Log, Restart, Save, Show, StatusChanged, StopPower
 from agent.core.ending import Ending, end_transaction
@@ -54,7 +54,7 @@ class Station:
             )
             for e in site.evses
         }
-        self.operative = True
+        self.availability = Availability(self.evses, saved.get(AVAILABILITY_KEY, "[]"))
         self.authorization = Authorization()
         self.floating: Floating | None = None
         self.choice: Choice | None = None
@@ -65,8 +65,6 @@ class Station:
         self._orders = Orders(site)
         self._status: dict[Place, str] = {}
         self._saved = {k: v for k, v in saved.items() if k.startswith("transaction/")}
-        inoperative = msgspec.json.decode(saved.get("availability", "[]"), type=list[Place])
-        self._set_inoperative(set(inoperative))
 
     # --- views for the OCPP side ------------------------------------------------------------
 
@@ -100,10 +98,7 @@ class Station:
 
     def is_operative(self, evse_id: int, connector_id: int = 0) -> bool:
         """What ChangeAvailability last said of this level (0: the one above)."""
-        if evse_id == 0:
-            return self.operative
-        evse = self.evses[evse_id]
-        return evse.connectors[connector_id].operative if connector_id else evse.operative
+        return self.availability.of(evse_id, connector_id)
 
     def is_busy(self, place: Place) -> bool:
         """A transaction runs at the connector, or on its EVSE with no cable plugged in yet."""
@@ -303,14 +298,7 @@ class Station:
         return effects
 
     def _availability(self, event: ev.AvailabilityRequested, now: Now) -> list[object]:
-        if event.evse_id == 0:
-            self._set_station_operative(event.operative)
-        elif event.connector_id == 0:
-            self.evses[event.evse_id].operative = event.operative
-        else:
-            connector = self.evses[event.evse_id].connectors[event.connector_id]
-            connector.operative = event.operative
-        return [Save("availability", msgspec.json.encode(self._inoperative()).decode())]
+        return [self.availability.change(event.evse_id, event.connector_id, event.operative)]
 
     def _lock_seen(self, event: ev.LockSeen, now: Now) -> list[object]:
         connector = self.evses[event.evse_id].connectors[event.connector_id]
@@ -482,25 +470,6 @@ class Station:
                 self._status[connector.place] = status
                 effects.append(StatusChanged(*connector.place, status, now.mono_s))
         return effects
-
-    # --- availability ---------------------------------------------------------------------------
-
-    def _inoperative(self) -> list[Place]:
-        places = [] if self.operative else [(0, 0)]
-        places += [(e.evse_id, 0) for e in self.evses.values() if not e.operative]
-        return places + [c.place for c in self._connectors() if not c.operative]
-
-    def _set_station_operative(self, operative: bool) -> None:
-        self.operative = operative
-        for evse in self.evses.values():
-            evse.station_operative = operative
-
-    def _set_inoperative(self, places: set[Place]) -> None:
-        self._set_station_operative((0, 0) not in places)
-        for evse in self.evses.values():
-            evse.operative = (evse.evse_id, 0) not in places
-            for connector in evse.connectors.values():
-                connector.operative = connector.place not in places
 
 
 _HANDLERS: dict[type, Callable[..., list[object]]] = {
