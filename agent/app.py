@@ -152,6 +152,7 @@ class Agent:
             lambda: self.store.counts().set_aside,
             network=network,
             passwords=Passwords(self.store.saved),
+            cache_bytes=lambda: self.store.counts().token_bytes,
         )
         self.guard = Guard(
             self.wiring.pilots,

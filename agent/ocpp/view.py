@@ -57,6 +57,7 @@ class View:
         set_aside: Callable[[], int] = lambda: 0,
         network: Network | None = None,
         passwords: Passwords | None = None,
+        cache_bytes: Callable[[], int] = lambda: 0,
     ) -> None:
         self.station = station
         self.variables = variables
@@ -65,6 +66,8 @@ class View:
         self.facts = facts
         self.set_aside = set_aside
         """Messages refused to the end, which wait for a human."""
+        self.cache_bytes = cache_bytes
+        """What the authorization cache takes."""
         self.network = network or Network(facts.identity, connection.slots, {})
         self.rows_found: RowsFound | None = None
         """Block E: what the store said last of messages that wait."""

@@ -162,6 +162,7 @@ class _Database:
             set_aside=self.outbox.set_aside_count,
             thinned=self._thinned,
             tokens=self.tokens.count,
+            token_bytes=self.tokens.bytes,
         )
 
     def close(self) -> None:

@@ -85,6 +85,8 @@ class Counts(Struct, frozen=True):
     thinned: int = 0
     """Updated rows given up for lack of room, since the store was made."""
     tokens: int = 0
+    token_bytes: int = 0
+    """What they take, without the database's own share."""
 
 
 class Known(Struct, frozen=True):

@@ -47,7 +47,7 @@ class Tokens:
         (self._last_use,) = connection.execute(
             "SELECT coalesce(max(last_use), 0) FROM token"
         ).fetchone()
-        self.count = 0
+        self.count = self.bytes = 0
         self._is_counted = False
         self.recount()
 
@@ -56,9 +56,12 @@ class Tokens:
         self._is_counted = False
 
     def recount(self) -> None:
-        """Makes `count` true again after `forget`."""
+        """Makes `count` and `bytes` true again after `forget`."""
         if not self._is_counted:
-            (self.count,) = self._connection.execute("SELECT count(*) FROM token").fetchone()
+            self.count, self.bytes = self._connection.execute(
+                "SELECT count(*), coalesce(sum(length(CAST(value_key AS BLOB)) + length(type)"
+                " + length(CAST(info_json AS BLOB))), 0) FROM token"
+            ).fetchone()
             self._is_counted = True
 
     def look_up(self, value_key: str, type_: str) -> str | None:
@@ -84,7 +87,7 @@ class Tokens:
 
     def forget_all(self) -> None:
         self._connection.execute("DELETE FROM token")
-        self.count = 0
+        self.count = self.bytes = 0
 
     def save(self, rows: Iterable[TokenRow]) -> None:
         for row in rows:
@@ -115,4 +118,5 @@ class Tokens:
                 " (SELECT value_key, type FROM token ORDER BY accepted, last_use LIMIT ?)",
                 (excess,),
             )
-            self.count = self._max_tokens
+            self.forget()
+            self.recount()

@@ -79,8 +79,9 @@ async def cached(octt: Octt, card: str, status: str = "Accepted", group: str | N
     """IdTokenCached: the card was judged; when accepted, it was also used for a session."""
     judge(octt, {card: info(status, group)})
     if status == "Accepted" and group != MASTER_GROUP:
+        await octt.authorized(card=card)
         await octt.energy_transfer_started()
-        await octt.stop_authorized()
+        await octt.stop_authorized(card=card)
         await octt.ev_connected_post_session()
         await octt.ev_disconnected()
     else:
@@ -507,6 +508,25 @@ def test_TC_C_46_CS() -> None:
     case(scene)
 
 
+def test_the_cache_tells_what_it_takes() -> None:
+    async def storage(octt: Octt) -> int:
+        found = await octt.get_variable("AuthCacheCtrlr", "Storage")
+        return int(found["attributeValue"])
+
+    async def scene(octt: Octt) -> None:
+        await use_cache(octt)
+        assert await storage(octt) == 0
+        await cached(octt, CARD)
+        one = await storage(octt)
+        assert one > len(CARD)
+        await cached(octt, OTHER_CARD, group=GROUP)
+        assert await storage(octt) > 2 * one
+        await octt.accepted("ClearCache")
+        assert await storage(octt) == 0
+
+    case(scene)
+
+
 # --- C09: groups ----------------------------------------------------------------------------------
 
 
@@ -542,9 +562,7 @@ def test_TC_C_41_CS(start: str, stop: str) -> None:
     async def scene(octt: Octt) -> None:
         await use_cache(octt)
         await cached(octt, CARD, group=GROUP)
-        judge(octt, {OTHER_CARD: info("Accepted", GROUP)})
-        await asked(octt, OTHER_CARD)
-        await asyncio.sleep(90)
+        await cached(octt, OTHER_CARD, group=GROUP)
         await octt.configure(start=start, stop=stop)
         judge(octt, {CARD: info("Accepted", GROUP), OTHER_CARD: info("Accepted", GROUP)})
         await octt.ev_connected_pre_session()

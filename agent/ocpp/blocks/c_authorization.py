@@ -43,6 +43,8 @@ OUTGOING: Outgoing = {AskCsms: _authorize}
 ON_RESPONSE: OnResponse = {"Authorize": _authorized}
 ON_EVENT: OnEvent = {}
 
+CACHE_BYTES = 2_000 * 1_024
+"""The store keeps 2,000 entries; one with a group takes about 200 bytes."""
 TOKEN_TYPES = (
     "Central",
     "eMAID",
@@ -115,6 +117,15 @@ VARIABLES: tuple[Variable, ...] = (
         data_type="boolean",
         mutability="ReadOnly",
         read=lambda view: "true",
+    ),
+    Variable(
+        "AuthCacheCtrlr",
+        "Storage",
+        data_type="integer",
+        unit="B",
+        max_limit=CACHE_BYTES,
+        mutability="ReadOnly",
+        read=lambda view: str(view.cache_bytes()),
     ),
     Variable(
         "AuthCacheCtrlr",
