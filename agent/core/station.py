@@ -8,7 +8,14 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 
 from agent.core import events as ev
-from agent.core.authorization import Authorization, Outcome, Question, Verdict, remember
+from agent.core.authorization import (
+    NEVER_CACHED,
+    Authorization,
+    Outcome,
+    Question,
+    Verdict,
+    remember,
+)
 from agent.core.availability import AVAILABILITY_KEY, Availability
 from agent.core.connector import Connector
 from agent.core.effects import LockPlug, Log, Restart, Save, Show, StatusChanged, StopPower
@@ -235,7 +242,8 @@ class Station:
 
     def _start_requested(self, event: ev.StartRequested, now: Now) -> list[object]:
         question = Question(event.token, (event.evse_id,), event.remote_start_id)
-        if self.policy.authorize_remote_start and event.token.type != "Central":
+        asks = self.policy.auth_enabled and self.policy.authorize_remote_start
+        if asks and event.token.type not in NEVER_CACHED:
             outcome = self.authorization.present(question, self.policy, self.online, now)
             return self._conclude(outcome, now)
         info = TokenInfo("Accepted", group=event.group)

@@ -78,6 +78,15 @@ def test_where_nobody_is_authorised_a_card_asks_nobody(play) -> None:
     assert kinds(effects, ef.Show)
 
 
+@pytest.mark.parametrize("token_type", ["ISO14443", "NoAuthorization"])
+def test_a_remote_start_asks_nobody_where_there_is_nothing_to_judge(play, token_type: str) -> None:
+    p = play(authorize_remote_start=True, auth_enabled=token_type == "NoAuthorization")
+    effects = p.do(ev.StartRequested(1, IdToken("", token_type), None, 7))
+    assert not kinds(effects, ef.AskCsms | ef.LookUp)
+    p.pilot("B")
+    assert p.told()[0].remote_start_id == 7
+
+
 # --- master pass ----------------------------------------------------------------------------------
 
 
