@@ -455,6 +455,17 @@ def test_TC_E_19_CS(start: str, remote: bool) -> None:
     play(scene, start=start, stop="ParkingBayOccupancy", inputs=True)
 
 
+def test_an_ev_that_leaves_its_bay_unplugged_ends_what_was_authorised() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.parking_bay_occupied()
+        await octt.authorized()
+        await octt.parking_bay_unoccupied()
+        assert octt.transaction_id is None
+        await octt.expect_none("TransactionEvent", for_s=120.0)
+
+    play(scene, start="ParkingBayOccupancy", stop="ParkingBayOccupancy", inputs=True)
+
+
 def test_a_bay_that_stays_occupied_starts_one_transaction_only() -> None:
     async def scene(octt: Octt) -> None:
         await octt.parking_bay_occupied()
@@ -685,6 +696,23 @@ def test_TC_E_33_CS() -> None:
 def test_TC_E_34_CS() -> None:
     async def scene(octt: Octt) -> None:
         await check_status(octt, None, messagesInQueue=False)
+
+    play(scene)
+
+
+def test_what_waits_of_another_transaction_does_not_count() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.energy_transfer_started()
+        ended = octt.transaction_id
+        await octt.stop_authorized()
+        await octt.ev_disconnected()
+        octt.facts.clear()
+        await octt.energy_transfer_started(asks=True)
+        await offline_setup(octt)
+        await offline_for(octt)
+        await check_status(octt, ended, ongoingIndicator=False, messagesInQueue=False)
+        running = octt.transaction_id
+        await check_status(octt, running, ongoingIndicator=True, messagesInQueue=True)
 
     play(scene)
 
