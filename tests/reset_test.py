@@ -138,3 +138,27 @@ def test_a_path_that_stays_closed_is_ordered_off_as_often_as_resetretries_says(
             assert bench.effects.count(StopPower(1, 1)) == retries
 
     run_virtual(scene())
+
+
+def test_an_evse_that_was_reset_starts_nothing_while_the_station_restarts() -> None:
+    async def scene() -> None:
+        async with SimBench() as bench:
+            await bench.csms.wait_for("StatusNotification")
+            await begin(bench, 2, "04A1B2C3")
+            await asyncio.sleep(5)
+            bench.csms.answer["TransactionEvent"] = Silent()
+            assert await bench.csms.call("Reset", {"type": "Immediate"}) == {"status": "Accepted"}
+            await bench.csms.call("Reset", {"type": "Immediate", "evseId": 1})
+            token = {"idToken": "04D4E5F6", "type": "ISO14443"}
+            request = {"evseId": 1, "remoteStartId": 1, "idToken": token}
+            answer = await bench.csms.call("RequestStartTransaction", request)
+            assert answer["status"] == "Rejected"
+            bench.plug_in(1)
+            bench.swipe("04D4E5F6")
+            await bench.restarted()
+            del bench.csms.answer["TransactionEvent"]
+            await drained(bench)
+            assert len(bench.csms.transactions) == 1
+            bench.csms.check()
+
+    run_virtual(scene())

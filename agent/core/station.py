@@ -69,6 +69,7 @@ class Station:
         self.limits: dict[int, float | None] = {}
         self.resets: dict[int, Reset] = {}
         """Accepted and not yet carried out, by EVSE; 0: the station."""
+        self._is_leaving = False
         self._orders = Orders(site)
         self._status: dict[Place, str] = {}
         self._saved = {k: v for k, v in saved.items() if k.startswith("transaction/")}
@@ -288,6 +289,11 @@ class Station:
     def _reset_by(self, evse_id: int) -> list[Evse]:
         return list(self.evses.values()) if evse_id == 0 else [self.evses[evse_id]]
 
+    def _is_closing(self) -> bool:
+        """The station restarts at once: no EVSE takes drivers any more."""
+        reset = self.resets.get(0)
+        return self._is_leaving or (reset is not None and not reset.on_idle)
+
     def _reset(self, now: Now) -> list[object]:
         """Carries out what was accepted as soon as it can be."""
         effects: list[object] = []
@@ -298,9 +304,9 @@ class Station:
                 continue
             del self.resets[reset.evse_id]
             if reset.evse_id:
-                effects += restarted(self.evses[reset.evse_id])
+                effects += [] if self._is_closing() else restarted(self.evses[reset.evse_id])
             else:
-                self.floating = None
+                self.floating, self._is_leaving = None, True
                 reason = reset.boot_reason
                 effects += [Save("meta/restart", reason), Restart("process", reason)]
         return effects
