@@ -20,6 +20,7 @@ from agent.store import (
     StoreFault,
     damage,
     open_store,
+    outbox,
     salvage,
     wal,
 )
@@ -243,6 +244,22 @@ async def test_rows_without_checksums_are_read_around_the_damaged_page(
     assert 0 < len(WAITING) - len(ids) <= 10
     assert (ids[0], ids[-1]) == (71, ROWS)
     await store.close()
+
+
+async def test_rows_lost_from_the_middle_do_not_make_the_count_wrong(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "COUNTED", 0)
+    content = content_of(whole)
+    page = content.index(b'"seqNo":150,') // PAGE
+    content[page * PAGE : (page + 1) * PAGE] = b"\xff" * PAGE
+    path = damaged_file(tmp_path / "data", content)
+    for _ in range(2):
+        store = await open_store(str(path))
+        waiting, _ = await all_rows(store)
+        assert len(waiting) < len(WAITING)
+        assert store.counts().waiting == len(waiting)
+        await store.close()
 
 
 async def test_a_name_of_a_column_that_was_spoilt_is_noticed(whole: Path, tmp_path: Path) -> None:
