@@ -102,8 +102,13 @@ class EvseFacts:
     @property
     def awaits_card(self) -> bool:
         """An EV is plugged in that nobody has authorised yet."""
-        is_here = self.connected or self.bay_occupied
-        return self.free and is_here and not self.session_over
+        return self.free and self.connected and not self.session_over
+
+    @property
+    def awaits_in_bay(self) -> bool:
+        """An EV stands in the bay, not plugged in, and nobody has authorised it yet."""
+        is_new = self.transaction is not None or not self.bay_used
+        return self.free and self.bay_occupied and is_new and not self.connected
 
     def status(self, connector_id: int) -> str:
         connector = self.connectors[connector_id]

@@ -441,6 +441,9 @@ class Station:
         if waiting:
             latest = max(waiting, key=lambda e: e.active.plugged_at_s if e.active else 0.0)
             return latest.authorize(grant, now, self.policy)
+        in_bay = [e for e in free if e.awaits_in_bay]
+        if len(in_bay) == 1 and not again:
+            return in_bay[0].authorize(grant, now, self.policy)
         if len(free) == 1 or again:
             return (again or free)[0].authorize(grant, now, self.policy)
         if not free:
@@ -462,7 +465,7 @@ class Station:
         """Without authorisation every EV that is plugged in may charge (C02)."""
         effects: list[object] = []
         for evse in self.evses.values():
-            if not self.policy.auth_enabled and evse.awaits_card and evse.connected:
+            if not self.policy.auth_enabled and evse.awaits_card:
                 grant = self._grant(NO_TOKEN, None, None, now)
                 effects += evse.authorize(grant, now, self.policy)
         return effects

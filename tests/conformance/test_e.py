@@ -212,6 +212,29 @@ def test_TC_E_05_CS(start: str, stop: str) -> None:
     play(scene, start=start, stop=stop, evse_count=1, inputs=True)
 
 
+def test_the_start_button_starts_and_ends_a_charge_without_a_card() -> None:
+    async def scene(octt: Octt) -> None:
+        octt.bench.plug_in(2)
+        octt.bench.plug_in(1)
+        await asyncio.sleep(1.0)
+        octt.bench.board.press("start", 2)
+        event = await octt.expect_event(eventType="Started", triggerReason="Authorized")
+        assert event["evse"] == {"id": 2, "connectorId": 1}
+        assert event["idToken"] == {"idToken": "", "type": "NoAuthorization"}
+        await octt.expect_event(chargingState="Charging")
+        octt.bench.board.press("start", 1)
+        await octt.expect_event(eventType="Started", triggerReason="Authorized")
+        await asyncio.sleep(DURATION_S)
+        octt.bench.board.press("start", 2)
+        while (await octt.expect("TransactionEvent"))["eventType"] != "Ended":
+            pass
+        assert octt.bench.board.connector(1, 1).closed
+        assert not octt.bench.board.connector(2, 1).closed
+        assert not octt.csms.of("Authorize")
+
+    play(scene, inputs=True)
+
+
 def test_TC_E_38_CS() -> None:
     async def scene(octt: Octt) -> None:
         await octt.authorized()
@@ -453,6 +476,25 @@ def test_TC_E_19_CS(start: str, remote: bool) -> None:
         assert event["transactionInfo"]["transactionId"] == running
 
     play(scene, start=start, stop="ParkingBayOccupancy", inputs=True)
+
+
+def test_with_two_evs_in_their_bays_the_cable_says_whose_card_it_was() -> None:
+    async def scene(octt: Octt) -> None:
+        for evse_id in (1, 2):
+            octt.bench.board.set_input("bay", evse_id, True)
+            await octt.expect_event(eventType="Started", triggerReason="EVDetected")
+        octt.bench.swipe(CARD)
+        await octt.expect("Authorize")
+        await octt.expect_none("TransactionEvent", for_s=5.0)
+        octt.bench.plug_in(2)
+        plugged = await octt.expect_event(triggerReason="CablePluggedIn")
+        assert plugged["evse"] == {"id": 2, "connectorId": 1}
+        authorized = await octt.expect_event(triggerReason="Authorized")
+        assert authorized["idToken"]["idToken"] == CARD
+        await octt.expect_event(chargingState="Charging")
+        assert octt.bench.board.connector(2, 1).closed
+
+    play(scene, start="ParkingBayOccupancy", inputs=True)
 
 
 def test_an_ev_that_leaves_its_bay_unplugged_ends_what_was_authorised() -> None:
