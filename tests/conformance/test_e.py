@@ -684,26 +684,39 @@ def test_TC_E_30_CS() -> None:
     play(scene)
 
 
-@pytest.mark.parametrize("stop", ["PowerPathClosed", "EVConnected"])
-def test_TC_E_31_CS(stop: str) -> None:
+async def offline_until(octt: Octt, *acts: Callable[[], None]) -> None:
+    """The link is closed; somebody does something at the charger; the link is back."""
+    await asyncio.sleep(1.0)
+    await octt.offline()
+    octt.csms.forget()
+    for act in acts:
+        act()
+        await asyncio.sleep(2.0)
+    await asyncio.sleep(DURATION_S)
+    octt.csms.answer["TransactionEvent"] = Delayed(0.5)
+    await octt.online()
+
+
+@pytest.mark.parametrize("remote", [False, True])
+@pytest.mark.parametrize("stop", ["PowerPathClosed", "EVConnected", "EnergyTransfer"])
+def test_TC_E_31_CS(stop: str, remote: bool) -> None:
     async def scene(octt: Octt) -> None:
         await offline_setup(octt, BACK_OFF_S + DURATION_S)
+        await (octt.authorized_remotely() if remote else octt.authorized())
         await octt.energy_transfer_started()
-        running = octt.transaction_id
-        await octt.offline()
-        octt.csms.forget()
-        octt.bench.swipe(CARD)
-        await asyncio.sleep(2.0)
-        octt.bench.plug_out()
-        await asyncio.sleep(DURATION_S)
-        octt.csms.answer["TransactionEvent"] = Delayed(0.5)
-        await octt.online()
+        running, bench = octt.transaction_id, octt.bench
+        by_card, by_ev = lambda: bench.swipe(CARD), lambda: bench.board.ev_state(1, 1, "B")
+        await offline_until(octt, by_ev if remote else by_card, bench.plug_out)
         await check_status(octt, running, ongoingIndicator=False, messagesInQueue=True)
         events = await until_ended(octt)
-        assert any(e["triggerReason"] == "StopAuthorized" for e in events)
-        last = events[-1]
-        wanted = "EVCommunicationLost" if stop == "EVConnected" else "StopAuthorized"
-        assert last["triggerReason"] == wanted
+        told = [(e["triggerReason"], e["transactionInfo"].get("chargingState")) for e in events]
+        first = "ChargingStateChanged" if remote else "StopAuthorized"
+        assert first in {trigger for trigger, _ in told}
+        if stop == "EVConnected" or (remote and stop == "PowerPathClosed"):
+            assert told[-1] == ("EVCommunicationLost", "Idle")
+            assert not remote or ("ChargingStateChanged", "SuspendedEV") in told
+        else:
+            assert told[-1][0] == first
         assert all(e["offline"] is True for e in events)
         await asyncio.sleep(1.0)
         await check_status(octt, running, ongoingIndicator=False, messagesInQueue=False)
