@@ -127,7 +127,7 @@ Report = Callable[[Observation], None]
 
 
 class PilotCapabilities(Struct, frozen=True):
-    """What the controller does by itself and how fast; the guard and `docs/safety.md` build on it."""
+    """What the controller does by itself and how fast; the guard builds on it."""
 
     closes_itself: bool
     """Closes the contactor by itself in state C once power is allowed."""
@@ -150,7 +150,7 @@ class Device(Protocol):
     name: str
 
     async def run(self, report: Report) -> None:
-        """Owns the port: opens, polls, re-opens for ever. Cancelling orders power off, closes the port."""
+        """Owns the port: polls, re-opens for ever. Cancelling orders power off, then closes it."""
 
 
 class PilotController(Device, Protocol):
@@ -166,7 +166,7 @@ class PilotController(Device, Protocol):
         """Offers `limit_a` (A per phase) and lets the power path close when the EV asks."""
 
     def stop(self) -> None:
-        """Graceful stop: no current offered, path opens once the EV let go or within `opens_within_s`."""
+        """Graceful stop: nothing offered, opens once the EV let go or in `opens_within_s`."""
 
     def emergency_stop(self) -> None:
         """Opens the power path now, under load if need be; stays so until the next order."""
