@@ -10,7 +10,8 @@ from agent.app import DATABASE
 from agent.ocpp.messages import dump
 from agent.store.db import open_store
 from agent.store.rows import Batch, NewRow
-from hil.parts.csms import Received
+from hil.parts.csms import Delayed, Received
+from hil.scenarios.day import CARD_A, begin
 from hil.sim import SimBench
 from hil.virtual_time import run_virtual
 
@@ -109,3 +110,29 @@ def test_a_long_report_and_the_queue_share_the_line() -> None:
         assert others >= reports - 2
 
     run_virtual(with_a_full_queue(scene))
+
+
+def test_a_question_about_a_transaction_is_answered_while_its_ended_waits() -> None:
+    """The answer to the Ended comes late, and is empty."""
+
+    async def scene() -> None:
+        async with SimBench() as bench:
+            await bench.csms.wait_for("StatusNotification")
+            await begin(bench, 1, CARD_A)
+            transaction_id = bench.connector(1)["transaction_id"]
+            bench.csms.answer["TransactionEvent"] = Delayed(10.0, {})
+            bench.swipe(CARD_A)
+            await bench.csms.wait_for("TransactionEvent", lambda e: e["eventType"] == "Ended")
+            question = {"transactionId": transaction_id}
+            assert await bench.csms.call("GetTransactionStatus", question) == {
+                "ongoingIndicator": False,
+                "messagesInQueue": True,
+            }
+            await asyncio.sleep(12)
+            assert await bench.csms.call("GetTransactionStatus", question) == {
+                "ongoingIndicator": False,
+                "messagesInQueue": False,
+            }
+            bench.csms.check()
+
+    run_virtual(scene())
