@@ -1,6 +1,7 @@
 """Clocks that are wrong, unknown, or step: intervals hold, order is seqNo, times are right."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -139,6 +140,39 @@ def test_a_heartbeat_that_corrects_the_clock_leaves_what_was_recorded_as_it_was(
             await drained(bench)
             last = events_of(bench)[-1]
             assert abs(utc_of(last["timestamp"]) - bench.utc_s() - 7200) < 30
+
+
+@pytest.mark.parametrize("change", ["2026-03-29T01:00:00", "2026-10-25T01:00:00"])
+def test_a_change_of_summer_time_moves_nothing(
+    change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The board stands in a zone with summer time; the change falls into the charge."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+
+    async def scene() -> None:
+        async with SimBench(
+            variables=SAMPLES, is_synced=True, utc_at_zero_s=utc_of(change + "Z") - 300
+        ) as bench:
+            await bench.csms.wait_for("StatusNotification")
+            began_s = bench.utc_s()
+            await begin(bench, 1, CARD_A)
+            await asyncio.sleep(600)
+            await end(bench, 1, CARD_A)
+            await drained(bench)
+            assert_times(bench, (began_s, bench.utc_s()))
+            (events,) = bench.csms.transactions.values()
+            periodic = [e for e in events if e["triggerReason"] == "MeterValuePeriodic"]
+            gaps = [b - a for a, b in pairwise(utc_of(e["timestamp"]) for e in periodic)]
+            assert len(gaps) == 9
+            assert all(abs(gap - 60) < 1 for gap in gaps), gaps
+            bench.csms.check()
+
+    try:
+        run_virtual(scene())
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_a_busy_station_still_asks_for_the_time_once_a_day() -> None:
