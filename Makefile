@@ -25,6 +25,7 @@ test: venv ## all tests; ARGS=... goes to pytest
 
 check: venv ## lint, types, and who may import whom
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/rooms_test.py
 

@@ -37,9 +37,7 @@ class Health:
         """Power is being stopped; the process will end."""
         self._send("STOPPING=1")
 
-    async def run(
-        self, moved: Callable[[], tuple[int, int]], status: Callable[[], str]
-    ) -> None:
+    async def run(self, moved: Callable[[], tuple[int, int]], status: Callable[[], str]) -> None:
         """Feeds the watchdog at half its interval while both counts of `moved` (guard, loop) grow.
 
         Cancelling is safe. Returns at once when no service manager listens.

@@ -255,9 +255,7 @@ def _role(
     device = settings.devices[name]
     if known(device) and not isinstance(device, kinds):
         driver = device.__struct_config__.tag
-        yield Finding(
-            path, f"device {name!r} ({driver}) is not a {role}; {advice(name, fitting)}"
-        )
+        yield Finding(path, f"device {name!r} ({driver}) is not a {role}; {advice(name, fitting)}")
     elif name in used:
         yield Finding(path, f"device {name!r} is used already by {used[name]}; name another one")
     used.setdefault(name, "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path)[1:])

@@ -100,8 +100,7 @@ def site_of(settings: Settings, wiring: Wiring) -> Site:
         evses.append(EvseSite(evse.id, tuple(connectors)))
     supply = settings.supply
     has_keypad = any(
-        isinstance(options, SerialReaderOptions | SimReaderOptions)
-        and options.token_type == KEYPAD
+        isinstance(options, SerialReaderOptions | SimReaderOptions) and options.token_type == KEYPAD
         for options in settings.devices.values()
     )
     return Site(tuple(evses), supply.current_a, supply.phases, supply.voltage_v, has_keypad)

@@ -317,8 +317,8 @@ class Octt:
         """IdTokenCached: the CSMS has judged this card once; the station is idle again."""
         info = {"idTokenInfo": {"status": status}}
         self.csms.answer["Authorize"] = info
-        self.csms.answer["TransactionEvent"] = (
-            lambda payload: info if "idToken" in payload else None
+        self.csms.answer["TransactionEvent"] = lambda payload: (
+            info if "idToken" in payload else None
         )
         self.bench.swipe(card)
         await self.expect("Authorize")

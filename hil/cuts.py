@@ -94,9 +94,7 @@ def every_cut(
 class _Moment:
     """All that outlives a cut, copied at the moment of an effect."""
 
-    def __init__(
-        self, bench: SimBench, number: int, effect: str, leave_disk: LeaveDisk
-    ) -> None:
+    def __init__(self, bench: SimBench, number: int, effect: str, leave_disk: LeaveDisk) -> None:
         self.number, self.effect = number, effect
         self.at_s = asyncio.get_running_loop().time()
         bench.board.live.catch_up()
@@ -156,9 +154,7 @@ class _Moment:
         calls = bench.csms.calls
         resent = _resent(calls)
         problems = [*verdict.problems, *_problems(calls[:known], calls[known:], resent)]
-        return Cut(
-            self.number, self.effect, self.at_s, verdict, len(resent), tuple(problems)
-        )
+        return Cut(self.number, self.effect, self.at_s, verdict, len(resent), tuple(problems))
 
 
 def _events(calls: list[Received]) -> list[Received]:

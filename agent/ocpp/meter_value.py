@@ -45,9 +45,7 @@ def tell_all(view: View, event_type: str, samples: Iterable[MeterSample]) -> lis
     return values
 
 
-def tell(
-    view: View, event_type: str, sample: MeterSample, *, once: bool = False
-) -> Payload | None:
+def tell(view: View, event_type: str, sample: MeterSample, *, once: bool = False) -> Payload | None:
     """A value as it is configured for a TransactionEvent, or for MeterValues (""); `once`: a key
     that is told once is told here."""
     key = None
@@ -111,7 +109,9 @@ def _energy(reading: MeterReading) -> Iterator[Payload]:
 
 
 def _total_or_phases(
-    measurand: str, unit: str, total: Callable[[MeterReading], float | None] | None,
+    measurand: str,
+    unit: str,
+    total: Callable[[MeterReading], float | None] | None,
     phases: Callable[[MeterReading], tuple[float, ...]],
 ) -> Callable[[MeterReading], Iterator[Payload]]:
     def values(reading: MeterReading) -> Iterator[Payload]:

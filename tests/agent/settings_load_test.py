@@ -122,7 +122,7 @@ def test_an_octal_looking_id_is_decimal() -> None:
         ("many", "write digits"),
         ("0x20", "write digits"),
         ("1e3", "write digits"),
-            ("inf", "write digits"),
+        ("inf", "write digits"),
         ("nan", "write digits"),
     ],
 )
@@ -329,9 +329,7 @@ def test_a_password_in_the_url_is_refused_and_not_shown(scheme: str) -> None:
 
 
 def test_a_password_stands_in_one_place(tmp_path: Path) -> None:
-    found = the_mistake(
-        (URL, f"{URL}\n    password: hunter2hunter2hunter2\n    password_file: /x")
-    )
+    found = the_mistake((URL, f"{URL}\n    password: hunter2hunter2hunter2\n    password_file: /x"))
     assert "both" in found
 
 

@@ -181,9 +181,7 @@ def test_TC_J_07_CS(start: str, wanted: str) -> None:
         await octt.set_variable("SampledDataCtrlr", "TxStartedMeasurands", wanted)
         await octt.ev_connected_pre_session()
         await octt.energy_transfer_started()
-        (started,) = [
-            p for p in octt.csms.of("TransactionEvent") if p["eventType"] == "Started"
-        ]
+        (started,) = [p for p in octt.csms.of("TransactionEvent") if p["eventType"] == "Started"]
         (value,) = started["meterValue"]
         check_value(value, "Transaction.Begin", wanted)
 

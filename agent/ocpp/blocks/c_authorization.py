@@ -22,9 +22,7 @@ def _authorize(effect: AskCsms, view: View, now: Now) -> OutgoingCall:
     return OutgoingCall("Authorize", {"idToken": to_wire(effect.token)}, priority=1)
 
 
-def _authorized(
-    request: Payload, response: Payload | None, view: View, now: Now
-) -> Consequences:
+def _authorized(request: Payload, response: Payload | None, view: View, now: Now) -> Consequences:
     token = from_wire(request["idToken"])
     if response is None:
         return Consequences(events=(TokenUnanswered(token),))
@@ -58,9 +56,7 @@ TOKEN_TYPES = (
 """All are carried; which of them somebody can present here, the readers decide."""
 
 VARIABLES: tuple[Variable, ...] = (
-    Variable(
-        "AuthCtrlr", "Enabled", data_type="boolean", default="true", policy="auth_enabled"
-    ),
+    Variable("AuthCtrlr", "Enabled", data_type="boolean", default="true", policy="auth_enabled"),
     Variable(
         "AuthCtrlr",
         "LocalAuthorizeOffline",

@@ -59,9 +59,7 @@ class Line:
 
     async def floats(self, address: int, count: int, unit: int = 5) -> list[float]:
         """`count` float32 values, as the foreign master reads them."""
-        answered = await self.master.read_input_registers(
-            address, count=2 * count, device_id=unit
-        )
+        answered = await self.master.read_input_registers(address, count=2 * count, device_id=unit)
         if answered.isError():
             raise ModbusException(str(answered))
         values = self.master.convert_from_registers(
@@ -94,9 +92,10 @@ async def test_a_foreign_master_reads_the_world(line: Line) -> None:
 
 async def test_the_serial_number_stands_in_its_holding_registers(line: Line) -> None:
     answered = await line.master.read_holding_registers(0xFC00, count=2, device_id=5)
-    assert line.master.convert_from_registers(
-        answered.registers, line.master.DATATYPE.UINT32
-    ) == 18061234
+    assert (
+        line.master.convert_from_registers(answered.registers, line.master.DATATYPE.UINT32)
+        == 18061234
+    )
 
 
 async def test_addresses_outside_of_the_map_are_an_exception(line: Line) -> None:
