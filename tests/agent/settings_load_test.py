@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent import settings_load, settings_rules
+from agent import settings_devices, settings_load, settings_rules
 from agent.settings import Settings
 from agent.settings_load import Loaded, load
 from agent.settings_nodes import Mark, Scalar
@@ -45,7 +45,7 @@ lines:
 
 @pytest.fixture(autouse=True)
 def one_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings_rules, "meter_models", lambda: ["known_model"])
+    monkeypatch.setattr(settings_devices, "meter_models", lambda: ["known_model"])
 
 
 def read(text: str | bytes) -> Loaded:
@@ -493,6 +493,6 @@ def test_connector_types_are_those_of_ocpp() -> None:
 
 def test_register_maps_are_found_beside_the_sources(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    models = settings_rules.meter_models()
+    models = settings_devices.meter_models()
     assert "eastron_sdm630_v2" in models
     assert not [model for model in models if model.startswith("_")]

@@ -1,0 +1,128 @@
+"""What must hold of the devices and lines in charger.yaml: ports, units, options of drivers."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path as FilePath
+
+from msgspec import UNSET, Struct
+
+from agent.settings import Settings
+from agent.settings_finding import Finding, known, named
+from agent.settings_walk import PATTERN_WORDS, Path, advice
+from drivers.contract import ModbusMeterOptions, SerialReaderOptions
+
+NAME = re.compile("^[A-Za-z0-9_.-]{1,50}$")
+BARE_PORT = re.compile(r"/dev/tty(USB|ACM)[0-9]+")
+
+
+def device_findings(settings: Settings) -> Iterator[Finding]:
+    """All that is wrong with single devices, lines and the ports they share."""
+    yield from _lines(settings)
+    yield from _ports(settings)
+    yield from _devices(settings)
+
+
+def _lines(settings: Settings) -> Iterator[Finding]:
+    units: dict[tuple[str, int], str] = {}
+    for name, meter in named(settings.devices, ModbusMeterOptions):
+        path = ("devices", name)
+        if known(meter.line) and known(settings.lines) and meter.line not in settings.lines:
+            yield Finding(
+                (*path, "line"),
+                f"there is no line {meter.line!r}; {advice(meter.line, settings.lines)}",
+            )
+        if not known(meter.unit):
+            continue
+        if not 1 <= meter.unit <= 247:
+            yield Finding((*path, "unit"), f"is {meter.unit}; a Modbus unit is 1 to 247")
+        other = units.setdefault((meter.line, meter.unit), name)
+        if other != name and known(meter.line):
+            yield Finding(
+                (*path, "unit"),
+                f"unit {meter.unit} on line {meter.line!r} is taken by {other!r}; set another "
+                "unit at the meter and here",
+            )
+    for name, line in named(settings.lines, Struct):
+        if known(line.parity) and line.parity not in ("N", "E", "O"):
+            yield Finding(("lines", name, "parity"), f"is {line.parity!r}; write N, E or O")
+        if known(line.stop_bits) and line.stop_bits not in (1, 2):
+            yield Finding(("lines", name, "stop_bits"), f"is {line.stop_bits}; write 1 or 2")
+
+
+def _ports(settings: Settings) -> Iterator[Finding]:
+    owners: dict[str, str] = {}
+    for block in ("lines", "devices"):
+        for name, entry in named(getattr(settings, block), Struct):
+            port = getattr(entry, "port", UNSET)
+            if not isinstance(port, str):
+                continue
+            path = (block, name, "port")
+            owner = owners.setdefault(os.path.realpath(port), f"{block}.{name}")
+            if owner != f"{block}.{name}":
+                yield Finding(path, f"{port} is used already by {owner}; name another port")
+            if BARE_PORT.fullmatch(port):
+                yield Finding(
+                    path,
+                    f"{port} may be another device after a reboot; use its name under "
+                    "/dev/serial/by-id (ls -l /dev/serial/by-id)",
+                    fatal=False,
+                )
+
+
+def _devices(settings: Settings) -> Iterator[Finding]:
+    """Bounds of single driver options that their types do not carry."""
+    for name, options in named(settings.devices, Struct):
+        path = ("devices", name)
+        for key in ("interval_s", "timeout_s", "poll_s"):
+            value = getattr(options, key, UNSET)
+            if isinstance(value, float) and not 0.05 <= value <= 3600:
+                yield Finding((*path, key), f"is {value:g}; write seconds from 0.05 to 3600")
+        if isinstance(options, ModbusMeterOptions):
+            yield from _meter(path, options)
+        fallback_a = getattr(options, "fallback_a", UNSET)
+        if isinstance(fallback_a, float) and fallback_a < 6:
+            yield Finding((*path, "fallback_a"), f"is {fallback_a:g} A; write 6 or more")
+        if isinstance(options, SerialReaderOptions):
+            yield from _reader(path, options)
+    for block in ("lines", "devices"):
+        for name, entry in named(getattr(settings, block), object):
+            if not NAME.search(name):
+                yield Finding((block, name), f"the name {PATTERN_WORDS[NAME.pattern]}; rename it")
+            baud = getattr(entry, "baud", UNSET)
+            if isinstance(baud, int) and not 300 <= baud <= 4_000_000:
+                yield Finding((block, name, "baud"), f"is {baud}; write 300 to 4000000, say 9600")
+
+
+def _meter(path: Path, options: ModbusMeterOptions) -> Iterator[Finding]:
+    if known(options.delay_s) and not 0 <= options.delay_s <= 5:
+        yield Finding((*path, "delay_s"), f"is {options.delay_s:g}; write seconds from 0 to 5")
+    models = meter_models()
+    if known(options.model) and options.model not in models:
+        yield Finding(
+            (*path, "model"),
+            f"there is no register map {options.model!r} in config/meters; "
+            f"{advice(options.model, models)}",
+        )
+
+
+def meter_models() -> list[str]:
+    """Names of the register maps that are shipped: beside the package, or in the source tree."""
+    here = FilePath(__file__).parent
+    folders = (here / "config" / "meters", here.parent / "config" / "meters")
+    names = {file.stem for folder in folders for file in folder.glob("*.yaml")}
+    return sorted(name for name in names if not name.startswith("_"))
+
+
+def _reader(path: Path, options: SerialReaderOptions) -> Iterator[Finding]:
+    if not known(options.pattern):
+        return
+    try:
+        groups = re.compile(options.pattern).groups
+    except re.error as error:
+        yield Finding((*path, "pattern"), f"is no regular expression ({error}); correct it")
+        return
+    if groups < 1:
+        yield Finding(
+            (*path, "pattern"), "has no group; put ( ) around the part that is the card number"
+        )
