@@ -6,33 +6,29 @@ Virtual time: loopback delivers at once, so waiting is all that is left out.
 """
 
 import asyncio
-import socket
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable
 from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec import Struct, field
-from msgspec.structs import replace
+from msgspec import Struct
 from websockets.asyncio.server import serve
 
-from agent.core import effects as ef
-from agent.csms.link import Credentials, WebsocketLink, connect_websocket
+from hil.loopback import (
+    LONGEST_WAIT_S,
+    Loopback,
+    charge,
+    charge_again,
+    check,
+    run,
+    stop_charge,
+)
 from hil.parts import proxy as weather
 from hil.parts.certificates import HAS_OPENSSL, Authority
 from hil.parts.csms import Delayed, Refused, Silent
-from hil.parts.csms_server import serve_websocket
-from hil.parts.proxy import Fault, FaultProxy
-from hil.sim import SimBench
-from hil.verdict import Evidence, judge
-from hil.virtual_time import run_virtual
+from hil.parts.proxy import Fault
 
-GRACE_S = 0.001
-HOST = "csms.test"
-CARD = "04A1B2C3"
 ACTIONS = (
     "BootNotification",
     "StatusNotification",
@@ -41,14 +37,6 @@ ACTIONS = (
     "Heartbeat",
     "SecurityEventNotification",
 )
-VARIABLES = {
-    "OCPPCommCtrlr.RetryBackOffWaitMinimum": "5",
-    "OCPPCommCtrlr.RetryBackOffRandomRange": "2",
-    "OCPPCommCtrlr.RetryBackOffRepeatTimes": "3",
-    "OCPPCommCtrlr.HeartbeatInterval": "60",
-}
-LONGEST_WAIT_S = 72.0
-"""7, 16, 34, 70 s between dials with these variables, and a moment."""
 OPEN_TIMEOUT_S = 20.0
 AFTER_REFUSAL_S = LONGEST_WAIT_S + 5
 """Back after a fault that let each attempt fail at once: one wait, boot or not, the drain."""
@@ -56,117 +44,9 @@ AFTER_HANG_S = OPEN_TIMEOUT_S + LONGEST_WAIT_S + 5
 """Back after a fault that let each attempt hang: it may end in the middle of one."""
 
 
-class Rig(Struct):
-    """A station, the harmful proxy, and the CSMS behind it; with TLS a second proxy between."""
-
-    bench: SimBench
-    proxy: FaultProxy
-    csms_port: int
-    stack: AsyncExitStack
-    has_dns: bool = True
-    dials_s: list[float] = field(default_factory=list)
-
-    async def until(self, condition: Callable[[], bool], limit_s: float, what: str) -> float:
-        """Seconds until it was so, looking once a second. Raises AssertionError."""
-        loop = asyncio.get_running_loop()
-        began_s = loop.time()
-        while not condition():
-            self.bench.agent.status()
-            waited_s = loop.time() - began_s
-            assert waited_s < limit_s, f"{what}: not within {limit_s:g} s; {self.journal()[-5:]}"
-            await asyncio.sleep(1.0)
-        return loop.time() - began_s
-
-    def charges(self, evse_id: int) -> bool:
-        return self.bench.connector(evse_id).get("charging_state") == "Charging"
-
-    def has_transaction(self, evse_id: int) -> bool:
-        return "transaction_id" in self.bench.connector(evse_id)
-
-    def is_back(self) -> bool:
-        status = self.bench.agent.status()
-        return self.bench.agent.view.connection.online and status["queue"] == 0
-
-    def journal(self, level: int = 4) -> list[str]:
-        """Lines of this level or worse."""
-        logs = [e for e in self.bench.effects if isinstance(e, ef.Log)]
-        return [log.text for log in logs if log.level <= level]
-
-    async def strike(self, fault: Fault) -> None:
-        """The open link breaks, and whoever dials meets the fault."""
-        await self.proxy.begin(weather.RESET)
-        await asyncio.sleep(0.5)
-        await self.proxy.begin(fault)
-
-
-@asynccontextmanager
-async def rig(tls: Authority | None, variables: dict[str, str]) -> AsyncIterator[Rig]:
-    async with AsyncExitStack() as stack:
-        bench = SimBench(variables=VARIABLES | variables, endpoints=("ws://to.be.set",))
-        server = await serve_websocket(bench.csms)
-        stack.push_async_callback(server.close)
-        port = server.port
-        if tls is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(tls.issue("csms", places=f"DNS:{HOST}"))
-            port = (await stack.enter_async_context(FaultProxy(port, tls=context))).port
-        proxy = await stack.enter_async_context(FaultProxy(port))
-        made = Rig(bench, proxy, port, stack)
-        resolve_by(made)
-        scheme = "ws" if tls is None else "wss"
-        await begin_life(made, f"{scheme}://{HOST}:{proxy.port}/ocpp")
-        try:
-            yield made
-        finally:
-            await bench.stop()
-            bench.__dict__["_temporary"].cleanup()
-
-
-def resolve_by(made: Rig) -> None:
-    """The name of the CSMS is known while there is a DNS."""
-
-    async def getaddrinfo(host: str, port: int, **more: Any) -> list[Any]:
-        if not made.has_dns:
-            raise socket.gaierror(-3, "Temporary failure in name resolution")
-        address = ("127.0.0.1", port)
-        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address)]
-
-    asyncio.get_running_loop().getaddrinfo = getaddrinfo  # type: ignore[method-assign]
-
-
-async def begin_life(made: Rig, url: str) -> None:
-    """Starts the agent on real sockets, and waits until it is online."""
-    bench = made.bench
-
-    async def connect(
-        dial: ef.Dial, who: Credentials, on_pong: Callable[[], None]
-    ) -> WebsocketLink:
-        made.dials_s.append(asyncio.get_running_loop().time())
-        return await connect_websocket(dial, who, on_pong)
-
-    endpoints = tuple(replace(c, url=url) for c in bench.settings.csms)
-    bench.settings = replace(bench.settings, csms=endpoints)
-    bench.network.connect = connect  # type: ignore[method-assign, assignment]
-    await bench.start()
-    await made.until(made.is_back, 30, "the first link")
-
-
-def run(
-    scene: Callable[[Rig], Coroutine[Any, Any, None]],
-    tls: Authority | None = None,
-    **variables: str,
-) -> None:
-    async def main() -> None:
-        named = {f"OCPPCommCtrlr.{name}": value for name, value in variables.items()}
-        async with rig(tls, named) as made:
-            await scene(made)
-
-    run_virtual(main(), fd_grace_s=GRACE_S)
-
-
 # --- the table --------------------------------------------------------------------------------
 
-Do = Callable[[Rig], Awaitable[None]]
+Do = Callable[[Loopback], Awaitable[None]]
 
 
 class Row(Struct, frozen=True):
@@ -199,16 +79,16 @@ def http(status: str, *headers: str, body: str = "") -> Do:
     return then(Fault(reply="\r\n".join(lines).encode()))
 
 
-async def lose_dns(rig: Rig) -> None:
+async def lose_dns(rig: Loopback) -> None:
     rig.has_dns = False
     await rig.strike(weather.NONE)
 
 
-async def find_dns(rig: Rig) -> None:
+async def find_dns(rig: Loopback) -> None:
     rig.has_dns = True
 
 
-async def speak_16(rig: Rig) -> None:
+async def speak_16(rig: Loopback) -> None:
     """Another server answers there: it knows OCPP 1.6 only."""
     other = await rig.stack.enter_async_context(
         serve(lambda c: c.wait_closed(), "127.0.0.1", 0, select_subprotocol=lambda c, o: None)
@@ -217,26 +97,26 @@ async def speak_16(rig: Rig) -> None:
     await rig.strike(weather.NONE)
 
 
-async def speak_201(rig: Rig) -> None:
-    rig.proxy.target_port = rig.csms_port
+async def speak_201(rig: Loopback) -> None:
+    rig.proxy.target_port = rig.server.port
 
 
 def answers(answer: Any, *actions: str) -> Do:
-    async def begin(rig: Rig) -> None:
+    async def begin(rig: Loopback) -> None:
         rig.bench.csms.message_timeout_s = 25.0
         rig.bench.csms.answer.update(dict.fromkeys(actions or ACTIONS, answer))
 
     return begin
 
 
-async def as_usual(rig: Rig) -> None:
+async def as_usual(rig: Loopback) -> None:
     rig.bench.csms.answer.clear()
 
 
 GARBAGE = ("hello", "[]", '[3,"nobody",{}]', "[4]", '{"a":1}', "\x00", '[3,"', "[" * 200)
 
 
-async def talk_garbage(rig: Rig) -> None:
+async def talk_garbage(rig: Loopback) -> None:
     csms, frames = rig.bench.csms, cycle(GARBAGE)
     sending: set[asyncio.Task[None]] = set()
 
@@ -308,7 +188,7 @@ ROWS = {
 }  # fmt: skip
 
 
-async def live_through(rig: Rig, row: Row) -> None:
+async def live_through(rig: Loopback, row: Row) -> None:
     """One charge that ends and one that begins while the fault lasts, and what came of them."""
     loop = asyncio.get_running_loop()
     began_wh = {n: rig.bench.board.meter(n).energy_wh for n in (1, 2)}
@@ -333,48 +213,6 @@ async def live_through(rig: Rig, row: Row) -> None:
     check(rig, began_wh)
 
 
-async def charge(rig: Rig, evse_id: int, limit_s: float = 60.0) -> None:
-    """A card is shown again when nothing came of it: drivers do that."""
-    loop = asyncio.get_running_loop()
-    rig.bench.plug_in(evse_id)
-    await asyncio.sleep(5)
-    began_s = loop.time()
-    while not rig.has_transaction(evse_id):
-        assert loop.time() - began_s < limit_s, "no charge with a known card"
-        rig.bench.swipe(CARD)
-        await asyncio.sleep(40)
-    await rig.until(lambda: rig.charges(evse_id), 20, "current flows")
-
-
-async def stop_charge(rig: Rig, evse_id: int) -> None:
-    rig.bench.swipe(CARD)
-    await rig.until(lambda: not rig.has_transaction(evse_id), 90, "the charge ends")
-    rig.bench.plug_out(evse_id)
-    await asyncio.sleep(5)
-
-
-async def charge_again(rig: Rig, evse_id: int) -> None:
-    """Online as ever: what still runs ends, and another charge follows."""
-    if rig.has_transaction(evse_id):
-        await stop_charge(rig, evse_id)
-    await charge(rig, evse_id)
-    await stop_charge(rig, evse_id)
-
-
-def check(rig: Rig, began_wh: dict[int, float]) -> None:
-    """Every event once and in order, to the last Wh, and no frame that a CSMS would object to."""
-    status = rig.bench.agent.status()
-    meters_wh = {n: (wh, rig.bench.board.meter(n).energy_wh) for n, wh in began_wh.items()}
-    evidence = Evidence(
-        calls=rig.bench.csms.calls,
-        meters_wh=meters_wh,
-        violations=rig.bench.csms.violations,
-        waiting=status["queue"],
-        set_aside=status["set_aside"],
-    )
-    assert judge(evidence).problems == ()
-
-
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority | None:
     if not HAS_OPENSSL:
@@ -392,7 +230,7 @@ def test_the_station_charges_on_is_back_in_time_and_loses_nothing(
             pytest.skip("needs the program openssl; install the Debian package openssl")
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.roots))
 
-    async def scene(rig: Rig) -> None:
+    async def scene(rig: Loopback) -> None:
         await live_through(rig, row)
 
     run(scene, authority if row.has_tls else None)
@@ -409,7 +247,7 @@ def test_who_accepts_and_closes_in_a_loop_is_not_dialled_sooner_than_allowed(
     async def hang_up(connection: Any) -> None:
         await connection.close()
 
-    async def scene(rig: Rig) -> None:
+    async def scene(rig: Loopback) -> None:
         if kind == "after it":
             other = await rig.stack.enter_async_context(
                 serve(hang_up, "127.0.0.1", 0, subprotocols=["ocpp2.0.1"])
@@ -430,7 +268,7 @@ def test_who_accepts_and_closes_in_a_loop_is_not_dialled_sooner_than_allowed(
 
 
 def test_half_an_hour_without_the_csms_is_four_lines_in_the_journal() -> None:
-    async def scene(rig: Rig) -> None:
+    async def scene(rig: Loopback) -> None:
         await rig.proxy.begin(weather.REFUSE)
         rig.bench.effects.clear()
         began = len(rig.dials_s)
@@ -444,7 +282,7 @@ def test_half_an_hour_without_the_csms_is_four_lines_in_the_journal() -> None:
 
 
 def test_an_event_refused_to_the_end_is_set_aside_and_the_next_one_goes() -> None:
-    async def scene(rig: Rig) -> None:
+    async def scene(rig: Loopback) -> None:
         rig.bench.csms.gaps_allowed = True
         await answers(Refused("InternalError"), "TransactionEvent")(rig)
         await charge(rig, 1)
@@ -462,7 +300,7 @@ def test_an_event_refused_to_the_end_is_set_aside_and_the_next_one_goes() -> Non
 
 
 def test_a_csms_that_falls_silent_during_a_charge_has_refused_nothing() -> None:
-    async def scene(rig: Rig) -> None:
+    async def scene(rig: Loopback) -> None:
         began_wh = {n: rig.bench.board.meter(n).energy_wh for n in (1, 2)}
         await charge(rig, 1)
         await answers(Silent())(rig)
@@ -478,7 +316,7 @@ def test_a_csms_that_falls_silent_during_a_charge_has_refused_nothing() -> None:
 
 
 def test_a_heartbeat_shorter_than_the_latency_does_not_starve_the_events() -> None:
-    async def scene(rig: Rig) -> None:
+    async def scene(rig: Loopback) -> None:
         row = Row(now(Fault(delay_s=2.0)), "", 90.0, stays_up=True)
         await live_through(rig, row)
 
@@ -486,7 +324,7 @@ def test_a_heartbeat_shorter_than_the_latency_does_not_starve_the_events() -> No
 
 
 def test_a_csms_that_asks_without_end_and_reads_nothing_is_left_in_time() -> None:
-    async def scene(rig: Rig) -> None:
+    async def scene(rig: Loopback) -> None:
         csms = rig.bench.csms
         get = '{"requestId":1,"reportBase":"FullInventory"}'
         await rig.proxy.begin(Fault(stalls=True))
