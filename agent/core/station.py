@@ -1,30 +1,20 @@
-"""The charger as a whole: routes facts to its EVSEs, judges tokens, shares the supply.
+"""The charger as a whole: routes facts to its EVSEs, shares the supply.
 
 `handle(event, now) -> effects` and `deadline(now)`; nothing here waits, reads or writes.
 """
 
 from collections.abc import Callable, Mapping
 
-from msgspec import Struct
-
 from agent.core import events as ev
-from agent.core.authorization import (
-    NEVER_CACHED,
-    Authorization,
-    Outcome,
-    Question,
-    Verdict,
-    remember,
-)
+from agent.core.authorization import remember
 from agent.core.availability import AVAILABILITY_KEY, Availability
 from agent.core.connector import Connector
 from agent.core.effects import LockPlug, Log, Restart, Save, Show, StatusChanged, StopPower
 from agent.core.ending import Ending, end_transaction
-from agent.core.events import IdToken, Now, TokenInfo
+from agent.core.events import Now
 from agent.core.evse import Evse
-from agent.core.evse_facts import Grant
+from agent.core.granting import Granting
 from agent.core.limits import Place
-from agent.core.master_pass import CHOICE_S, CHOICE_TEXT, Choice, chosen, is_master
 from agent.core.orders import Orders
 from agent.core.policy import Policy
 from agent.core.resets import Reset, restarted
@@ -34,15 +24,6 @@ from agent.core.transaction import restore
 PILOT_SAYS = "pilot state"
 """How the guard's cause begins when the EV let go or left."""
 
-NO_TOKEN = IdToken("", "NoAuthorization")
-
-
-class Floating(Struct, frozen=True):
-    """A token accepted before it was clear at which EVSE the cable will be plugged in."""
-
-    grant: Grant
-    evse_ids: tuple[int, ...]
-
 
 class Station:
     """All that a charger does even with no CSMS in the world."""
@@ -50,7 +31,6 @@ class Station:
     def __init__(self, site: Site, policy: Policy, saved: Mapping[str, str]) -> None:
         self.site = site
         self.policy = policy
-        self.online = False
         self.evses = {
             e.evse_id: Evse(
                 e.evse_id,
@@ -62,10 +42,7 @@ class Station:
             for e in site.evses
         }
         self.availability = Availability(self.evses, saved.get(AVAILABILITY_KEY, "[]"))
-        self.authorization = Authorization()
-        self.floating: Floating | None = None
-        self.choice: Choice | None = None
-        """A master pass waits for the number of what it is to stop."""
+        self.granting = Granting(self.evses, has_keypad=site.has_keypad)
         self.limits: dict[int, float | None] = {}
         self.resets: dict[int, Reset] = {}
         """Accepted and not yet carried out, by EVSE; 0: the station."""
@@ -128,23 +105,18 @@ class Station:
             effects.append(Log(3, f"dropped, no such connector: {event}"))
         elif handler is not None:
             effects += handler(self, event, now)
-        effects += self._adopt_floating(now)
-        effects += self._give_away(now)
+        effects += self.granting.settle(self.policy, now)
         self._mute()
         effects += self._orders.give(self.evses, self.limits, self.policy, now)
         return effects + self._statuses(now) + self._reset(now)
 
     def deadline(self, now: Now) -> float | None:
         times = [evse.deadline(now, self.policy) for evse in self.evses.values()]
-        times.append(self._orders.deadline(now))
+        times += [self._orders.deadline(now), self.granting.deadline()]
         for connector in self._connectors():
             if connector.hold_until_s > now.mono_s:
                 times.append(connector.hold_until_s)
         times += [reset.deadline() for reset in self.resets.values()]
-        if self.floating is not None:
-            times.append(self.floating.grant.deadline_s)
-        if self.choice is not None:
-            times.append(self.choice.until_s)
         return min((t for t in times if t is not None), default=None)
 
     def _mute(self) -> None:
@@ -196,40 +168,20 @@ class Station:
         evse = self.evses[event.evse_id]
         return evse.fault(event.connector_id, event.fault, False, now, self.policy)
 
-    def _token(self, event: ev.TokenPresented, now: Now) -> list[object]:
-        token = event.token
-        if self.choice is not None and token.type == "KeyCode":
-            return self._choose(self.choice, token.value, now)
-        for evse in self._served(event.evse_ids):
-            if evse.grant is not None and evse.ending is None and token.same_as(evse.grant.token):
-                return self._stop_locally(evse, token, now)
-            for connector in evse.connectors.values():
-                if token.same_as(connector.cable_owner):
-                    connector.cable_owner = None
-                    return [Show(evse.evse_id, "Take your cable")]
-        if self.floating is not None and token.same_as(self.floating.grant.token):
-            self.floating = None
-            return [Show(0, "Cancelled; present the card again to charge")]
-        question = Question(token, event.evse_ids)
-        if token.type == "NoAuthorization":
-            return self._conclude(([], Verdict(question, True, TokenInfo("Accepted"))), now)
-        if not self.policy.auth_enabled:
-            return [Show(0, "No card is needed here; plug in the cable")]
-        outcome = self.authorization.present(question, self.policy, self.online, now)
-        return self._conclude(outcome, now)
+    def _presented(self, event: ev.TokenPresented, now: Now) -> list[object]:
+        return self.granting.presented(event, self.policy, now)
 
     def _looked_up(self, event: ev.LookedUp, now: Now) -> list[object]:
-        outcome = self.authorization.looked_up(
-            event.token, event.info, self.policy, self.online, now
-        )
-        return self._conclude(outcome, now)
+        return self.granting.looked_up(event, self.policy, now)
 
     def _answered(self, event: ev.TokenAnswered, now: Now) -> list[object]:
-        outcome = self.authorization.answered(event.token, event.info, self.policy, now)
-        return self._conclude(outcome, now)
+        return self.granting.answered(event, self.policy, now)
 
     def _unanswered(self, event: ev.TokenUnanswered, now: Now) -> list[object]:
-        return self._conclude(self.authorization.unanswered(event.token, self.policy, now), now)
+        return self.granting.unanswered(event, self.policy, now)
+
+    def _start_requested(self, event: ev.StartRequested, now: Now) -> list[object]:
+        return self.granting.start_requested(event, self.policy, now)
 
     def _transaction_answered(self, event: ev.TransactionAnswered, now: Now) -> list[object]:
         """The CSMS judged the token once more: cache it, stop what it refuses (C10, E05)."""
@@ -240,15 +192,6 @@ class Station:
         if event.info.accepted or not event.token.same_as(evse.grant.token):
             return effects
         return effects + evse.revoke(now, self.policy)
-
-    def _start_requested(self, event: ev.StartRequested, now: Now) -> list[object]:
-        question = Question(event.token, (event.evse_id,), event.remote_start_id)
-        asks = self.policy.auth_enabled and self.policy.authorize_remote_start
-        if asks and event.token.type not in NEVER_CACHED:
-            outcome = self.authorization.present(question, self.policy, self.online, now)
-            return self._conclude(outcome, now)
-        info = TokenInfo("Accepted", group=event.group)
-        return self._conclude(([], Verdict(question, True, info)), now)
 
     def _stop_requested(self, event: ev.StopRequested, now: Now) -> list[object]:
         evse = self.evse_of(event.transaction_id)
@@ -283,7 +226,7 @@ class Station:
         if event.on_idle:
             return []
         if event.evse_id == 0:
-            self.floating = None
+            self.granting.forget()
         return reset.begin(evses, now, self.policy)
 
     def _reset_by(self, evse_id: int) -> list[Evse]:
@@ -306,7 +249,8 @@ class Station:
             if reset.evse_id:
                 effects += [] if self._is_closing() else restarted(self.evses[reset.evse_id])
             else:
-                self.floating, self._is_leaving = None, True
+                self.granting.forget()
+                self._is_leaving = True
                 reason = reset.boot_reason
                 effects += [Save("meta/restart", reason), Restart("process", reason)]
         return effects
@@ -336,7 +280,7 @@ class Station:
         """F06.FR.07."""
         if event.message != "TransactionEvent":
             return []
-        asked = self._served((event.evse_id,) if event.evse_id else ())
+        asked = [e for e in self.evses.values() if event.evse_id in (0, e.evse_id)]
         return [effect for evse in asked for effect in evse.tell_now(now)]
 
     def _policy(self, event: ev.PolicyChanged, now: Now) -> list[object]:
@@ -348,131 +292,18 @@ class Station:
         return []
 
     def _reached(self, event: ev.CsmsReached, now: Now) -> list[object]:
-        self.online = True
+        self.granting.online = True
         return []
 
     def _lost(self, event: ev.CsmsLost, now: Now) -> list[object]:
-        self.online = False
+        self.granting.online = False
         return []
 
     def _tick(self, event: ev.Tick, now: Now) -> list[object]:
         effects: list[object] = []
         for evse in self.evses.values():
             effects += evse.tick(now, self.policy)
-        if self.floating is not None and now.mono_s >= self.floating.grant.deadline_s:
-            self.floating = None
-            effects.append(Show(0, "No cable was plugged in; present the card again"))
-        if self.choice is not None and now.mono_s >= self.choice.until_s:
-            self.choice = None
-            effects.append(Show(0, "Master pass: nothing was chosen; present it again"))
-        return effects
-
-    # --- tokens -----------------------------------------------------------------------------
-
-    def _served(self, evse_ids: tuple[int, ...]) -> list[Evse]:
-        return [e for e in self.evses.values() if not evse_ids or e.evse_id in evse_ids]
-
-    def _grant(
-        self, token: IdToken, group: IdToken | None, remote_start_id: int | None, now: Now
-    ) -> Grant:
-        deadline_s = now.mono_s + self.policy.ev_connection_timeout_s
-        return Grant(token, group, deadline_s, remote_start_id)
-
-    def _conclude(self, outcome: Outcome, now: Now) -> list[object]:
-        effects, verdict = outcome
-        if verdict is None:
-            return effects
-        if not verdict.accepted:
-            return [*effects, Show(0, verdict.text)]
-        if all(evse.resetting for evse in self.evses.values()):
-            return [*effects, Show(0, "Restarting; present the card again in a minute")]
-        question, info = verdict.question, verdict.info
-        if is_master(info.group, self.policy):
-            return effects + self._master_pass(question, now)
-        served = self._served(question.evse_ids)
-        running = self._of_group(served, info.group) if question.remote_start_id is None else None
-        if running is not None and not any(evse.awaits_card for evse in served):
-            return effects + self._stop_locally(running, question.token, now)
-        usable = [e for e in served if not info.evse_ids or e.evse_id in info.evse_ids]
-        grant = self._grant(question.token, info.group, question.remote_start_id, now)
-        takers = [e for e in usable if e.free or e.resumes(grant.token)]
-        return effects + self._place(grant, takers, now)
-
-    def _master_pass(self, question: Question, now: Now) -> list[object]:
-        """C16: never starts anything; stops all transactions, or those that are chosen."""
-        if question.remote_start_id is not None:
-            return [Show(0, "A master pass starts nothing; use another card")]
-        if self.site.has_keypad:
-            self.choice = Choice(question.token, now.mono_s + CHOICE_S)
-            return [Show(0, CHOICE_TEXT)]
-        return self._stop_all(self.evse_ids, question.token, now)
-
-    def _choose(self, choice: Choice, number: str, now: Now) -> list[object]:
-        evse_ids = chosen(number, self.evse_ids)
-        if evse_ids is None:
-            return [Show(0, CHOICE_TEXT)]
-        self.choice = None
-        return self._stop_all(evse_ids, choice.token, now)
-
-    def _stop_all(self, evse_ids: tuple[int, ...], token: IdToken, now: Now) -> list[object]:
-        effects: list[object] = []
-        for evse in self._served(evse_ids):
-            if evse.transaction is not None and evse.ending is None:
-                effects += evse.deauthorize("StopAuthorized", "MasterPass", token, now, self.policy)
-        return effects or [Show(0, "Master pass: nothing to stop")]
-
-    def _of_group(self, served: list[Evse], group: IdToken | None) -> Evse | None:
-        """An EVSE that charges for this group: any of its cards may end that (C09.FR.07)."""
-        for evse in served:
-            running = evse.grant
-            if running is not None and group is not None and group.same_as(running.group):
-                return evse
-        return None
-
-    def _place(self, grant: Grant, free: list[Evse], now: Now) -> list[object]:
-        """Gives the grant to the EVSE last plugged in, else the only one, else to whoever plugs
-        in. An EV whose session is over is not charged at the expense of somebody who came later;
-        its own driver's card starts it again."""
-        waiting = [e for e in free if e.awaits_card]
-        resumed = next((e for e in free if e.resumes(grant.token)), None)
-        if resumed is not None:
-            return resumed.authorize(grant, now, self.policy)
-        again = [e for e in free if e.session_over and grant.token.same_as(e.finished_token)]
-        if waiting:
-            latest = max(waiting, key=lambda e: e.active.plugged_at_s if e.active else 0.0)
-            return latest.authorize(grant, now, self.policy)
-        in_bay = [e for e in free if e.awaits_in_bay]
-        if len(in_bay) == 1 and not again:
-            return in_bay[0].authorize(grant, now, self.policy)
-        if len(free) == 1 or again:
-            return (again or free)[0].authorize(grant, now, self.policy)
-        if not free:
-            return [Show(0, "No free connector; wait until one is free")]
-        self.floating = Floating(grant, tuple(e.evse_id for e in free))
-        return [Show(0, "Accepted; plug in the cable")]
-
-    def _adopt_floating(self, now: Now) -> list[object]:
-        if self.floating is None:
-            return []
-        for evse_id in self.floating.evse_ids:
-            evse = self.evses[evse_id]
-            if evse.awaits_card:
-                grant, self.floating = self.floating.grant, None
-                return evse.authorize(grant, now, self.policy, by_plug=True)
-        return []
-
-    def _give_away(self, now: Now) -> list[object]:
-        """Without authorisation every EV that is plugged in may charge (C02)."""
-        effects: list[object] = []
-        for evse in self.evses.values():
-            if not self.policy.auth_enabled and evse.awaits_card:
-                grant = self._grant(NO_TOKEN, None, None, now)
-                effects += evse.authorize(grant, now, self.policy)
-        return effects
-
-    def _stop_locally(self, evse: Evse, token: IdToken, now: Now) -> list[object]:
-        """E07: the card that started, or one of its group, ends the authorisation."""
-        return evse.deauthorize("StopAuthorized", "Local", token, now, self.policy)
+        return effects + self.granting.tick(now)
 
     # --- connectors ---------------------------------------------------------------------------
 
@@ -496,7 +327,7 @@ _HANDLERS: dict[type, Callable[..., list[object]]] = {
     ev.BayChanged: Station._bay_changed,
     ev.FaultRaised: Station._fault_raised,
     ev.FaultCleared: Station._fault_cleared,
-    ev.TokenPresented: Station._token,
+    ev.TokenPresented: Station._presented,
     ev.LookedUp: Station._looked_up,
     ev.TokenAnswered: Station._answered,
     ev.TokenUnanswered: Station._unanswered,

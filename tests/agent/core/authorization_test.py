@@ -6,8 +6,9 @@ from msgspec.structs import replace
 from agent.core import effects as ef
 from agent.core import events as ev
 from agent.core.events import IdToken, TokenInfo
+from agent.core.granting import NO_TOKEN
 from agent.core.master_pass import CHOICE_S, chosen
-from agent.core.station import NO_TOKEN, Station
+from agent.core.station import Station
 
 POLICE = IdToken("POLICE", "Central")
 MASTER = TokenInfo("Accepted", group=POLICE)
