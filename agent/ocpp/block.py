@@ -1,36 +1,29 @@
 """The shape of a functional block: tables, and the types that stand in them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 
 from agent.core.events import Now
+from agent.ocpp.calls import CallError, OutgoingCall, Payload, Stream
+from agent.ocpp.variable import Variable
+from agent.ocpp.view import View
 
-if TYPE_CHECKING:
-    from agent.ocpp.device_model import Variable
-    from agent.ocpp.view import View
-
-Payload = dict[str, Any]
-"""A JSON object as it stands on the wire: camelCase keys, no key renamed."""
-
-
-class CallError(Exception):
-    """Raised by a handler to answer with a CALLERROR instead of a CALLRESULT (FR.02, FR.03)."""
-
-    def __init__(self, code: str, description: str = "") -> None:
-        super().__init__(f"{code}: {description}")
-        self.code = code
-        self.description = description[:255]
-
-
-class Stream(Struct, frozen=True):
-    """A long answer in parts: `next_part(cursor)` gives (action, payload, next cursor or None)."""
-
-    cursor: int
-    next_part: Callable[[int], tuple[str, Payload, int | None]]
+__all__ = [
+    "Answer",
+    "Block",
+    "CallError",
+    "Consequences",
+    "Incoming",
+    "Later",
+    "OnEvent",
+    "OnResponse",
+    "Outgoing",
+    "OutgoingCall",
+    "Payload",
+    "Stream",
+]
 
 
 class Answer(Struct, frozen=True):
@@ -69,26 +62,17 @@ class Consequences(Struct, frozen=True):
     effects: tuple[object, ...] = ()
 
 
-class OutgoingCall(Struct, frozen=True):
-    """A CALL that is sent once and forgotten (everything but the outbox)."""
-
-    action: str
-    payload: Payload
-    priority: int = 5
-    """0 leaves first; 1 = a driver is waiting, 5 = normal, 9 = reports."""
-
-
-Incoming = Mapping[str, Callable[[Payload, "View", Now], "Answer | Later"]]
+Incoming = Mapping[str, Callable[[Payload, View, Now], Answer | Later]]
 """Action -> handler. The payload has passed the schema."""
 
-Outgoing = Mapping[type, Callable[[Any, "View", Now], OutgoingCall | None]]
+Outgoing = Mapping[type, Callable[[Any, View, Now], OutgoingCall | None]]
 """Effect of the core -> the request it becomes; None: it is not to be told."""
 
-OnResponse = Mapping[str, Callable[[Payload, Payload | None, "View", Now], Consequences]]
+OnResponse = Mapping[str, Callable[[Payload, Payload | None, View, Now], Consequences]]
 """Action -> (request, response payload or None when there was no usable answer)."""
 
 
-OnEvent = Mapping[type, Callable[[Any, "View", Now], Consequences]]
+OnEvent = Mapping[type, Callable[[Any, View, Now], Consequences]]
 """Fact -> what the block makes of it; only here a block changes its own state."""
 
 

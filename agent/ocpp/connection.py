@@ -15,7 +15,7 @@ from agent.core import effects as ef
 from agent.core import events as ev
 from agent.core.events import Now, OutboxRow
 from agent.ocpp import rpc
-from agent.ocpp.block import OutgoingCall, Payload, Stream
+from agent.ocpp.calls import OutgoingCall, Payload, Stream
 from agent.ocpp.clocks import BootClocks
 from agent.ocpp.dialling import Dialling, Slot
 from agent.ocpp.messages import close_stamps, dump

@@ -4,10 +4,8 @@ Components and variables are named as they stand on the wire; names compare with
 Only the attribute type Actual is supported.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -15,28 +13,29 @@ from msgspec import Struct
 from agent.core.effects import Save
 from agent.core.events import Now, PolicyChanged
 from agent.core.policy import Policy
-from agent.ocpp.block import Payload
-from agent.ocpp.variable import Variable, accepted_text, completed, policy_value
-
-if TYPE_CHECKING:
-    from agent.ocpp.view import View
+from agent.ocpp.calls import Payload
+from agent.ocpp.entry import (
+    PREFIX,
+    ComponentKey,
+    Entry,
+    Places,
+    VariableKey,
+    characteristics,
+    component_key,
+    component_named,
+    component_of,
+    entries_of,
+    named,
+    variable_key,
+    variable_of,
+)
+from agent.ocpp.variable import Variable, accepted_text, policy_value
 
 __all__ = ["Change", "DeviceModel", "Entry", "Variable", "VariablesSet", "Verdict"]
 
 FIRST_VALUES_KEY = "meta/first_values"
 """State key that says: the technician's first values were applied once."""
 FULL, CONFIGURATION = "FullInventory", "ConfigurationInventory"
-
-_PREFIX = "var/"
-
-
-class Entry(Struct, frozen=True):
-    """A variable at its place; `key` is the state key of its value."""
-
-    variable: Variable
-    evse_id: int
-    connector_id: int
-    key: str
 
 
 class Change(Struct, frozen=True):
@@ -90,58 +89,6 @@ class FirstValue(Protocol):
     def attribute(self) -> str: ...
 
 
-# --- names --------------------------------------------------------------------------------------
-
-_ComponentKey = tuple[str, str, int, int]
-_VariableKey = tuple[str, str]
-
-
-def _component_key(component: Payload) -> _ComponentKey:
-    evse = component.get("evse", {})
-    instance = component.get("instance", "")
-    return (
-        component["name"].lower(),
-        instance.lower(),
-        evse.get("id", 0),
-        evse.get("connectorId", 0),
-    )
-
-
-def _variable_key(variable: Payload) -> _VariableKey:
-    return variable["name"].lower(), variable.get("instance", "").lower()
-
-
-def _named(name: str, instance: str | None) -> Payload:
-    return {"name": name, "instance": instance} if instance else {"name": name}
-
-
-def _component(name: str, instance: str | None, evse_id: int, connector_id: int) -> Payload:
-    component = _named(name, instance)
-    if evse_id:
-        component["evse"] = {"id": evse_id}
-        if connector_id:
-            component["evse"]["connectorId"] = connector_id
-    return component
-
-
-def _state_key(variable: Variable, evse_id: int, connector_id: int) -> str:
-    component = variable.component
-    if variable.component_instance:
-        component += f"[{variable.component_instance}]"
-    if evse_id:
-        component += f"@{evse_id}" + (f".{connector_id}" if connector_id else "")
-    name = variable.name + (f"[{variable.instance}]" if variable.instance else "")
-    return f"{_PREFIX}{component}/{name}"
-
-
-def _places(level: str, places: Sequence[tuple[int, tuple[int, ...]]]) -> list[tuple[int, int]]:
-    if level == "evse":
-        return [(evse_id, 0) for evse_id, _ in places]
-    if level == "connector":
-        return [(evse_id, connector) for evse_id, connectors in places for connector in connectors]
-    return [(0, 0)]
-
-
 # --- the model ----------------------------------------------------------------------------------
 
 
@@ -155,7 +102,7 @@ class DeviceModel:
     def __init__(
         self,
         variables: Iterable[Variable],
-        places: Sequence[tuple[int, tuple[int, ...]]],
+        places: Places,
         saved: Mapping[str, str],
         first_values: Iterable[FirstValue] = (),
     ) -> None:
@@ -164,27 +111,25 @@ class DeviceModel:
         self.first_saves: tuple[Save, ...] = ()
         """To be committed at start, so that first values are applied only once."""
         self._entries: dict[str, Entry] = {}
-        self._components: dict[_ComponentKey, dict[_VariableKey, Entry]] = {}
+        self._components: dict[ComponentKey, dict[VariableKey, Entry]] = {}
         self._values: dict[str, str] = {}
         self._policy_keys: dict[str, str] = {}
-        for variable in map(completed, variables):
-            for evse_id, connector_id in _places(variable.level, places):
-                self._declare(variable, evse_id, connector_id)
+        for entry in entries_of(variables, places):
+            self._declare(entry)
         self._load(saved)
-        if FIRST_VALUES_KEY not in saved and not any(key.startswith(_PREFIX) for key in saved):
+        if FIRST_VALUES_KEY not in saved and not any(key.startswith(PREFIX) for key in saved):
             self._apply_first(first_values)
 
-    def _declare(self, variable: Variable, evse_id: int, connector_id: int) -> None:
-        entry = Entry(variable, evse_id, connector_id, _state_key(variable, evse_id, connector_id))
-        component = _component_key(component_of(entry))
+    def _declare(self, entry: Entry) -> None:
+        component = component_key(component_of(entry))
         variables = self._components.setdefault(component, {})
-        name = _variable_key(variable_of(entry))
+        name = variable_key(variable_of(entry))
         if name in variables:
             raise ValueError(f"{entry.key} is declared twice")
         variables[name] = entry
         self._entries[entry.key] = entry
-        if variable.policy is not None:
-            self._policy_keys[variable.policy] = entry.key
+        if entry.variable.policy is not None:
+            self._policy_keys[entry.variable.policy] = entry.key
 
     def _load(self, saved: Mapping[str, str]) -> None:
         for key, text in saved.items():
@@ -197,7 +142,7 @@ class DeviceModel:
                 value = None
             if value is None:
                 self.warnings.append(
-                    f"{key.removeprefix(_PREFIX)}: the saved value is not valid any more and the"
+                    f"{key.removeprefix(PREFIX)}: the saved value is not valid any more and the"
                     " default is used; set it again from the CSMS"
                 )
             else:
@@ -206,17 +151,17 @@ class DeviceModel:
     def _apply_first(self, first_values: Iterable[FirstValue]) -> None:
         saves = []
         for first in first_values:
-            named, variable = first.component, first.variable
-            component = _component(
-                named.name, named.instance, named.evse or 0, named.connector or 0
+            place, variable = first.component, first.variable
+            component = component_named(
+                place.name, place.instance, place.evse or 0, place.connector or 0
             )
-            wanted = _named(variable.name, variable.instance)
+            wanted = named(variable.name, variable.instance)
             verdict = self.judge(component, wanted, first.attribute, first.value, by_station=True)
             if verdict.change is not None and self._entries[verdict.change.key].variable.secret:
                 verdict = Verdict("Rejected", "a secret has no place here")
             if verdict.change is None:
                 self.warnings.append(
-                    f"ocpp.variables: {named.name}.{variable.name} was not applied"
+                    f"ocpp.variables: {place.name}.{variable.name} was not applied"
                     f" ({verdict.reason or verdict.status}); correct it in charger.yaml or set it"
                     " from the CSMS"
                 )
@@ -229,16 +174,16 @@ class DeviceModel:
 
     def _find(self, component: Payload, variable: Payload, attribute: str) -> Entry | str:
         """The entry, or the status that says what is unknown (B05.FR.04 to 06, B06.FR.15)."""
-        variables = self._components.get(_component_key(component))
+        variables = self._components.get(component_key(component))
         if variables is None:
             return "UnknownComponent"
-        entry = variables.get(_variable_key(variable))
+        entry = variables.get(variable_key(variable))
         if entry is None:
             return "UnknownVariable"
         return entry if attribute == "Actual" else "NotSupportedAttributeType"
 
     def get(
-        self, component: Payload, variable: Payload, attribute: str, view: View, now: Now
+        self, component: Payload, variable: Payload, attribute: str, view: object, now: Now
     ) -> tuple[str, str | None]:
         """(GetVariableStatusEnumType, value); unset is "", a refusal has None (B06.FR.13)."""
         found = self._find(component, variable, attribute)
@@ -248,7 +193,7 @@ class DeviceModel:
             return "Rejected", None
         return "Accepted", self._read(found, view, now) or ""
 
-    def _read(self, entry: Entry, view: View, now: Now) -> str | None:
+    def _read(self, entry: Entry, view: object, now: Now) -> str | None:
         variable = entry.variable
         if variable.read_at is not None:
             return variable.read_at(now)
@@ -311,7 +256,7 @@ class DeviceModel:
         status = "RebootRequired" if found.variable.reboot_needed else "Accepted"
         return Verdict(status, change=Change(found.key, text))
 
-    def objection(self, change: Change, view: View) -> str:
+    def objection(self, change: Change, view: object) -> str:
         """Reason code why this station cannot take a new value, though it is a valid one; or ""."""
         object_to = self._entries[change.key].variable.objection
         return "" if object_to is None else object_to(view, change.value)
@@ -369,11 +314,11 @@ class DeviceModel:
             return everything
         return tuple(entry for entry in everything if entry.variable.mutability != "ReadOnly")
 
-    def inventory(self, report_base: str, view: View, now: Now) -> Iterator[Payload]:
+    def inventory(self, report_base: str, view: object, now: Now) -> Iterator[Payload]:
         """ReportDataType of each entry, made one by one."""
         return (self.report(entry, view, now) for entry in self.entries(report_base))
 
-    def report(self, entry: Entry, view: View, now: Now) -> Payload:
+    def report(self, entry: Entry, view: object, now: Now) -> Payload:
         """ReportDataType; a WriteOnly or unset value is left out (B07.FR.03, FR.11)."""
         variable = entry.variable
         attribute: Payload = {"type": "Actual"}
@@ -387,37 +332,5 @@ class DeviceModel:
             "component": component_of(entry),
             "variable": variable_of(entry),
             "variableAttribute": [attribute],
-            "variableCharacteristics": _characteristics(entry, view),
+            "variableCharacteristics": characteristics(entry, view),
         }
-
-
-def component_of(entry: Entry) -> Payload:
-    """ComponentType of an entry."""
-    variable = entry.variable
-    return _component(
-        variable.component, variable.component_instance, entry.evse_id, entry.connector_id
-    )
-
-
-def variable_of(entry: Entry) -> Payload:
-    """VariableType of an entry."""
-    return _named(entry.variable.name, entry.variable.instance)
-
-
-def _characteristics(entry: Entry, view: View) -> Payload:
-    """VariableCharacteristicsType; the most characters of a text stand as its maxLimit."""
-    variable = entry.variable
-    characteristics: Payload = {"dataType": variable.data_type}
-    if variable.unit:
-        characteristics["unit"] = variable.unit
-    high = variable.max_length if variable.max_limit is None else variable.max_limit
-    if variable.place_limit is not None:
-        high = variable.place_limit(view, entry.evse_id, entry.connector_id)
-    if variable.min_limit is not None:
-        characteristics["minLimit"] = variable.min_limit
-    if high is not None:
-        characteristics["maxLimit"] = high
-    if variable.values:
-        characteristics["valuesList"] = ",".join(variable.values)
-    characteristics["supportsMonitoring"] = variable.supports_monitoring
-    return characteristics

@@ -9,7 +9,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from agent.ocpp.block import CallError, Payload
+from agent.ocpp.calls import CallError, Payload
 from agent.ocpp.schema_error import SchemaError
 
 

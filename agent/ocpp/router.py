@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -12,7 +11,7 @@ from agent.core import effects as ef
 from agent.core import events as ev
 from agent.core.events import Now
 from agent.ocpp import messages, rpc
-from agent.ocpp.block import Answer, CallError, Later, OutgoingCall, Payload
+from agent.ocpp.block import Answer, Block, CallError, Later, OutgoingCall, Payload
 from agent.ocpp.blocks import (
     a_security,
     b_provisioning,
@@ -36,7 +35,7 @@ from agent.ocpp.connection import REPORTS
 from agent.ocpp.leaving import Leaving
 from agent.ocpp.view import View
 
-BLOCKS: tuple[ModuleType, ...] = (
+BLOCKS: tuple[Block, ...] = (
     a_security,
     b_provisioning,
     c_authorization,
@@ -54,6 +53,7 @@ BLOCKS: tuple[ModuleType, ...] = (
     o_display,
     p_data_transfer,
 )
+"""Held against `Block` by the type checker, each module."""
 
 INCOMING = {action: handler for block in BLOCKS for action, handler in block.INCOMING.items()}
 OUTGOING = {effect: make for block in BLOCKS for effect, make in block.OUTGOING.items()}
@@ -119,6 +119,7 @@ class Router:
             return [effect]
         if isinstance(effect, ef.Record):
             call = make(effect, self.view, now)
+            assert call is not None  # what is recorded is always told
             body = messages.dump(call.payload)
             if now.utc_known:
                 body = messages.close_stamps(body, now.utc_s)

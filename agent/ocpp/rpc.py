@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from agent.ocpp.block import Payload
+from agent.ocpp.calls import Payload
 from agent.ocpp.messages import dump
 
 MAX_BYTES = 262_144

@@ -1,7 +1,7 @@
 """Tokens between the core and the wire: IdTokenType and IdTokenInfoType."""
 
 from agent.core.events import IdToken, TokenInfo
-from agent.ocpp.block import Payload
+from agent.ocpp.calls import Payload
 from agent.ocpp.messages import parse_time
 
 

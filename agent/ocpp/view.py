@@ -9,13 +9,13 @@ from msgspec import Struct
 
 from agent.core.events import RowsFound
 from agent.core.station import Station
+from agent.ocpp.connection import Connection
+from agent.ocpp.device_model import DeviceModel
 from agent.ocpp.network import Network
 from agent.ocpp.passwords import Passwords
 
 if TYPE_CHECKING:
     from agent.ocpp.blocks.k_smart_charging import ChargingProfiles
-    from agent.ocpp.connection import Connection
-    from agent.ocpp.device_model import DeviceModel
 
 Place = tuple[int, int]
 
