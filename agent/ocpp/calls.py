@@ -1,9 +1,12 @@
-"""What crosses between blocks and connection: payloads, our own CALLs, long answers, refusals."""
+"""What crosses between blocks and connection: payloads, our own CALLs and how they ended, long
+answers, refusals."""
 
 from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
+
+from agent.core.events import OutboxRow
 
 Payload = dict[str, Any]
 """A JSON object as it stands on the wire: camelCase keys, no key renamed."""
@@ -32,3 +35,25 @@ class OutgoingCall(Struct, frozen=True):
     payload: Payload
     priority: int = 5
     """0 leaves first; 1 = a driver is waiting, 5 = normal, 9 = reports."""
+
+
+class InFlight(Struct, frozen=True):
+    """The one CALL that waits for its answer; `row` when it comes from the outbox."""
+
+    message_id: str
+    action: str
+    payload: Payload
+    sent_at_s: float
+    deadline_s: float
+    row: OutboxRow | None = None
+    stream: Stream | None = None
+    precedes_boot: bool = False
+
+
+class Answered(Struct, frozen=True):
+    """Our CALL ended: with a payload, or with none and the reason."""
+
+    action: str
+    payload: Payload
+    response: Payload | None
+    reason: str = ""

@@ -1,25 +1,24 @@
 """The connection to the CSMS: when it is accepted, and what is sent next.
 
-Boot (B01 to B03), one CALL in flight (OCPP-J 4.1.1), the order in which waiting messages leave,
-and what becomes of a durable row that is refused (E13). When to dial is `ocpp.dialling`.
+Boot (B01 to B03), one CALL in flight (OCPP-J 4.1.1), and what becomes of a durable row that is
+refused (E13). When to dial is `ocpp.dialling`, what waits are `ocpp.turns` and `ocpp.front`.
 """
 
 from collections.abc import Callable, Mapping
-from heapq import heapify, heappop, heappush
-from typing import NamedTuple
 
 import msgspec
-from msgspec import Struct
 
 from agent.core import effects as ef
 from agent.core import events as ev
 from agent.core.events import Now, OutboxRow
 from agent.ocpp import rpc
-from agent.ocpp.calls import OutgoingCall, Payload, Stream
+from agent.ocpp.calls import Answered, InFlight, OutgoingCall, Payload, Stream
 from agent.ocpp.clocks import BootClocks
 from agent.ocpp.dialling import Dialling, Slot
+from agent.ocpp.front import Front
 from agent.ocpp.messages import close_stamps, dump
 from agent.ocpp.outage import Outage
+from agent.ocpp.turns import REPORTS, Queued, Turns
 
 __all__ = ["Answered", "Connection", "InFlight", "Read", "Slot"]
 
@@ -31,39 +30,6 @@ LONGEST_HEARTBEAT_S = 86_400.0
 """The CSMS's time is asked for at least this often (G02.FR.07)."""
 GOOD_SLOT_KEY = "meta/good_slot"
 """State key of the network slot whose CSMS accepted a boot last."""
-REPORTS = 9
-"""Priority of what leaves in turns with the outbox; what is below leaves before it."""
-
-
-class Queued(NamedTuple):
-    """A CALL that waits its turn; `precedes_boot`: the CSMS asked for it while Pending."""
-
-    priority: int
-    number: int
-    item: OutgoingCall | Stream
-    precedes_boot: bool
-
-
-class InFlight(Struct, frozen=True):
-    """The one CALL that waits for its answer; `row` when it comes from the outbox."""
-
-    message_id: str
-    action: str
-    payload: Payload
-    sent_at_s: float
-    deadline_s: float
-    row: OutboxRow | None = None
-    stream: Stream | None = None
-    precedes_boot: bool = False
-
-
-class Answered(Struct, frozen=True):
-    """Our CALL ended: with a payload, or with none and the reason."""
-
-    action: str
-    payload: Payload
-    response: Payload | None
-    reason: str = ""
 
 
 Read = Callable[[str, str, str], str]
@@ -83,8 +49,6 @@ class Connection:
         self.freshly_booted = False
         """Online by a BootNotification, not by a plain reconnect (B01.FR.05)."""
         self.in_flight: InFlight | None = None
-        self.waiting = 0
-        """Rows in the outbox."""
         self.answered: list[Answered] = []
         self.lost_at_s: float | None = None
         self.clocks = BootClocks(saved or {})
@@ -95,14 +59,8 @@ class Connection:
         )
         self._good_slot = good
         self._read = read
-        self._queue: list[Queued] = []
-        self._queued = 0
-        self._report_went = False
-        self._head: OutboxRow | None = None
-        self._head_asked = False
-        self._gone_row_id = 0
-        """Newest row that was settled or set aside; a head that is not newer is stale."""
-        self._retry_row_s = 0.0
+        self._turns = Turns()
+        self._front = Front()
         self._online_since_s = 0.0
         self._boot_at_s: float | None = None
         self._boot_not_before_s = 0.0
@@ -117,8 +75,6 @@ class Connection:
         self._silences = 0
         self._answered_s = float("-inf")
         """When the CSMS last answered a CALL of ours."""
-        self._tried = (0, 0.0)
-        """The row that was sent last, and when for the first time."""
         self._on_trial: InFlight | None = None
         """Last attempt of a row that nobody answered: it counts if a Heartbeat is answered."""
         self._outage = Outage()
@@ -145,6 +101,11 @@ class Connection:
         return self._dialling.failed
 
     @property
+    def waiting(self) -> int:
+        """Rows in the outbox."""
+        return self._front.waiting
+
+    @property
     def accepted(self) -> bool:
         return self.boot_status == "Accepted"
 
@@ -155,14 +116,15 @@ class Connection:
 
     def action_of(self, message_id: str) -> str | None:
         """Action of the CALL in flight, or of the row that waits to be sent again."""
-        for waiting in (self.in_flight, self._head):
+        for waiting in (self.in_flight, self._front.row):
             if waiting is not None and waiting.message_id == message_id:
                 return waiting.action
         return None
 
     def is_row(self, message_id: str) -> bool:
         """Whether the CALL is a durable one."""
-        row = self._head if self.in_flight is None else self.in_flight.row or self._head
+        head = self._front.row
+        row = head if self.in_flight is None else self.in_flight.row or head
         return row is not None and row.message_id == message_id
 
     def _seconds(self, variable: str, instance: str = "") -> float:
@@ -193,10 +155,8 @@ class Connection:
         was_online = self.online
         self.link = "down"
         self._drop_in_flight("link lost")
-        while self._queue:
-            item = heappop(self._queue).item
-            if isinstance(item, OutgoingCall):
-                self.answered.append(Answered(item.action, item.payload, None, "link lost"))
+        for call in self._turns.give_up():
+            self.answered.append(Answered(call.action, call.payload, None, "link lost"))
         self._dialling.ended(now)
         effects: list[object] = [*self._outage.failed(reason, was_online, now)]
         if was_online:
@@ -217,16 +177,13 @@ class Connection:
         self._dialling.proved()
 
     def head(self, event: ev.OutboxHead) -> None:
-        """The oldest waiting row; one that left since the store looked is passed over."""
-        if event.row is not None and event.row.row_id <= self._gone_row_id:
-            return
-        self._head, self.waiting, self._head_asked = event.row, event.waiting, False
+        """The oldest waiting row."""
+        self._front.take(event)
 
     def enqueue(
         self, item: OutgoingCall | Stream, priority: int, *, precedes_boot: bool = False
     ) -> None:
-        self._queued += 1
-        heappush(self._queue, Queued(priority, self._queued, item, precedes_boot))
+        self._turns.add(item, priority, precedes_boot=precedes_boot)
 
     def boot_soon(self, now: Now) -> None:
         """The CSMS asks for a BootNotification before the interval it named is over."""
@@ -268,8 +225,8 @@ class Connection:
             if flight.stream is not None:
                 self.enqueue(flight.stream, REPORTS, precedes_boot=flight.precedes_boot)
             return self._settle(flight.row) if flight.row is not None else []
-        if self._head is not None and self._head.message_id == message_id:
-            row = self._head
+        row = self._front.row
+        if row is not None and row.message_id == message_id:
             self.answered.append(Answered(row.action, _payload(row), payload))
             return self._settle(row)
         return [ef.Log(5, f"CSMS: answer to unknown message {message_id!r} dropped")]
@@ -311,7 +268,7 @@ class Connection:
         times = [self._boot_at_s]
         if self.accepted:
             times.append(self._heartbeat_at_s())
-            times.append(self._retry_row_s if self._head is not None else None)
+            times.append(self._front.deadline())
         return min((t for t in times if t is not None), default=None)
 
     # --- what is sent next ----------------------------------------------------------------------
@@ -338,34 +295,27 @@ class Connection:
     def _send_accepted(self, now: Now) -> list[object]:
         if self._on_trial is not None:
             return self._send("Heartbeat", {}, now)
-        has_report = bool(self._queue) and self._queue[0].priority >= REPORTS
-        if self._queue and not has_report:
-            return self._send_queued(heappop(self._queue), now)
-        row = self._head if now.mono_s >= self._retry_row_s else None
+        queued = self._turns.urgent()
+        if queued is not None:
+            return self._send_queued(queued, now)
+        row = self._front.due(now)
         # answers slower than the interval must not let nothing but heartbeats through
-        is_turn = self._last_action != "Heartbeat" or (row is None and not has_report)
+        is_idle = row is None and not self._turns.has_report
+        is_turn = self._last_action != "Heartbeat" or is_idle
         if is_turn and now.mono_s >= self._heartbeat_at_s():
             return self._send("Heartbeat", {}, now)
-        if has_report and (row is None or not self._report_went):
-            self._report_went = True
-            return self._send_queued(heappop(self._queue), now)
+        queued = self._turns.report(row_waits=row is not None)
+        if queued is not None:
+            return self._send_queued(queued, now)
         if row is not None:
-            self._report_went = False
+            self._turns.row_goes()
             return self._send_row(row, now)
-        if self._head is None and self.waiting > 0 and not self._head_asked:
-            self._head_asked = True
-            return [ef.FetchHead()]
-        return []
+        return [*self._front.fetch()]
 
     def _send_while_pending(self, now: Now) -> list[object]:
         """Only what the CSMS asked for may leave before the boot is accepted (B02.FR.02)."""
-        allowed = [queued for queued in self._queue if queued.precedes_boot]
-        if self.boot_status != "Pending" or not allowed:
-            return []
-        queued = min(allowed)
-        self._queue.remove(queued)
-        heapify(self._queue)
-        return self._send_queued(queued, now)
+        queued = self._turns.before_boot() if self.boot_status == "Pending" else None
+        return self._send_queued(queued, now) if queued is not None else []
 
     def _send_queued(self, queued: Queued, now: Now) -> list[object]:
         item = queued.item
@@ -394,8 +344,7 @@ class Connection:
         frozen = [ef.FreezeBody(row.row_id, body)] if body != row.body else []
         if row.action == "TransactionEvent" and self._waited_offline(row, now):
             body = body[:-1] + ',"offline":true}'
-        if row.row_id != self._tried[0]:
-            self._tried = (row.row_id, now.mono_s)
+        self._front.sends(row, now)
         flight = self._flight(row.message_id, row.action, {}, now)
         self.in_flight = msgspec.structs.replace(flight, row=row)
         return [*frozen, ef.SendFrame(rpc.call_text(row.message_id, row.action, body))]
@@ -419,12 +368,8 @@ class Connection:
     # --- how CALLs end ----------------------------------------------------------------------------
 
     def _settle(self, row: OutboxRow) -> list[object]:
-        self._row_is_gone(row)
+        self._front.leaves(row)
         return [ef.SettleRow(row.row_id)]
-
-    def _row_is_gone(self, row: OutboxRow) -> None:
-        self._head, self._head_asked, self._retry_row_s = None, True, 0.0
-        self._gone_row_id = row.row_id
 
     def _failed(self, flight: InFlight, reason: str, now: Now) -> list[object]:
         self.in_flight = None
@@ -439,7 +384,7 @@ class Connection:
         """E13.FR.02 to FR.04: a row is tried MessageAttempts times, then set aside."""
         attempts = row.attempts + 1
         if self._is_last(row):
-            self._row_is_gone(row)
+            self._front.leaves(row)
             text = (
                 f"CSMS: {row.action} refused {attempts} times ({reason}), set aside;"
                 " `chargepoint queue --set-aside` shows it"
@@ -447,8 +392,7 @@ class Connection:
             last = ef.CountAttempt(row.row_id, reason)
             return [last, ef.SetAside(row.row_id, reason), ef.Log(3, text)]
         wait_s = self._seconds("MessageAttemptInterval", "TransactionEvent") * attempts
-        self._retry_row_s = now.mono_s + wait_s
-        self._head, self._head_asked = None, True
+        self._front.retry(now.mono_s + wait_s)
         return [ef.CountAttempt(row.row_id, reason)]
 
     def _timed_out(self, flight: InFlight, now: Now) -> list[object]:
@@ -472,7 +416,9 @@ class Connection:
 
     def _is_mute(self, row: OutboxRow | None) -> bool:
         """It is the row's last attempt, and nothing was answered since its first."""
-        return row is not None and self._is_last(row) and self._answered_s <= self._tried[1]
+        return (
+            row is not None and self._is_last(row) and self._answered_s <= self._front.first_sent_s
+        )
 
     def _is_last(self, row: OutboxRow) -> bool:
         return row.attempts + 1 >= self._seconds("MessageAttempts", "TransactionEvent")
@@ -484,8 +430,8 @@ class Connection:
 
     def _go_online(self, now: Now) -> list[object]:
         self._online_since_s = now.mono_s
-        self._head, self._head_asked = None, True
-        return [*self._outage.ended(now), ef.Announce(ev.CsmsReached()), ef.FetchHead()]
+        found = self._front.forget()
+        return [*self._outage.ended(now), ef.Announce(ev.CsmsReached()), *found]
 
 
 def _payload(row: OutboxRow) -> Payload:

@@ -31,8 +31,8 @@ from agent.ocpp.blocks import (
     p_data_transfer,
 )
 from agent.ocpp.clocks import csms_time
-from agent.ocpp.connection import REPORTS
 from agent.ocpp.leaving import Leaving
+from agent.ocpp.turns import REPORTS
 from agent.ocpp.view import View
 
 BLOCKS: tuple[Block, ...] = (
