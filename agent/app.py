@@ -26,6 +26,7 @@ from agent.csms.session import Session
 from agent.errors import SettingsError, StoreError
 from agent.guard import Guard
 from agent.health import Health
+from agent.jobs import Jobs
 from agent.ocpp.blocks.k_smart_charging import ChargingProfiles
 from agent.ocpp.connection import Connection, Slot
 from agent.ocpp.device_model import DeviceModel
@@ -35,7 +36,7 @@ from agent.ocpp.router import VARIABLES, Router
 from agent.ocpp.variable import fitting
 from agent.ocpp.view import Facts, Plug, View
 from agent.queue_export import answer_from
-from agent.runtime import ClockReading, Runtime
+from agent.runtime import ClockReading, Runtime, Workroom
 from agent.settings import CsmsEndpoint, Settings
 from agent.status import snapshot
 from agent.store.db import Store, open_store
@@ -86,7 +87,9 @@ class Agent:
         random: Callable[[], float] = random.random,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
         watch: Callable[[object], None] = lambda effect: None,
+        workroom: Callable[[Callable[[object], None]], Workroom] | None = None,
     ) -> None:
+        """`workroom(post)` makes what carries out slow work; by default threads do."""
         self.settings = settings
         self.wiring = wiring
         self.store: Store
@@ -98,12 +101,14 @@ class Agent:
         self._first_saves: list[ef.Save] = []
         self._senses: Senses
         self._session: Session
+        self._jobs: Workroom
         self._connect = connect
         self._read_clock = read_clock
         self._inline_store = inline_store
         self._random = random
         self._new_id = new_id
         self._watch = watch
+        self._workroom = workroom or (lambda post: Jobs({}, post))
         self._health = Health.from_environment()
 
     async def open(self) -> None:
@@ -161,6 +166,7 @@ class Agent:
             lambda place, cause: self.runtime.post(ev.GuardStopped(*place, cause)),
         )
         self._session = Session(self._connect, self._credentials, lambda e: self.runtime.post(e))
+        self._jobs = self._workroom(lambda event: self.runtime.post(event))
         self.runtime = Runtime(
             station=station,
             router=Router(view),
@@ -168,6 +174,7 @@ class Agent:
             guard=self.guard,
             hardware=self,
             wire=self._session,
+            jobs=self._jobs,
             read_clock=self._read_clock,
             random=self._random,
             new_id=self._new_id,
@@ -227,6 +234,7 @@ class Agent:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._session.close()
+        await self._jobs.close()
         try:
             if self.stop_was_ordered or self.runtime.restart is not None:
                 await self.store.commit(Batch(save=(("meta/clean", "1"),)))

@@ -12,16 +12,17 @@ from typing import Protocol
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
+from agent.batches import outbox_row, standing_orders, to_batch
 from agent.core import effects as ef
 from agent.core import events as ev
 from agent.core.events import IdToken, Now, TokenInfo
+from agent.core.jobs import CancelJob, StartJob
 from agent.core.station import Station
 from agent.guard import Guard
 from agent.ocpp.router import Router
 from agent.store.db import Store
-from agent.store.rows import Batch, Committed, HeadRow, NewRow, StoreFault, TokenRow
+from agent.store.rows import Batch, Committed, StoreFault
 from drivers.contract import Permit
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,16 @@ class Hardware(Protocol):
     def lock_plug(self, place: tuple[int, int], locked: bool) -> None: ...
 
 
+class Workroom(Protocol):
+    """Slow work beside the loop; it posts what comes of it."""
+
+    def start(self, job_id: str, order: object) -> None: ...
+
+    def cancel(self, job_id: str) -> None: ...
+
+    async def close(self) -> None: ...
+
+
 class Wire(Protocol):
     """The session with the CSMS: sync orders."""
 
@@ -94,6 +105,8 @@ DURABLE = (
 WIRE_ONLY = (ev.FrameReceived, ev.OutboxHead, ev.LinkHeard)
 """Facts that mean nothing to the core; a queue that drains makes hundreds of them a second."""
 
+LEVELS = {3: logging.ERROR, 4: logging.WARNING, 5: logging.INFO, 6: logging.DEBUG}
+
 NOTHING = Batch()
 
 
@@ -109,6 +122,7 @@ class Runtime:
         guard: Guard,
         hardware: Hardware,
         wire: Wire,
+        jobs: Workroom,
         read_clock: Callable[[], ClockReading],
         random: Callable[[], float],
         new_id: Callable[[], str],
@@ -124,6 +138,7 @@ class Runtime:
         self.restart: ef.Restart | None = None
         self._hardware = hardware
         self._wire = wire
+        self._jobs = jobs
         self._read_clock = read_clock
         self._random = random
         self._new_id = new_id
@@ -253,7 +268,7 @@ class Runtime:
                 await self._tell(effect)
                 self._watch(effect)
         if committed is not None and durable:
-            row = _outbox_row(committed.head) if committed.head is not None else None
+            row = outbox_row(committed.head) if committed.head is not None else None
             self.post(ev.OutboxHead(row, committed.waiting))
 
     def _make_safe(self, effect: object) -> None:
@@ -360,6 +375,10 @@ class Runtime:
                 log.info("EVSE %s display: %s", evse_id or "all", text)
             case ef.StatusChanged(evse_id, connector_id, status):
                 log.info("EVSE %s connector %s: %s", evse_id, connector_id, status)
+            case StartJob(job_id, order):
+                self._jobs.start(job_id, order)
+            case CancelJob(job_id):
+                self._jobs.cancel(job_id)
             case ef.Restart():
                 self.restart = effect
             case _:
@@ -383,74 +402,3 @@ class Runtime:
         except (StoreFault, msgspec.MsgspecError) as fault:
             log.error("authorization cache: %s", fault)
         self.post(ev.LookedUp(token, info))
-
-
-def standing_orders(effects: Sequence[object]) -> list[object]:
-    """What is left to energise of a batch: a stop takes back the order before it, and a lower
-    limit holds for it, although both were carried out first."""
-    locks: list[object] = []
-    orders: dict[tuple[int, int], ef.AllowPower] = {}
-    for effect in effects:
-        match effect:
-            case ef.AllowPower(evse_id, connector_id):
-                orders[evse_id, connector_id] = effect
-            case ef.StopPower(evse_id, connector_id):
-                orders.pop((evse_id, connector_id), None)
-            case ef.WithdrawCurrent(evse_id, connector_id, limit_a):
-                order = orders.get((evse_id, connector_id))
-                if order is not None and limit_a < order.limit_a:
-                    orders[evse_id, connector_id] = replace(order, limit_a=limit_a)
-            case ef.LockPlug():
-                locks.append(effect)
-    return [*locks, *orders.values()]
-
-
-LEVELS = {3: logging.ERROR, 4: logging.WARNING, 5: logging.INFO, 6: logging.DEBUG}
-
-
-def to_batch(effects: Sequence[object], now: Now) -> Batch:
-    """Durable effects as rows; of several values for one key the last counts."""
-    saves: dict[str, str | None] = {}
-    tokens: list[TokenRow] = []
-    for effect in effects:
-        match effect:
-            case ef.Save(key, value):
-                saves[key] = value
-            case ef.SaveToken(token, info):
-                text = msgspec.json.encode(info).decode()
-                tokens.append(TokenRow(*token.key, text, info.updated_s, info.accepted))
-    return Batch(
-        enqueue=tuple(
-            NewRow(
-                message_id=e.message_id,
-                action=e.action,
-                body=e.body,
-                boot_id=now.boot_id,
-                offline=e.offline,
-                event_type=e.event_type,
-                created_s=now.mono_s,
-            )
-            for e in effects
-            if isinstance(e, ef.Enqueue)
-        ),
-        save=tuple(saves.items()),
-        settle=tuple(e.row_id for e in effects if isinstance(e, ef.SettleRow)),
-        attempts=tuple((e.row_id, e.reason) for e in effects if isinstance(e, ef.CountAttempt)),
-        set_aside=tuple((e.row_id, e.reason) for e in effects if isinstance(e, ef.SetAside)),
-        freeze=tuple((e.row_id, e.body) for e in effects if isinstance(e, ef.FreezeBody)),
-        save_tokens=tuple(tokens),
-        forget_tokens=any(isinstance(e, ef.ForgetTokens) for e in effects),
-    )
-
-
-def _outbox_row(row: HeadRow) -> ev.OutboxRow:
-    return ev.OutboxRow(
-        row_id=row.row_id,
-        message_id=row.message_id,
-        action=row.action,
-        body=row.body,
-        boot_id=row.boot_id,
-        created_s=row.created_s,
-        offline=row.offline,
-        attempts=row.attempts,
-    )

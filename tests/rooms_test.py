@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "agent.ocpp": ("agent.core", "drivers.contract"),
     "agent.store": (),
     "agent.csms": ("agent.ocpp", "agent.core.events", "agent.core.effects"),
-    "agent.jobs": ("agent.core.events", "agent.core.effects"),
+    "agent.jobs": ("agent.core.events", "agent.core.effects", "agent.core.jobs"),
     "agent.guard": ("drivers.contract",),
     "agent.runtime": (
         "agent.core",
@@ -52,6 +52,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 
 BELONGS_TO = {
     "agent.wiring": "agent.app",
+    "agent.batches": "agent.runtime",
     "agent.boot": "agent.app",
     "agent.status": "agent.app",
     "agent.queue_export": "agent.app",

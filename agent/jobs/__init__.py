@@ -1,1 +1,9 @@
-"""Slow work beside the loop; reports back as events."""
+"""Slow work beside the loop: a job is a function in a thread, and reports back as events.
+
+`Jobs` runs what `agent.core.jobs.StartJob` orders. A job is `work(order, task) -> result`: it may
+block, asks `task.check()` often whether it is still wanted, and raises JobError where it fails.
+"""
+
+from agent.jobs.threads import Canceled, JobError, Jobs, Task, Work
+
+__all__ = ["Canceled", "JobError", "Jobs", "Task", "Work"]

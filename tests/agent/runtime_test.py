@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from agent.batches import standing_orders
 from agent.core import effects as ef
 from agent.core import events as ev
 from agent.core.events import IdToken, Now
+from agent.core.jobs import CancelJob, StartJob
 from agent.core.policy import Policy
-from agent.runtime import DISK_PROBE, ClockReading, Runtime, standing_orders
+from agent.runtime import DISK_PROBE, ClockReading, Runtime
 from agent.store.rows import Batch, Committed, HeadRow, StoreFault
 from drivers.contract import MeterReading, Permit
 from hil.virtual_time import run_virtual
@@ -83,6 +85,7 @@ class Bench:
             guard=self,  # type: ignore[arg-type]
             hardware=self,
             wire=self,
+            jobs=self,
             read_clock=lambda: ClockReading(self.now_s, 1e9 + self.now_s, self.is_synced, "b"),
             random=lambda: 0.5,
             new_id=lambda: "id",
@@ -105,6 +108,19 @@ class Bench:
             self.log.append("fault")
             raise StoreFault("the disk is full; free space")
         return Committed(self.head, 0)
+
+    # the workroom
+
+    def start(self, job_id: str, order: object) -> None:
+        self.log.append(f"job {job_id}: {order}")
+
+    def cancel(self, job_id: str) -> None:
+        self.log.append(f"cancel {job_id}")
+
+    async def close(self) -> None:
+        self.log.append("close")
+
+    # the store, read
 
     async def look_up(self, value_key: str, type: str) -> str | None:
         self.log.append(f"look up {value_key}")
@@ -178,6 +194,16 @@ def test_safe_then_durable_then_energise_then_tell_whatever_order_they_came_in()
         b.runtime.post("e")
         await asyncio.sleep(1)
         assert b.log == ["stop", "commit", "lock", "allow 16", "send x", "read meter"]
+
+    bench(scene)
+
+
+def test_slow_work_begins_after_what_it_follows_from_is_on_disk() -> None:
+    async def scene(b: Bench) -> None:
+        b.station.plan["e"] = [StartJob("j", "an order"), CancelJob("i"), SAVE]
+        b.runtime.post("e")
+        await asyncio.sleep(1)
+        assert b.log == ["commit", "job j: an order", "cancel i"]
 
     bench(scene)
 
