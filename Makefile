@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 ARGS ?=
 N ?= 200
 
-.PHONY: help venv demo test check bench conformance powercut wheel schema clean
+.PHONY: help venv demo test check bench conformance powercut obeyed wheel schema clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -37,6 +37,9 @@ powercut: venv ## kills the agent N=200 times while it charges, and counts every
 
 conformance: venv ## the cases of the standard; writes docs/conformance.csv from the run
 	$(BIN)/python -m hil.conformance_report
+
+obeyed: venv ## makes each settable variable dead, and sees its test fail
+	$(BIN)/python -m hil.obeyed_mutants $(ARGS)
 
 wheel: venv ## the board's wheel in dist/, without the benches
 	tools/make_wheel $(BIN)/python dist

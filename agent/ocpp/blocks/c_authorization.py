@@ -135,6 +135,7 @@ VARIABLES: tuple[Variable, ...] = (
         "Policy",
         data_type="OptionList",
         values=("LRU",),
+        mutability="ReadOnly",
         default="LRU",
     ),
     Variable(
