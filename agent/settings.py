@@ -24,7 +24,8 @@ class CsmsEndpoint(Struct, frozen=True, forbid_unknown_fields=True):
     """A back end; the first one is used first, the others are fallbacks."""
 
     url: Annotated[str, Meta(pattern="^wss?://[^/]+", max_length=512)]
-    """Endpoint without the identity, for example wss://csms.example.com/ocpp."""
+    """Endpoint without the identity, which is added: wss://csms.example.com/ocpp. Where the CSMS
+    wants it elsewhere, or a slash behind it: wss://csms.example.com/ocpp/{identity}/."""
     password: Annotated[str, Meta(min_length=16, max_length=64)] | None = None
     """Better: password_file, or the systemd credential csms-password."""
     password_file: str | None = None

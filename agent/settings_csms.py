@@ -57,11 +57,13 @@ def _url(path: Path, endpoint: CsmsEndpoint, identity: object) -> Iterator[Findi
         yield Finding(here, "names port 0; write a port from 1 to 65535 or leave it out")
     if "@" in parts.netloc:
         yield Finding(here, "holds a user or password; remove it, use password_file instead")
+    if {"{", "}"} & set(endpoint.url.replace("{identity}", "")):
+        yield Finding(here, "{identity} is the only thing in braces that a URL may hold")
     if parts.path.rstrip("/").rpartition("/")[2] == identity:
         yield Finding(
             here,
-            f"ends with the identity {identity!r}, which is added by itself; remove it here "
-            "unless the CSMS really wants it twice",
+            f"ends with the identity {identity!r}, which is added by itself; remove it here, or "
+            "write {identity} in its place where the CSMS wants a slash behind it",
             fatal=False,
         )
     secret = endpoint.password is not None or endpoint.password_file is not None

@@ -255,7 +255,7 @@ class SerialReaderOptions(
     baud: int = 9600
     evses: tuple[int, ...] = ()
     """EVSEs this reader serves; empty means all of them."""
-    pattern: str = "^([0-9A-Fa-f]{8,20})$"
+    pattern: str = "^([0-9A-Fa-f]{8,20}|(?:[0-9A-Fa-f]{2}[ :.-]){3,9}[0-9A-Fa-f]{2})$"
     """Regular expression whose first group is the card number."""
     token_type: str = "ISO14443"
     reverse_bytes: bool = False

@@ -212,7 +212,8 @@ STATUS_WORDS = {
     "with what the CSMS has",
     403: "the CSMS forbids this station (HTTP 403); have it released there",
     404: "the CSMS does not know this address or station (HTTP 404); compare csms.url and "
-    "station.identity with what the CSMS has, also a slash at the end",
+    "station.identity with what the CSMS has; one that wants a slash at the end gets it by "
+    "csms.url: .../{identity}/",
     426: "the CSMS wants another kind of connection (HTTP 426); check that csms.url is its OCPP "
     "endpoint",
     429: "the CSMS is dialled too often (HTTP 429); wait, the next attempts come slower",

@@ -36,9 +36,19 @@ class NetworkProfileSet(Struct, frozen=True):
     profile: NetworkProfile
 
 
+PLACE = "{identity}"
+"""In a URL: where the identity belongs, for a CSMS that does not want it at the end."""
+
+
 def connection_url(endpoint: str, identity: str) -> str:
-    """Endpoint, a slash, the percent-encoded identity; a trailing slash is not doubled."""
-    return f"{endpoint.removesuffix('/')}/{quote(identity, safe='')}"
+    """The URL as written, with the percent-encoded identity at its place, or else behind a slash.
+
+    A slash at the end of an endpoint without a place is not doubled.
+    """
+    name = quote(identity, safe="")
+    if PLACE in endpoint:
+        return endpoint.replace(PLACE, name)
+    return f"{endpoint.removesuffix('/')}/{name}"
 
 
 def save_profile(number: int, profile: NetworkProfile) -> Save:

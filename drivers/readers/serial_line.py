@@ -21,12 +21,16 @@ REPEAT_S = 1.5
 """A card that stays at the reader is read again and again: one presentation."""
 LINE_ENDS = b"\r\n\x02\x03\x00"
 """Besides line ends, STX and ETX of readers that frame their numbers, and idle zeros."""
+APART = re.compile(r"[0-9A-F]{2}([ :.-][0-9A-F]{2})+")
+"""Bytes written apart, as some readers do; a CSMS knows the card without what stands between."""
 
 
 def card_number(line: bytes, pattern: re.Pattern[str], reverse_bytes: bool) -> str:
-    """Upper-case number within a line; empty when the line holds none."""
+    """Upper-case number within a line, its bytes together; empty when the line holds none."""
     match = pattern.search(line.decode("latin-1").strip())
     number = (match.group(1) or "").upper() if match else ""
+    if APART.fullmatch(number):
+        number = re.sub("[^0-9A-F]", "", number)
     if not reverse_bytes:
         return number
     try:

@@ -98,6 +98,8 @@ class BenchCsms:
         """Called when a CALL has arrived and been stored, before it is answered."""
         self.gaps_allowed = False
         """Accept missing seqNo: the station may thin out Updated events (E04.FR.07)."""
+        self.forgets_parallel_calls = False
+        """Answer nothing to a CALL that comes while another one waits, as some back ends do."""
         self.message_timeout_s = message_timeout_s
         self.is_connected = False
         self._read_utc = read_utc
@@ -174,13 +176,18 @@ class BenchCsms:
     # --- our calls ----------------------------------------------------------------------------
 
     async def call(
-        self, action: str, payload: Payload | None = None, *, timeout_s: float = 30.0
+        self,
+        action: str,
+        payload: Payload | None = None,
+        *,
+        timeout_s: float = 30.0,
+        message_id: str = "",
     ) -> Payload:
-        """Call the station; returns the payload of its answer.
+        """Call the station; returns the payload of its answer. `message_id` instead of our own.
 
         Raises StationError on a CALLERROR, TimeoutError, ConnectionError.
         """
-        message_id = f"csms-{next(self._ids)}"
+        message_id = message_id or f"csms-{next(self._ids)}"
         future: asyncio.Future[Payload] = asyncio.get_running_loop().create_future()
         self._called[message_id] = action
         self._waiting[message_id] = future
@@ -280,9 +287,12 @@ class BenchCsms:
         if is_early:
             problems.append("not allowed before the boot was accepted (B02.FR.02)")
         self._blame(f"{call.action} {call.message_id}", problems)
+        is_parallel = self._unanswered is not None
         self._unanswered = call
         self.on_call(call)
         answer = Refused("SecurityError") if is_early else self._policy(call)
+        if is_parallel and self.forgets_parallel_calls:
+            answer = Silent()
         if isinstance(answer, Delayed):
             self._start(self._answer_later(call, answer))
         else:

@@ -1,5 +1,6 @@
 """The bench CSMS behind a real websocket on loopback."""
 
+import asyncio
 import base64
 from http import HTTPStatus
 
@@ -20,6 +21,11 @@ class CsmsServer:
         self.handshakes: list[tuple[str, str | None]] = []
         """(path, Authorization header) of every attempt that reached us."""
         self.port = port
+        self.path: str | None = None
+        """The only path that is known here, any other one gets 404; None: any."""
+        self.deaf_links_s: list[float] = []
+        """The next links, one each: open, but dead to the CSMS, and closed with 1011 so much later,
+        as a back end does that still holds the station's old socket."""
         self._csms = csms
         self._host = host
         self._login = login
@@ -51,6 +57,12 @@ class CsmsServer:
             server.close()
             await server.wait_closed()
 
+    async def say_goodbye(self, code: int, reason: str = "") -> None:
+        """Close all links by a close frame; new ones are welcome."""
+        if self._server is not None:
+            for connection in list(self._server.connections):
+                await connection.close(code, reason)
+
     async def close(self) -> None:
         """The end of the bench."""
         await self.drop()
@@ -59,6 +71,8 @@ class CsmsServer:
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         header = request.headers.get("Authorization")
         self.handshakes.append((request.path, header))
+        if self.path not in (None, request.path):
+            return connection.respond(HTTPStatus.NOT_FOUND, "no station has this address\n")
         if self._login is not None:
             expected = "Basic " + base64.b64encode(":".join(self._login).encode()).decode()
             if header != expected:
@@ -67,6 +81,9 @@ class CsmsServer:
 
     async def _talk(self, connection: ServerConnection) -> None:
         if connection.subprotocol is None:
+            return
+        if self.deaf_links_s:
+            await self._ignore(connection, self.deaf_links_s.pop(0))
             return
 
         async def send(text: str) -> None:
@@ -86,6 +103,13 @@ class CsmsServer:
             pass
         finally:
             self._csms.detach(link_number)
+
+    async def _ignore(self, connection: ServerConnection, for_s: float) -> None:
+        """Pings are answered, frames are taken, and nobody reads them."""
+        gone = asyncio.ensure_future(connection.wait_closed())
+        await asyncio.wait([gone], timeout=for_s)
+        gone.cancel()
+        await connection.close(1011, "the other socket of this station was closed")
 
 
 async def serve_websocket(

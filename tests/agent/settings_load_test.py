@@ -337,7 +337,7 @@ def test_an_optional_key_may_be_null() -> None:
     assert good((URL, f"{URL}\n    password: null")).csms[0].password is None
 
 
-@pytest.mark.parametrize("url", ["wss://x:99999/a", "wss://x:0/a", "wss://[::1/a"])
+@pytest.mark.parametrize("url", ["wss://x:99999/a", "wss://x:0/a", "wss://[::1/a", "wss://x/{id}/"])
 def test_an_unusable_url_is_refused(url: str) -> None:
     assert "csms[0].url" in the_mistake((URL, f"url: '{url}'"))
 

@@ -2,9 +2,18 @@
 
 import json
 
+import pytest
+
 from agent.core.effects import Save
 from agent.ocpp.dialling import Slot
-from agent.ocpp.network import FILE_KEY, PRIORITY_KEY, Network, NetworkProfile, save_profile
+from agent.ocpp.network import (
+    FILE_KEY,
+    PRIORITY_KEY,
+    Network,
+    NetworkProfile,
+    connection_url,
+    save_profile,
+)
 
 FILE = (Slot("wss://a/CP", "CP", 2, 1), Slot("wss://b/CP", "CP", 2, 2, credential=1))
 OTHER_FILE = (Slot("wss://c/CP", "CP", 2, 1),)
@@ -16,6 +25,20 @@ def saved_after(file_slots: tuple[Slot, ...]) -> dict[str, str]:
     saves = [*Network("CP", file_slots, {}).first_saves]
     saves += [save_profile(2, PROFILE), save_profile(5, PROFILE), Save(PRIORITY_KEY, '"5,1"')]
     return {save.key: save.value for save in saves if save.value is not None}
+
+
+@pytest.mark.parametrize(
+    ("written", "dialled"),
+    [
+        ("wss://a/ocpp", "wss://a/ocpp/CP%201"),
+        ("wss://a/ocpp/", "wss://a/ocpp/CP%201"),
+        ("wss://a", "wss://a/CP%201"),
+        ("wss://a/ocpp/{identity}/", "wss://a/ocpp/CP%201/"),
+        ("wss://a/{identity}/ocpp", "wss://a/CP%201/ocpp"),
+    ],
+)
+def test_the_identity_stands_where_the_url_says_or_at_its_end(written: str, dialled: str) -> None:
+    assert connection_url(written, "CP 1") == dialled
 
 
 def test_slots_come_in_the_order_of_the_priority() -> None:

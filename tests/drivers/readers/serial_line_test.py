@@ -33,7 +33,11 @@ async def bench(far_end, eventually):
     [
         ({}, b"04a2b3c4d5e680\r\n", "04A2B3C4D5E680"),
         ({}, b"1EA68671\n", "1EA68671"),
+        ({}, b"04:a2:b3:c4:d5:e6:80\r\n", "04A2B3C4D5E680"),
+        ({}, b" 1e a6 86 71 \r\n", "1EA68671"),
         ({"reverse_bytes": True}, b"1EA68671\n", "7186A61E"),
+        ({"reverse_bytes": True}, b"1E-A6-86-71\n", "7186A61E"),
+        ({"pattern": "^([0-9-]+)$", "token_type": "ISO14443"}, b"123-45\n", "123-45"),
         ({"pattern": r"^UID=([0-9a-f]+);"}, b"UID=deadbeef; type 2\r", "DEADBEEF"),
         ({"pattern": r"^([0-9A-F]{10})[0-9A-F]{2}$"}, b"\x020F00A1B2C3DF\x03", "0F00A1B2C3"),
         ({}, b"\xff\x00garbage\r\n12\r\n" + b"9" * 999 + b"\r1EA68671\r", "1EA68671"),
