@@ -50,6 +50,8 @@ log = logging.getLogger(__name__)
 WIRING = "wiring.json"
 SYNCED = "/run/systemd/timesync/synchronized"
 RESTART_EXIT_CODE = 0
+REBOOT_EXIT_CODE = 150
+"""Asks the service manager for a restart of the board; the first code that is left to services."""
 CREDENTIAL = "csms-password"
 
 
@@ -373,7 +375,15 @@ async def _run(settings: Settings) -> int:
         if not ordered:
             raise
         log.info("stopped by signal %s; power is off", ordered[0])
-    return RESTART_EXIT_CODE
+    return exit_code(agent.runtime.restart)
+
+
+def exit_code(restart: ef.Restart | None) -> int:
+    """How the process ends, for the service manager (systemd/chargepoint.service)."""
+    if restart is None or restart.scope != "board":
+        return RESTART_EXIT_CODE
+    log.info("the board is to start anew: %s", restart.reason)
+    return REBOOT_EXIT_CODE
 
 
 def safe_off(config: str | None) -> int:

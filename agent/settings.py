@@ -109,6 +109,11 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     supply: Supply
     evses: Annotated[tuple[Evse, ...], Meta(min_length=1, max_length=64)]
     devices: dict[str, DeviceOptions]
+    main_meter: Name | None = None
+    """Name under `devices` of the meter at the station's grid connection, where there is one; it
+    measures for the CSMS (as EVSE 0) and never stops a charge."""
+    reset: Literal["process", "board"] = "process"
+    """What a Reset of the station by the CSMS starts anew: the agent, or the whole board."""
     lines: dict[str, SerialLine] = field(default_factory=dict)
     """RS-485 lines by name; several devices may share one."""
     data_directory: str = "/var/lib/chargepoint"

@@ -114,6 +114,8 @@ def _roles(settings: Settings) -> Iterator[Finding]:
         yield from _role(settings, (*path, "pilot"), connector.pilot, "pilot", PILOTS, used)
     for path, evse in evses_of(settings):
         yield from _role(settings, (*path, "meter"), evse.meter, "meter", METERS, used)
+    if isinstance(settings.main_meter, str):
+        yield from _role(settings, ("main_meter",), settings.main_meter, "meter", METERS, used)
 
 
 def _inputs(settings: Settings) -> Iterator[Finding]:
@@ -182,12 +184,12 @@ def _ampere(path: Path, rated_a: float, supply_a: float) -> Iterator[Finding]:
 
 def _unused(settings: Settings) -> Iterator[Finding]:
     """Devices and lines that nothing refers to; a reader serves by itself."""
-    names = {connector.pilot for _, connector in connectors_of(settings)}
-    names |= {evse.meter for _, evse in evses_of(settings)}
+    names: set[str | None] = {connector.pilot for _, connector in connectors_of(settings)}
+    names |= {evse.meter for _, evse in evses_of(settings)} | {settings.main_meter}
     for name, _ in named(settings.devices, PILOTS + METERS):
         if name not in names:
             yield Finding(
-                ("devices", name), "no EVSE uses this device; remove it or use it", fatal=False
+                ("devices", name), "nothing uses this device; remove it or use it", fatal=False
             )
     lines = {meter.line for _, meter in named(settings.devices, ModbusMeterOptions)}
     for name, _ in named(settings.lines, Struct):

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.core.evse import Evse
+from agent.core.main_meter import MainMeter
 from agent.ocpp.view import View
 from agent.runtime import Runtime
 from agent.store.rows import Counts
-from drivers.contract import PilotReading
+from drivers.contract import MeterReading, PilotReading
 
 Place = tuple[int, int]
 
@@ -31,9 +32,26 @@ def snapshot(
             for connector_id in evse.connectors
         ],
     }
+    if view.station.main_meter is not None:
+        answer["main_meter"] = _main_meter(view.station.main_meter)
     if runtime.disk_fault is not None:
         answer["disk"] = runtime.disk_fault
     return answer
+
+
+def _measured(reading: MeterReading) -> dict[str, Any]:
+    return {
+        "current_a": max(reading.current_a, default=0.0),
+        "power_kw": (reading.power_w or 0.0) / 1000,
+        "energy_kwh": reading.energy_wh / 1000,
+    }
+
+
+def _main_meter(meter: MainMeter) -> dict[str, Any] | str:
+    """What it shows, or its fault."""
+    if meter.reading is None:
+        return meter.fault or "no reading yet"
+    return _measured(meter.reading)
 
 
 def _connector(
@@ -55,9 +73,7 @@ def _connector(
         }
     meter = evse.metering.last
     if meter is not None:
-        row["current_a"] = max(meter.current_a, default=0.0)
-        row["power_kw"] = (meter.power_w or 0.0) / 1000
-        row["energy_kwh"] = meter.energy_wh / 1000
+        row |= _measured(meter)
     if evse.transaction is not None and evse.active is connector:
         row["transaction_id"] = evse.transaction.transaction_id
         row["charging_state"] = evse.transaction.charging_state

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from agent.core import events as ev
 from agent.core.events import IdToken
+from agent.core.main_meter import STATION
 from agent.core.site import ConnectorSite, EvseSite, Site
 from agent.guard import Guard
 from agent.settings import Settings
@@ -45,7 +46,8 @@ KEYPAD = "KeyCode"
 
 
 class Wiring(Struct, frozen=True):
-    """Drivers by role. `reader_evses`: which EVSEs a reader serves (empty: all)."""
+    """Drivers by role. `meters`: by EVSE, 0 for the grid connection. `reader_evses`: which EVSEs a
+    reader serves (empty: all)."""
 
     pilots: dict[Place, PilotController]
     meters: dict[int, Meter]
@@ -66,6 +68,8 @@ def wire(settings: Settings, build: Build) -> Wiring:
         meters[evse.id] = devices[evse.meter]  # type: ignore[assignment]
         for connector in evse.connectors:
             pilots[evse.id, connector.id] = devices[connector.pilot]  # type: ignore[assignment]
+    if settings.main_meter is not None:
+        meters[STATION] = devices[settings.main_meter]  # type: ignore[assignment]
     readers = {
         name: options.evses
         for name, options in settings.devices.items()
@@ -103,7 +107,16 @@ def site_of(settings: Settings, wiring: Wiring) -> Site:
         isinstance(options, SerialReaderOptions | SimReaderOptions) and options.token_type == KEYPAD
         for options in settings.devices.values()
     )
-    return Site(tuple(evses), supply.current_a, supply.phases, supply.voltage_v, has_keypad)
+    main_meter = wiring.meters.get(STATION)
+    return Site(
+        tuple(evses),
+        supply.current_a,
+        supply.phases,
+        supply.voltage_v,
+        has_keypad,
+        main_meter.interval_s if main_meter is not None else None,
+        settings.reset,
+    )
 
 
 def features(settings: Settings, wiring: Wiring) -> frozenset[str]:
@@ -114,6 +127,8 @@ def features(settings: Settings, wiring: Wiring) -> frozenset[str]:
         found.add("signing_meter")
     if any(evse.bay_sensor is not None for evse in settings.evses):
         found.add("bay_sensor")
+    if STATION in wiring.meters:
+        found.add("main_meter")
     return frozenset(found)
 
 

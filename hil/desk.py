@@ -1,7 +1,8 @@
 """The desk bench: the installed agent as its own process, its real drivers on pseudo-terminals,
 a CSMS on loopback. What stands behind the terminals is one simulated world.
 
-Two EVSEs: an OpenEVSE each, two Eastron SDM630 on one RS-485 line, one card reader for both.
+Two EVSEs: an OpenEVSE each, two Eastron SDM630 on one RS-485 line, one card reader for both; with
+`main_meter` a third SDM630 on that line, at the grid connection.
 """
 
 import asyncio
@@ -20,8 +21,8 @@ from agent.console import ask
 from drivers.meters.register_map import find
 from drivers.sim.connector import Ev
 from drivers.sim.live import LiveWorld
-from drivers.sim.world import World
-from hil.desk_file import LINE, METER_MODEL, PILOTS, READER, DeskFile
+from drivers.sim.world import GRID, World
+from hil.desk_file import LINE, MAIN_UNIT, METER_MODEL, PILOTS, READER, DeskFile
 from hil.parts.card_reader import CardReader
 from hil.parts.csms import BenchCsms
 from hil.parts.csms_server import CsmsServer, serve_websocket
@@ -61,6 +62,7 @@ class DeskBench:
         supply_a: float = 40.0,
         sample_interval_s: int = 2,
         controller_time_scale: float = 1.0,
+        main_meter: bool = False,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.say = say
@@ -84,6 +86,7 @@ class DeskBench:
         self._supply_a = supply_a
         self._sample_interval_s = sample_interval_s
         self._controller_time_scale = controller_time_scale
+        self._has_main_meter = main_meter
         self._ports: dict[str, PtyPort] = {}
         self._swiped_s = float("-inf")
         self._process: asyncio.subprocess.Process | None = None
@@ -129,6 +132,8 @@ class DeskBench:
             controller.start()
         model = find(METER_MODEL)
         units = {n: meter_unit(self.live, n, model, serial=70_000_000 + n) for n in EVSE_IDS}
+        if self._has_main_meter:
+            units[MAIN_UNIT] = meter_unit(self.live, GRID, model, serial=70_000_000 + MAIN_UNIT)
         self.meters = ModbusSlave(self._ports[LINE], units)
         self.reader = CardReader(self._ports[READER])
         self.server = await serve_websocket(self.csms)
@@ -138,6 +143,7 @@ class DeskBench:
             data_directory=str(self._data),
             supply_a=self._supply_a,
             sample_interval_s=self._sample_interval_s,
+            main_meter=self._has_main_meter,
         )
         self.config.write_text(desk_file.text())
 
@@ -204,6 +210,11 @@ class DeskBench:
         """SIGKILL, and a new process on the same data."""
         await self.kill_agent()
         await self.start_agent()
+
+    async def agent_ended(self, limit_s: float = 30.0) -> int:
+        """Waits until the agent ends by itself; returns its exit code."""
+        async with asyncio.timeout(limit_s):
+            return await self._ended()
 
     async def _ended(self) -> int:
         assert self._process is not None

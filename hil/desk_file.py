@@ -10,6 +10,8 @@ PILOTS = {1: "left", 2: "right"}
 """EVSE -> name of its controller, which is also the name of its port."""
 LINE = "rs485"
 READER = "reader"
+MAIN_METER, MAIN_UNIT = "meter_main", 9
+"""The meter at the grid connection and its number on the line."""
 
 
 class DeskFile(Struct, frozen=True):
@@ -20,6 +22,7 @@ class DeskFile(Struct, frozen=True):
     data_directory: str
     supply_a: float
     sample_interval_s: int
+    main_meter: bool = False
 
     def text(self) -> str:
         """charger.yaml, with everything that an installation would have."""
@@ -40,6 +43,7 @@ class DeskFile(Struct, frozen=True):
                 }
                 for evse_id, pilot in PILOTS.items()
             ],
+            "main_meter": MAIN_METER if self.main_meter else None,
             "devices": self._devices(),
             "lines": {LINE: {"port": self.ports[LINE]}},
             "data_directory": self.data_directory,
@@ -53,13 +57,13 @@ class DeskFile(Struct, frozen=True):
         }
         for evse_id, pilot in PILOTS.items():
             devices[pilot] = {"driver": "openevse", "port": self.ports[pilot]}
-            devices[f"meter_{pilot}"] = {
-                "driver": "modbus_meter",
-                "line": LINE,
-                "unit": evse_id,
-                "model": METER_MODEL,
-            }
+            devices[f"meter_{pilot}"] = self._meter(evse_id)
+        if self.main_meter:
+            devices[MAIN_METER] = self._meter(MAIN_UNIT)
         return devices
+
+    def _meter(self, unit: int) -> dict[str, Any]:
+        return {"driver": "modbus_meter", "line": LINE, "unit": unit, "model": METER_MODEL}
 
     def _first_values(self) -> list[dict[str, Any]]:
         """A bench has no time to wait: frequent samples, and dialling once a second."""

@@ -41,15 +41,19 @@ def settings_of(
     socket: bool = False,
     signs: bool = False,
     inputs: bool = False,
+    main_meter: bool = False,
 ) -> Settings:
     """A station of simulated devices; `variables` by "Component.Variable" or "C.V[instance]".
 
-    `socket`: loose cables; `signs`: meters that sign; `inputs`: bay sensors and start buttons.
+    `socket`: loose cables; `signs`: meters that sign; `inputs`: bay sensors and start buttons;
+    `main_meter`: a meter at the grid connection.
     """
     devices: dict[str, object] = {"reader": {"driver": SimReaderOptions.__struct_config__.tag}}
+    meter = {"driver": SimMeterOptions.__struct_config__.tag, "interval_s": REPORT_INTERVAL_S}
+    if main_meter:
+        devices["main"] = meter | {"signs": signs}
     evses = []
     for evse_id in range(1, evse_count + 1):
-        meter = {"driver": SimMeterOptions.__struct_config__.tag, "interval_s": REPORT_INTERVAL_S}
         devices[f"meter{evse_id}"] = meter | {"signs": signs}
         cable = "socket" if socket else "fixed"
         connectors = []
@@ -69,6 +73,7 @@ def settings_of(
             "csms": [{"url": url, "lab_unsecured": True} for url in endpoints],
             "supply": {"current_a": supply_a},
             "evses": evses,
+            "main_meter": "main" if main_meter else None,
             "devices": devices,
             "data_directory": directory,
             "ocpp": {"variables": first},
@@ -106,6 +111,7 @@ class SimBench:
         socket: bool = False,
         signs: bool = False,
         inputs: bool = False,
+        main_meter: bool = False,
         change: Callable[[Settings], Settings] = lambda settings: settings,
     ) -> None:
         self._temporary = tempfile.TemporaryDirectory() if directory is None else None
@@ -120,6 +126,7 @@ class SimBench:
             socket=socket,
             signs=signs,
             inputs=inputs,
+            main_meter=main_meter,
         )
         self.settings = change(self.settings)
         self.board = SimBoard(

@@ -4,7 +4,9 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from agent.app import exit_code
 from agent.core.effects import Log, StopPower
 from hil.parts.csms import Silent
 from hil.scenarios.day import begin, drained
@@ -46,6 +48,41 @@ def test_an_immediate_reset_ends_the_transaction_before_it(online: bool) -> None
             billed_wh = float(ended["meterValue"][-1]["sampledValue"][0]["value"]) - 1_000_000
             assert billed_wh == bench.board.meter(1).energy_wh - 1_000_000
             bench.csms.check()
+
+    run_virtual(scene())
+
+
+@pytest.mark.parametrize(("scope", "code"), [("process", 0), ("board", 150)])
+def test_what_a_reset_starts_anew_is_what_the_file_says(scope: Any, code: int) -> None:
+    """`systemd/chargepoint.service` restarts the board after exit code 150."""
+
+    async def scene() -> None:
+        async with SimBench(change=lambda settings: replace(settings, reset=scope)) as bench:
+            await bench.csms.wait_for("StatusNotification")
+            await begin(bench, 1, "04A1B2C3")
+            await bench.csms.call("Reset", {"type": "Immediate"})
+            await bench.until(lambda: not bench.is_running)
+            assert exit_code(bench.agent.runtime.restart) == code
+            assert bench.board.connector(1, 1).drawn_a == 0.0
+            bench.forget_agent()
+            await bench.start(cold=scope == "board")
+            await bench.until(lambda: bench.agent.status()["link"] == "online")
+            await drained(bench)
+            ended = last_event(bench)
+            assert ended["transactionInfo"]["stoppedReason"] == "ImmediateReset"
+            assert bench.csms.of("BootNotification")[-1]["reason"] == "RemoteReset"
+            bench.csms.check()
+
+    run_virtual(scene())
+
+
+def test_a_reset_of_one_evse_restarts_no_board() -> None:
+    async def scene() -> None:
+        async with SimBench(change=lambda settings: replace(settings, reset="board")) as bench:
+            await bench.csms.wait_for("StatusNotification")
+            await bench.csms.call("Reset", {"type": "Immediate", "evseId": 1})
+            await asyncio.sleep(60)
+            assert bench.is_running
 
     run_virtual(scene())
 

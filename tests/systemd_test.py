@@ -3,13 +3,14 @@
 import configparser
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from agent import cli
+from agent import app, cli
 from agent.settings_load import load
 
 HERE = Path(__file__).parent.parent
@@ -37,6 +38,12 @@ def service() -> dict[str, str]:
     unit = Unit(strict=False, delimiters=("=",), comment_prefixes=("#",))
     unit.read(UNIT)
     return dict(unit["Service"])
+
+
+def after_stop() -> list[str]:
+    """The ExecStopPost lines, in their order."""
+    lines = UNIT.read_text().splitlines()
+    return [line.partition("=")[2] for line in lines if line.startswith("ExecStopPost=")]
 
 
 @pytest.fixture
@@ -91,9 +98,37 @@ def test_the_user_and_its_directories_come_to_be(tmp_path: Path) -> None:
 def test_the_unit_and_the_command_line_agree() -> None:
     keys = service()
     assert keys["ExecStart"] == f"{PROGRAM} run {cli.DEFAULT_CONFIG}"
-    assert keys["ExecStopPost"] == f"{PROGRAM} safe-off {cli.DEFAULT_CONFIG}"
+    safe_off, _ = after_stop()
+    assert safe_off == f"-{PROGRAM} safe-off {cli.DEFAULT_CONFIG}"
     assert keys["RestartPreventExitStatus"] == str(cli.EX_CONFIG)
     assert "ExecStartPre" not in keys
+
+
+@pytest.mark.parametrize(
+    ("status", "reboots"), [(str(app.REBOOT_EXIT_CODE), True), ("0", False), ("78", False)]
+)
+def test_the_board_restarts_when_the_agent_asks_for_it_and_never_else(
+    status: str, reboots: bool, tmp_path: Path
+) -> None:
+    """The line as systemd hands it to the shell, with a `systemctl` that only notes its orders."""
+    stand_in, orders = tmp_path / "systemctl", tmp_path / "orders"
+    stand_in.write_text(f'#!/bin/sh\necho "$@" > {orders}\n')
+    stand_in.chmod(0o755)
+    safe_off, reboot = after_stop()
+    assert "safe-off" in safe_off, "power off first"
+    assert reboot.startswith("+-/bin/sh -c ")
+    words = shlex.split(reboot.removeprefix("+-").replace("$$", "$"))
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "EXIT_STATUS": status}
+    done = subprocess.run(words, env=environment, check=False, timeout=60)
+    assert done.returncode == 0
+    assert orders.exists() is reboots
+    assert not reboots or orders.read_text() == "--no-block reboot\n"
+
+
+def test_a_restart_of_the_board_is_no_failure_and_a_missing_one_no_end() -> None:
+    keys = service()
+    assert keys["SuccessExitStatus"] == str(app.REBOOT_EXIT_CODE)
+    assert str(app.REBOOT_EXIT_CODE) not in keys["RestartPreventExitStatus"]
 
 
 def test_the_service_starts_again_for_ever_and_needs_no_network() -> None:

@@ -236,12 +236,14 @@ class UnlockRequested(Struct, frozen=True):
 class MessageTriggered(Struct, frozen=True):
     """TriggerMessage was accepted (F06): who owns that message sends it, with what is so now.
 
-    evse_id 0: of all EVSEs; connector_id 0: of all connectors.
+    evse_id 0: of all EVSEs, or where it `is_named`, of the station; connector_id 0: of all
+    connectors.
     """
 
     message: str
     evse_id: int = 0
     connector_id: int = 0
+    is_named: bool = False
 
 
 class PolicyChanged(Struct, frozen=True):

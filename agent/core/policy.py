@@ -54,6 +54,8 @@ class Policy(Struct, frozen=True):
     """AlignedDataCtrlr.TxEndedInterval; 0: none."""
     aligned_only_idle: bool = False
     """AlignedDataCtrlr.SendDuringIdle: none while any transaction runs (J01.FR.20)."""
+    aligned_only_idle_evses: frozenset[int] = frozenset()
+    """The same of single EVSEs: none of them while a transaction runs there (J01.FR.19)."""
     max_energy_on_invalid_id_wh: int = 0
     """TxCtrlr.MaxEnergyOnInvalidId; 0: none."""
     unlock_on_ev_side_disconnect: bool = False

@@ -28,3 +28,7 @@ class Site(Struct, frozen=True):
     voltage_v: float = 230.0
     has_keypad: bool = False
     """Somebody at the station can type a number: the user interface of the master pass."""
+    main_meter_interval_s: float | None = None
+    """How often the meter at the grid connection is read; None: there is none."""
+    reset_scope: str = "process"
+    """What a Reset of the station starts anew: "process" or "board"."""

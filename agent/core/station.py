@@ -15,6 +15,7 @@ from agent.core.events import Now
 from agent.core.evse import Evse
 from agent.core.granting import Granting
 from agent.core.limits import Place
+from agent.core.main_meter import STATION, MainMeter, Measured
 from agent.core.orders import Orders
 from agent.core.policy import Policy
 from agent.core.resets import Reset, restarted
@@ -43,6 +44,8 @@ class Station:
         }
         self.availability = Availability(self.evses, saved.get(AVAILABILITY_KEY, "[]"))
         self.granting = Granting(self.evses, has_keypad=site.has_keypad)
+        interval_s = site.main_meter_interval_s
+        self.main_meter = MainMeter(interval_s) if interval_s is not None else None
         self.limits: dict[int, float | None] = {}
         self.resets: dict[int, Reset] = {}
         """Accepted and not yet carried out, by EVSE; 0: the station."""
@@ -101,34 +104,44 @@ class Station:
         """Effects of one fact, orders to the hardware last."""
         handler = _HANDLERS.get(type(event))
         effects: list[object] = []
-        if handler is not None and not self._knows_place_of(event):
+        if isinstance(event, Measured) and event.evse_id == STATION and self.main_meter is not None:
+            self.main_meter.see(event)
+        elif handler is not None and not self._knows_place_of(event):
             effects.append(Log(3, f"dropped, no such connector: {event}"))
         elif handler is not None:
             effects += handler(self, event, now)
         effects += self.granting.settle(self.policy, now)
-        self._mute()
+        effects += self._mute(now)
         effects += self._orders.give(self.evses, self.limits, self.policy, now)
         return effects + self._statuses(now) + self._reset(now)
 
     def deadline(self, now: Now) -> float | None:
         times = [evse.deadline(now, self.policy) for evse in self.evses.values()]
         times += [self._orders.deadline(now), self.granting.deadline()]
+        if self.main_meter is not None:
+            times.append(self.main_meter.deadline(now, self.policy))
         for connector in self._connectors():
             if connector.hold_until_s > now.mono_s:
                 times.append(connector.hold_until_s)
         times += [reset.deadline() for reset in self.resets.values()]
         return min((t for t in times if t is not None), default=None)
 
-    def _mute(self) -> None:
-        """J01.FR.20: without an EVSE named, one transaction silences the station."""
-        is_busy = any(evse.transaction is not None for evse in self.evses.values())
-        for evse in self.evses.values():
-            evse.is_muted = self.policy.aligned_only_idle and is_busy
+    def _mute(self, now: Now) -> list[object]:
+        """J01.FR.19, FR.20: set for an EVSE, its own transaction silences it; set for the station,
+        any transaction silences all EVSEs and the main meter."""
+        busy = {evse_id for evse_id, evse in self.evses.items() if evse.transaction is not None}
+        all_are_muted = self.policy.aligned_only_idle and bool(busy)
+        for evse_id, evse in self.evses.items():
+            own = evse_id in self.policy.aligned_only_idle_evses
+            evse.is_muted = all_are_muted or (own and evse_id in busy)
+        if self.main_meter is None:
+            return []
+        return self.main_meter.follow(now, self.policy, is_muted=all_are_muted)
 
     def _knows_place_of(self, event: object) -> bool:
         evse_id, connector_id = getattr(event, "evse_id", 0), getattr(event, "connector_id", 0)
         if evse_id == 0:
-            return not isinstance(event, ev.PilotChanged | ev.MeterRead)
+            return not isinstance(event, ev.PilotChanged | Measured)
         evse = self.evses.get(evse_id)
         return evse is not None and (connector_id == 0 or connector_id in evse.connectors)
 
@@ -252,7 +265,7 @@ class Station:
                 self.granting.forget()
                 self._is_leaving = True
                 reason = reset.boot_reason
-                effects += [Save("meta/restart", reason), Restart("process", reason)]
+                effects += [Save("meta/restart", reason), Restart(self.site.reset_scope, reason)]
         return effects
 
     def _availability(self, event: ev.AvailabilityRequested, now: Now) -> list[object]:
@@ -289,6 +302,8 @@ class Station:
             self.policy = event.policy
         for evse in self.evses.values():
             evse.reschedule(before, self.policy, now)
+        if self.main_meter is not None:
+            self.main_meter.reschedule(before, self.policy)
         return []
 
     def _reached(self, event: ev.CsmsReached, now: Now) -> list[object]:

@@ -113,7 +113,8 @@ class DeviceModel:
         self._entries: dict[str, Entry] = {}
         self._components: dict[ComponentKey, dict[VariableKey, Entry]] = {}
         self._values: dict[str, str] = {}
-        self._policy_keys: dict[str, str] = {}
+        self._policy_keys: dict[str, dict[int, str]] = {}
+        """Policy field -> state keys of its variable, by EVSE."""
         for entry in entries_of(variables, places):
             self._declare(entry)
         self._load(saved)
@@ -129,7 +130,7 @@ class DeviceModel:
         variables[name] = entry
         self._entries[entry.key] = entry
         if entry.variable.policy is not None:
-            self._policy_keys[entry.variable.policy] = entry.key
+            self._policy_keys.setdefault(entry.variable.policy, {})[entry.evse_id] = entry.key
 
     def _load(self, saved: Mapping[str, str]) -> None:
         for key, text in saved.items():
@@ -225,9 +226,12 @@ class DeviceModel:
         """What the core is to obey, with `changes` if they happened now."""
         new = {change.key: change.value for change in changes}
         fields: dict[str, Any] = {}
-        for name, key in self._policy_keys.items():
-            text = new.get(key, self._values.get(key, self._entries[key].variable.default or ""))
-            fields[name] = policy_value(name, text)
+        for name, keys in self._policy_keys.items():
+            texts = {
+                evse_id: new.get(key, self._values.get(key, self._entries[key].variable.default))
+                for evse_id, key in keys.items()
+            }
+            fields[name] = policy_value(name, texts)
         return Policy(**fields)
 
     # --- changing ---------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 
 from agent.core.effects import MeterSample
+from agent.core.main_meter import STATION
 from agent.ocpp.block import Payload
 from agent.ocpp.messages import open_stamp
 from agent.ocpp.view import View
@@ -27,6 +28,16 @@ def wanted(view: View, event_type: str, context: str) -> frozenset[str]:
     if view.variables.value(component, "Enabled") == "false":
         return frozenset()
     return frozenset(view.variables.value(component, name).split(","))
+
+
+def asked_readings(view: View, evse_id: int | None) -> dict[int, MeterReading | None]:
+    """The last reading of an EVSE, of the main meter (0), or of all that there are (None)."""
+    station = view.station
+    found = {one: evse.metering.last for one, evse in station.evses.items()}
+    main = station.main_meter
+    if main is not None and (evse_id == STATION or main.reading is not None):
+        found[STATION] = main.reading
+    return {one: reading for one, reading in found.items() if evse_id in (None, one)}
 
 
 def tell_all(view: View, event_type: str, samples: Iterable[MeterSample]) -> list[Payload]:

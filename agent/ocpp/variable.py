@@ -46,7 +46,8 @@ class Variable(Struct, frozen=True):
     refused: str = ""
     """Reason code when no new value can be carried out, though it may be declared (B05.FR.09)."""
     policy: str | None = None
-    """Field of `core.policy.Policy` that follows this variable; gives the default, too."""
+    """Field of `core.policy.Policy` that follows this variable; gives the default, too. A boolean
+    of each EVSE stands for the set of those where it is true."""
     read: Callable[..., str | None] | None = None
     """Fact: read(view), or read(view, evse_id, connector_id) where level is not station."""
     read_at: Callable[[Now], str | None] | None = None
@@ -132,6 +133,8 @@ _FROM_TEXT: Mapping[object, Callable[[str], object]] = {
     str: str,
     frozenset[str]: lambda text: frozenset(text.split(",")) if text else frozenset(),
 }
+EVSES = frozenset[int]
+"""Type of a policy field that names EVSEs."""
 _POLICY_FIELDS = {field.name: field for field in msgspec.structs.fields(Policy)}
 
 
@@ -153,15 +156,23 @@ def completed(variable: Variable) -> Variable:
         raise ValueError(f"{where}: a secret must be WriteOnly")
     if variable.policy is not None:
         field = _POLICY_FIELDS.get(variable.policy)
-        if field is None or field.type not in _FROM_TEXT or variable.level != "station":
+        if field is None or not _stands_for(variable, field.type):
             raise ValueError(f"{where}: no policy field {variable.policy} that it can stand for")
-        if variable.default is None:
+        if variable.default is None and variable.level == "station":
             variable = msgspec.structs.replace(variable, default=_to_text(field.default))
     if variable.default is not None and accepted_text(variable, variable.default) is None:
         raise ValueError(f"{where}: the default is none of its own values")
     return variable
 
 
-def policy_value(field: str, text: str) -> object:
-    """The value of a policy field from the text of its variable."""
-    return _FROM_TEXT[_POLICY_FIELDS[field].type](text)
+def _stands_for(variable: Variable, field_type: object) -> bool:
+    if variable.level == "evse":
+        return field_type == EVSES and variable.data_type == "boolean"
+    return field_type in _FROM_TEXT and variable.level == "station"
+
+
+def policy_value(field: str, texts: Mapping[int, str | None]) -> object:
+    """The value of a policy field from the text of its variable, by EVSE (0: the station)."""
+    if _POLICY_FIELDS[field].type == EVSES:
+        return frozenset(evse_id for evse_id, text in texts.items() if text == "true")
+    return _FROM_TEXT[_POLICY_FIELDS[field].type](texts[0] or "")

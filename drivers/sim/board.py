@@ -17,7 +17,7 @@ from drivers.contract import (
 from drivers.sim.connector import Connector, Ev, Ready
 from drivers.sim.live import LiveWorld
 from drivers.sim.parts import METER_LOST, SimMeter, SimPilot, SimReader
-from drivers.sim.world import MeterView, Place, World
+from drivers.sim.world import GRID, MeterView, Place, World
 
 
 class BoardConnector(Struct, frozen=True):
@@ -30,15 +30,20 @@ class BoardConnector(Struct, frozen=True):
     cable: str = "fixed"
 
 
+class BoardMeter(Struct, frozen=True):
+    """A simulated meter; `interval_s`: it never reports more often than the rest of the board."""
+
+    name: str
+    interval_s: float | None = None
+    signs: bool = False
+
+
 class BoardEvse(Struct, frozen=True):
-    """An EVSE, its connectors and the device name of its meter."""
+    """An EVSE, its connectors and its meter."""
 
     id: int
     connectors: tuple[BoardConnector, ...]
-    meter: str
-    meter_interval_s: float | None = None
-    """The meter never reports more often than the rest of the board."""
-    meter_signs: bool = False
+    meter: BoardMeter | None = None
 
 
 class BoardPlan(Struct, frozen=True):
@@ -46,6 +51,8 @@ class BoardPlan(Struct, frozen=True):
 
     evses: tuple[BoardEvse, ...]
     readers: tuple[str, ...] = ()
+    main_meter: BoardMeter | None = None
+    """At the grid connection."""
 
 
 class _ConnectorSettings(Protocol):
@@ -74,6 +81,8 @@ class _BoardSettings(Protocol):
     @property
     def evses(self) -> Iterable[_EvseSettings]: ...
     @property
+    def main_meter(self) -> str | None: ...
+    @property
     def devices(self) -> Mapping[str, DeviceOptions]: ...
 
 
@@ -83,7 +92,11 @@ def plan_of(settings: _BoardSettings) -> BoardPlan:
     Every EVSE and connector becomes physics; only sim_* devices become parts.
     """
     devices = settings.devices
-    meters = {n: o for n, o in devices.items() if isinstance(o, SimMeterOptions)}
+    meters = {
+        name: BoardMeter(name, options.interval_s, options.signs)
+        for name, options in devices.items()
+        if isinstance(options, SimMeterOptions)
+    }
     return BoardPlan(
         evses=tuple(
             BoardEvse(
@@ -100,13 +113,12 @@ def plan_of(settings: _BoardSettings) -> BoardPlan:
                     )
                     for connector in evse.connectors
                 ),
-                meter=evse.meter if evse.meter in meters else "",
-                meter_interval_s=meters[evse.meter].interval_s if evse.meter in meters else None,
-                meter_signs=evse.meter in meters and meters[evse.meter].signs,
+                meter=meters.get(evse.meter),
             )
             for evse in settings.evses
         ),
         readers=tuple(n for n, o in devices.items() if isinstance(o, SimReaderOptions)),
+        main_meter=meters.get(settings.main_meter or ""),
     )
 
 
@@ -142,6 +154,8 @@ class SimBoard:
         self.readers = {name: SimReader(name) for name in plan.readers}
         for evse in plan.evses:
             self._build(evse, report_interval_s, lost_after_s)
+        if plan.main_meter is not None:
+            self._add_meter(GRID, plan.main_meter, report_interval_s, lost_after_s)
 
     def build(self, name: str, options: DeviceOptions | None = None) -> Device:
         """The part of that name; has the shape of the registry's `build`. Raises DriverError."""
@@ -269,12 +283,17 @@ class SimBoard:
                     has_lock=connector.cable == "socket",
                 )
                 self._pilot_places[evse.id, connector.id] = pilot
-        if evse.meter:
-            self.meters[evse.meter] = SimMeter(
-                evse.meter,
-                self.live,
-                evse.id,
-                interval_s=max(evse.meter_interval_s or 0.0, report_interval_s),
-                lost_after_s=lost_after_s,
-                signs=evse.meter_signs,
-            )
+        if evse.meter is not None:
+            self._add_meter(evse.id, evse.meter, report_interval_s, lost_after_s)
+
+    def _add_meter(
+        self, evse_id: int, meter: BoardMeter, report_interval_s: float, lost_after_s: float
+    ) -> None:
+        self.meters[meter.name] = SimMeter(
+            meter.name,
+            self.live,
+            evse_id,
+            interval_s=max(meter.interval_s or 0.0, report_interval_s),
+            lost_after_s=lost_after_s,
+            signs=meter.signs,
+        )

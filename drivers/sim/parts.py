@@ -248,6 +248,8 @@ class SimMeter:
         self._evse_id = evse_id
         self._wire = _Wire(name, self._silent, lost_after_s)
         self._told_power_w: tuple[float, ...] | None = None
+        self.hangs = False
+        """Its driver is stuck: nothing is reported, not even a loss."""
         live.world.listeners.append(self._on_change)
 
     async def run(self, report: Report) -> None:
@@ -278,7 +280,7 @@ class SimMeter:
             self._tell()
 
     def _tell(self) -> None:
-        if self._wire.open:
+        if self._wire.open and not self.hangs:
             view = self._live.world.meter(self._evse_id)
             self._told_power_w = view.power_phase_w
             self._live.save()

@@ -16,6 +16,8 @@ Place = tuple[int, int]
 """(evse_id, connector_id)"""
 
 WELDED = "welded_contactor"
+GRID = 0
+"""Stands for an EVSE's number where the grid connection of the whole station is meant."""
 
 
 class MeterView(Struct, frozen=True):
@@ -69,7 +71,7 @@ class World:
             for evse_id, connector_ids in evses.items()
             for connector_id in connector_ids
         }
-        self.evse_faults: dict[int, set[str]] = {evse_id: set() for evse_id in evses}
+        self.evse_faults: dict[int, set[str]] = {evse_id: set() for evse_id in (GRID, *evses)}
         self.listeners: list[Callable[[], None]] = []
         self._counters = {evse_id: _Counter(meter_start_wh, now_s) for evse_id in evses}
         self._alarms: dict[object, float] = {}
@@ -214,10 +216,10 @@ class World:
         return PilotState(connector.ev_state) if connector.ev_connected else PilotState.A
 
     def meter(self, evse_id: int) -> MeterView:
-        """What the meter shows now."""
+        """What the meter of the EVSE, or of the grid connection, shows now."""
         current_a = self._current_a(evse_id)
         l1, l2, l3 = (v * a for v, a in zip(self.voltage_v, current_a, strict=True))
-        energy_wh = self._counters[evse_id].energy_wh(self.now_s)
+        energy_wh = self.energy_wh(evse_id)
         return MeterView(
             # A millionth of a Wh of mercy: the sum of exact steps may end just below a whole one.
             energy_wh=float(math.floor(energy_wh + 1e-6)),
@@ -229,8 +231,10 @@ class World:
         )
 
     def energy_wh(self, evse_id: int) -> float:
-        """The counter behind the register, with its fraction."""
-        return self._counters[evse_id].energy_wh(self.now_s)
+        """The counter behind the register, with its fraction; the grid connection's counts what
+        those of the EVSEs count."""
+        counters = self._counters.values() if evse_id == GRID else (self._counters[evse_id],)
+        return sum(counter.energy_wh(self.now_s) for counter in counters)
 
     # --- over a power cut -----------------------------------------------------------------
 
@@ -250,6 +254,7 @@ class World:
         for evse_id, counter in self._counters.items():
             known_wh = float(saved["meters"].get(str(evse_id), counter.base_wh))
             self._counters[evse_id] = _Counter(known_wh, self.now_s)
+        for evse_id in self.evse_faults:
             self.evse_faults[evse_id] = set(saved["evse_faults"].get(str(evse_id), ()))
         for (evse_id, connector_id), connector in self.connectors.items():
             known = saved["connectors"].get(f"{evse_id}/{connector_id}")
@@ -297,7 +302,7 @@ class World:
     def _current_a(self, evse_id: int) -> tuple[float, float, float]:
         phases = [0.0, 0.0, 0.0]
         for (owner, _), connector in self.connectors.items():
-            if owner == evse_id and (drawn_a := connector.drawn_a) > 0:
+            if evse_id in (GRID, owner) and (drawn_a := connector.drawn_a) > 0:
                 for phase in range(connector.drawing_phases):
                     phases[phase] += drawn_a if self.voltage_v[phase] > 0 else 0.0
         return phases[0], phases[1], phases[2]

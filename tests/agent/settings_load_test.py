@@ -258,6 +258,43 @@ def test_a_device_serves_one_place_only() -> None:
     assert "'pilot' is used already by evses[0].connectors[0].pilot" in found
 
 
+MAIN = "  grid: {driver: modbus_meter, line: bus, unit: 9, model: known_model}\nlines:\n"
+
+
+def test_a_meter_at_the_grid_connection_stands_beside_the_evses() -> None:
+    loaded = changed(("devices:\n", "main_meter: grid\ndevices:\n"), ("lines:\n", MAIN))
+    assert (mistakes(loaded), loaded.warnings) == ([], ())
+    assert loaded.settings is not None
+    assert loaded.settings.main_meter == "grid"
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("grit", "c.yaml:15:13: main_meter: there is no device 'grit' under devices"),
+        ("pilot", "c.yaml:15:13: main_meter: device 'pilot' (openevse) is not a meter"),
+        ("meter", "c.yaml:15:13: main_meter: device 'meter' is used already by evses[0].meter"),
+        ("[grid]", "c.yaml:15:1: main_meter: is a list"),
+    ],
+)
+def test_a_main_meter_that_cannot_be_is_named_with_its_line(named: str, said: str) -> None:
+    more = (("devices:\n", f"main_meter: {named}\ndevices:\n"), ("lines:\n", MAIN))
+    assert said in the_mistake(*more)
+
+
+@pytest.mark.parametrize(("written", "scope"), [("", "process"), ("reset: board\n", "board")])
+def test_what_a_reset_starts_anew_is_set_in_the_file(written: str, scope: str) -> None:
+    settings = changed(("devices:\n", f"{written}devices:\n")).settings
+    assert settings is not None
+    assert settings.reset == scope
+
+
+def test_a_reset_of_something_else_is_a_mistake() -> None:
+    found = the_mistake(("devices:\n", "reset: bord\ndevices:\n"))
+    assert found.startswith("c.yaml:15:8: reset: ")
+    assert "board" in found
+
+
 def test_two_meters_on_a_line_need_two_units() -> None:
     more = second_evse().replace("sim_meter", "modbus_meter, line: bus, model: known_model")
     found = the_mistake(("devices:\n", more))
@@ -349,7 +386,7 @@ WARNINGS = [
     ("/dev/serial/by-id/usb-pilot", "/dev/ttyACM12", "/dev/serial/by-id"),
     ("current_a: 32", "current_a: 16", "more than the supply's 16 A"),
     ("current_a: 32", "current_a: 32\n  phases: 1", "the supply has 1"),
-    ("lines:", "  spare: {driver: sim_meter}\nlines:", "devices.spare: no EVSE uses"),
+    ("lines:", "  spare: {driver: sim_meter}\nlines:", "devices.spare: nothing uses"),
     ("lines:", "lines:\n  spare: {port: /x}", "lines.spare: no device is on"),
 ]
 

@@ -9,7 +9,7 @@ from agent.core import events as ev
 from agent.core.events import IdToken
 from agent.guard import Guard
 from agent.settings import Settings
-from agent.wiring import Senses, site_of, wire
+from agent.wiring import Senses, features, site_of, wire
 from drivers.contract import (
     CardSeen,
     DeviceFound,
@@ -40,7 +40,9 @@ FILE: dict[str, Any] = {
         },
         {"id": 3, "meter": "shared", "connectors": [{"id": 1, "pilot": "p4"}]},
     ],
+    "main_meter": "grid",
     "devices": {
+        "grid": {"driver": "sim_meter", "interval_s": 3},
         **{f"p{n}": {"driver": "sim_pilot"} for n in (1, 2, 3, 4)},
         "m1": {"driver": "sim_meter"},
         "shared": {"driver": "sim_meter", "interval_s": 7},
@@ -57,6 +59,7 @@ class Thing:
         self.name = name
         self.interval_s = getattr(options, "interval_s", 1.0)
         self.capabilities = PilotCapabilities(True, True, 3.0, 1.0, min_a=8.0, max_a=32.0)
+        self.signs = False
         self.orders: list[str] = []
 
     def allow_power(self, limit_a: float) -> None:
@@ -109,7 +112,8 @@ def test_every_device_is_built_once_and_finds_its_roles() -> None:
         (2, 2): "p3",
         (3, 1): "p4",
     }
-    assert [m.name for m in bench.wiring.meters.values()] == ["m1", "shared", "shared"]
+    meters = {evse_id: meter.name for evse_id, meter in bench.wiring.meters.items()}
+    assert meters == {0: "grid", 1: "m1", 2: "shared", 3: "shared"}
     assert bench.wiring.meters[2] is bench.wiring.meters[3]
     assert bench.wiring.reader_evses == {"reader": (2, 3), "lobby": ()}
 
@@ -121,6 +125,26 @@ def test_the_site_holds_ratings_of_file_and_controller() -> None:
     first, second = site.evses[0].connectors[0], site.evses[1].connectors[0]
     assert (first.controller_a, first.connector_a, first.min_a) == (32, 20, 8)
     assert (first.fixed_cable, second.fixed_cable) == (True, False)
+
+
+def test_the_main_meter_is_of_evse_0_and_nothing_that_the_guard_stops_for() -> None:
+    bench = Bench()
+    assert site_of(bench.settings, bench.wiring).main_meter_interval_s == 3.0
+    assert "main_meter" in features(bench.settings, bench.wiring)
+    for place, name in (((1, 1), "p1"), ((2, 1), "p2")):
+        bench.pilot(name)
+        bench.meter(bench.wiring.meters[place[0]].name)
+        assert bench.guard.allow(place, 16.0, bench.guard.permit) is None
+    bench.posted.clear()
+    reading = bench.meter("grid")
+    bench.senses.report(DeviceLost("grid", "silent"))
+    bench.senses.report(DeviceFound("grid"))
+    assert bench.posted == [
+        ev.MeterRead(0, reading),
+        ev.FaultRaised(0, 0, "meter_lost"),
+        ev.FaultCleared(0, 0, "meter_lost"),
+    ]
+    assert bench.wiring.pilots[1, 1].orders == ["allow 16"]  # type: ignore[attr-defined]
 
 
 def test_the_guard_sees_a_report_before_the_inbox_does() -> None:

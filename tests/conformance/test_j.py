@@ -72,11 +72,15 @@ def check_grid(values: list[Payload], interval_s: float, *, aligned: bool = True
 
 async def meter_values(octt: Octt, count: int) -> list[Payload]:
     """The next MeterValues of the EVSE under test."""
-    found = []
+    return await values_of(octt, octt.evse_id, count)
+
+
+async def values_of(octt: Octt, evse_id: int, count: int) -> list[Payload]:
+    """The next MeterValues of an EVSE, or of the main meter (0)."""
+    found: list[Payload] = []
     while len(found) < count:
         payload = await octt.expect("MeterValues")
-        if payload["evseId"] == octt.evse_id:
-            found += payload["meterValue"]
+        found += payload["meterValue"] if payload["evseId"] == evse_id else []
     return found
 
 
@@ -93,7 +97,8 @@ async def stop_and_leave(octt: Octt) -> Payload:
 # --- clock-aligned ------------------------------------------------------------------------------
 
 
-def test_TC_J_01_CS() -> None:
+@pytest.mark.parametrize("main_meter", [False, True])
+def test_TC_J_01_CS(main_meter: bool) -> None:
     async def scene(octt: Octt) -> None:
         await octt.set_variable("AlignedDataCtrlr", "Interval", str(INTERVAL_S))
         await octt.set_variable("AlignedDataCtrlr", "Measurands", ALL)
@@ -101,9 +106,12 @@ def test_TC_J_01_CS() -> None:
         for value in values:
             check_value(value, "Sample.Clock", ALL)
         check_grid(values, INTERVAL_S)
-        assert {p["evseId"] for p in octt.csms.of("MeterValues")} == {1, 2}
+        told = octt.csms.of("MeterValues")
+        assert {p["evseId"] for p in told} == ({0, 1, 2} if main_meter else {1, 2})
+        for payload in told:
+            check_value(payload["meterValue"][0], "Sample.Clock", ALL)
 
-    play(scene)
+    play(scene, main_meter=main_meter)
 
 
 def test_TC_J_02_CS() -> None:
@@ -116,6 +124,7 @@ def test_TC_J_02_CS() -> None:
         octt.evse_id = 2
         idle = await meter_values(octt, 3)
         octt.evse_id = 1
+        main = [p["meterValue"][0] for p in octt.csms.of("MeterValues") if p["evseId"] == 0]
         values = []
         for _ in range(3):
             event = await octt.expect_event(
@@ -123,14 +132,16 @@ def test_TC_J_02_CS() -> None:
             )
             values += event["meterValue"]
             assert len(event["meterValue"]) == 1
-        for value in [*values, *idle]:
+        assert main
+        for value in [*values, *idle, *main]:
             check_value(value, "Sample.Clock", ALL)
         check_grid(values, INTERVAL_S)
         check_grid(idle, INTERVAL_S)
+        check_grid(main, INTERVAL_S)
         phases = [s for s in values[0]["sampledValue"] if s.get("measurand") == "Current.Import"]
         assert [sample["phase"] for sample in phases] == ["L1", "L2", "L3"]
 
-    play(scene)
+    play(scene, main_meter=True)
 
 
 def test_TC_J_03_CS() -> None:
@@ -162,12 +173,13 @@ def test_TC_J_06_CS() -> None:
         await octt.stop_authorized()
         await octt.ev_disconnected()
         again = await meter_values(octt, 2)
+        assert {p["evseId"] for p in octt.csms.of("MeterValues")} == {0, 1, 2}
         for value in [*values, *again]:
             check_value(value, "Sample.Clock", ALL)
         check_grid(values, INTERVAL_S)
         check_grid(again, INTERVAL_S)
 
-    play(scene)
+    play(scene, main_meter=True)
 
 
 # --- sampled --------------------------------------------------------------------------------------
@@ -354,3 +366,151 @@ def test_a_long_transaction_thins_its_samples_and_keeps_first_and_last() -> None
         assert context(last) == "Transaction.End"
 
     play(scene)
+
+
+async def measured(octt: Octt, for_s: float) -> set[int]:
+    """Whose MeterValues come in the meantime."""
+    before = len(octt.csms.of("MeterValues"))
+    await asyncio.sleep(for_s)
+    return {payload["evseId"] for payload in octt.csms.of("MeterValues")[before:]}
+
+
+@pytest.mark.parametrize("busy", [1, 2])
+def test_an_evse_silenced_while_it_charges_silences_no_other(busy: int) -> None:
+    """J01.FR.19: SendDuringIdle of EVSE 1."""
+
+    async def scene(octt: Octt) -> None:
+        await octt.set_variable("AlignedDataCtrlr", "Interval", str(INTERVAL_S))
+        item = {
+            "attributeValue": "true",
+            "component": {"name": "AlignedDataCtrlr", "evse": {"id": 1}},
+            "variable": {"name": "SendDuringIdle"},
+        }
+        answer = await octt.call("SetVariables", {"setVariableData": [item]})
+        assert answer["setVariableResult"][0]["attributeStatus"] == "Accepted"
+        octt.evse_id = busy
+        await octt.energy_transfer_started()
+        others = {0, 2} if busy == 1 else {0, 1}
+        assert await measured(octt, 2 * INTERVAL_S) == others
+        events = octt.csms.of("TransactionEvent")
+        by_clock = [e for e in events if e["triggerReason"] == "MeterValueClock"]
+        assert len(by_clock) == (2 if busy == 2 else 0)
+        await octt.stop_authorized()
+        await octt.ev_disconnected()
+        assert await measured(octt, 2 * INTERVAL_S) == {0, 1, 2}
+
+    play(scene, main_meter=True)
+
+
+# --- the main meter -------------------------------------------------------------------------------
+
+
+def energy_wh(value: Payload) -> float:
+    """Of a MeterValueType."""
+    (found,) = [s["value"] for s in value["sampledValue"] if "measurand" not in s]
+    return float(found)
+
+
+def test_the_main_meter_measures_what_all_evses_take() -> None:
+    """J01.FR.04."""
+
+    async def scene(octt: Octt) -> None:
+        await octt.set_variable("AlignedDataCtrlr", "Interval", str(INTERVAL_S))
+        await octt.energy_transfer_started()
+        octt.bench.plug_in(2)
+        octt.bench.swipe("CARD2")
+        before = (await values_of(octt, 0, 2))[-1]
+        after = (await values_of(octt, 0, 8))[-1]
+        power_w = sum(octt.bench.board.meter(evse_id).power_w for evse_id in (1, 2))
+        (told,) = [s for s in after["sampledValue"] if s.get("measurand") == "Power.Active.Import"]
+        assert (told["value"], power_w) == (power_w, 2 * 3 * 16.0 * 230.0)
+        hours = (at_s(after["timestamp"]) - at_s(before["timestamp"])) / 3600
+        assert energy_wh(after) - energy_wh(before) == pytest.approx(power_w * hours, abs=2.0)
+
+    play(scene, main_meter=True)
+
+
+ASKED: list[tuple[Payload | None, set[int]]] = [
+    (None, {0, 1, 2}),
+    ({"id": 0}, {0}),
+    ({"id": 2}, {2}),
+]
+
+
+@pytest.mark.parametrize(("evse", "told"), ASKED)
+def test_the_values_of_the_main_meter_can_be_asked_for(
+    evse: Payload | None, told: set[int]
+) -> None:
+    """F06.FR.06."""
+
+    async def scene(octt: Octt) -> None:
+        named = {"evse": evse} if evse is not None else {}
+        await octt.accepted("TriggerMessage", {"requestedMessage": "MeterValues", **named})
+        await asyncio.sleep(1.0)
+        found = octt.csms.of("MeterValues")
+        assert {payload["evseId"] for payload in found} == told
+        assert len(found) == len(told)
+        for payload in found:
+            check_value(payload["meterValue"][0], "Trigger", ALL)
+
+    play(scene, main_meter=True)
+
+
+def test_where_there_is_no_main_meter_its_values_are_not_promised() -> None:
+    async def scene(octt: Octt) -> None:
+        asked = {"requestedMessage": "MeterValues", "evse": {"id": 0}}
+        assert (await octt.call("TriggerMessage", asked))["status"] == "Rejected"
+        await octt.expect_none("MeterValues", for_s=2.0)
+
+    play(scene)
+
+
+@pytest.mark.parametrize("trouble", ["meter_lost", "meter_stale"])
+def test_a_main_meter_that_fails_is_seen_and_stops_no_charge(trouble: str) -> None:
+    async def scene(octt: Octt) -> None:
+        bench = octt.bench
+        lost_after_s = 5.0 if trouble == "meter_lost" else 3 * 60.0 + 5.0
+        await octt.energy_transfer_started()
+        assert (await octt.get_variable("ElectricalFeed", "Problem"))["attributeValue"] == "false"
+        if trouble == "meter_stale":
+            bench.board.meters["main"].hangs = True
+        else:
+            bench.board.world.raise_evse_fault(0, "meter_lost")
+        await asyncio.sleep(lost_after_s)
+        assert bench.agent.status()["main_meter"] == trouble
+        assert (await octt.get_variable("ElectricalFeed", "Problem"))["attributeValue"] == "true"
+        asked = {"requestedMessage": "MeterValues", "evse": {"id": 0}}
+        assert (await octt.call("TriggerMessage", asked))["status"] == "Rejected"
+        await octt.set_variable("AlignedDataCtrlr", "Interval", str(INTERVAL_S))
+        assert await measured(octt, 2 * INTERVAL_S) == {2}
+        assert bench.board.connector(1, 1).drawn_a == 16.0, "the charge goes on"
+        await octt.accepted("TriggerMessage", {"requestedMessage": "MeterValues"})
+        if trouble == "meter_stale":
+            bench.board.meters["main"].hangs = False
+        else:
+            bench.board.world.clear_evse_fault(0, "meter_lost")
+        await values_of(octt, 0, 2)
+        assert bench.agent.status()["main_meter"]["current_a"] == 16.0
+        assert (await octt.get_variable("ElectricalFeed", "Problem"))["attributeValue"] == "false"
+
+    play(scene, main_meter=True)
+
+
+def test_a_main_meter_that_signs_signs_its_own_values() -> None:
+    """J01.FR.21."""
+
+    async def scene(octt: Octt) -> None:
+        await octt.set_variable("AlignedDataCtrlr", "SignReadings", "true")
+        await octt.set_variable("OCPPCommCtrlr", "PublicKeyWithSignedMeterValue", "EveryMeterValue")
+        await octt.set_variable("AlignedDataCtrlr", "Interval", str(INTERVAL_S))
+        (value,) = await values_of(octt, 0, 1)
+        (signed,) = [
+            s["signedMeterValue"] for s in value["sampledValue"] if "signedMeterValue" in s
+        ]
+        assert b"SIM00000" in b64decode(signed["signedMeterData"], validate=True)
+        assert b"SIM00000" in b64decode(signed["publicKey"], validate=True)
+        await octt.set_variable("AlignedDataCtrlr", "SignReadings", "false")
+        (value,) = await values_of(octt, 0, 1)
+        assert not [s for s in value["sampledValue"] if "signedMeterValue" in s]
+
+    play(scene, main_meter=True, signs=True)

@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from agent.app import REBOOT_EXIT_CODE
 from drivers.sim.connector import Ev
 from hil.desk import EVSE_IDS, METER_START_WH, BenchError, DeskBench
+from hil.desk_file import MAIN_UNIT
+from hil.parts.modbus_slave import Fault
 from hil.parts.openevse_commands import Mode
 from hil.verdict import Evidence, Verdict, judge
 
@@ -74,6 +77,42 @@ async def test_one_short_charge_from_card_to_bill_with_the_real_process_and_driv
         assert {unit for unit, _ in bench.meters.requests} == {1, 2}
         assert bench.controllers[1].mode is Mode.SLEEPING
     assert not bench.directory.exists()
+
+
+async def test_the_main_meter_shares_the_line_and_its_loss_stops_no_charge() -> None:
+    async with DeskBench(main_meter=True) as bench:
+        await bench.start_agent()
+        await begin_charge(bench)
+
+        async def shows_the_charge() -> bool:
+            shown = (await bench.status())["main_meter"]
+            return isinstance(shown, dict) and shown["current_a"] == CAR.current_a
+
+        await bench.wait_until(shows_the_charge, "the charge at the grid connection")
+        asked = {"requestedMessage": "MeterValues", "evse": {"id": 0}}
+        assert await bench.csms.call("TriggerMessage", asked) == {"status": "Accepted"}
+        told = await bench.csms.wait_for("MeterValues", timeout_s=10.0)
+        assert told["evseId"] == 0
+        energy_wh = float(told["meterValue"][0]["sampledValue"][0]["value"])
+        assert energy_wh > sum(METER_START_WH.values())
+        bench.meters.inject(Fault.SILENT, unit=MAIN_UNIT)
+
+        async def shows_the_loss() -> bool:
+            return bool((await bench.status())["main_meter"] == "meter_lost")
+
+        await bench.wait_until(shows_the_loss, "the loss of the main meter", 60.0)
+        assert bench.drawn_a(1) == CAR.current_a
+        assert (await bench.connector(1))["faults"] == []
+        bench.csms.check()
+
+
+async def test_a_reset_of_the_board_ends_the_process_with_its_code() -> None:
+    async with DeskBench() as bench:
+        bench.config.write_text(bench.config.read_text() + "reset: board\n")
+        await bench.start_agent()
+        await bench.wait_until(lambda: bench.csms.boot_status == "Accepted", "a boot", 60.0)
+        assert await bench.csms.call("Reset", {"type": "Immediate"}) == {"status": "Accepted"}
+        assert await bench.agent_ended() == REBOOT_EXIT_CODE
 
 
 async def test_a_killed_agent_started_again_on_its_data_ends_and_bills_what_it_had_begun() -> None:

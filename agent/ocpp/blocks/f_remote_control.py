@@ -14,7 +14,7 @@ from agent.core.events import (
 from agent.core.master_pass import is_master
 from agent.ocpp.block import Answer, Incoming, Later, OnEvent, OnResponse, Outgoing, Payload
 from agent.ocpp.device_model import Variable
-from agent.ocpp.meter_value import tell
+from agent.ocpp.meter_value import asked_readings, tell
 from agent.ocpp.tokens import from_wire
 from agent.ocpp.view import View
 
@@ -105,42 +105,43 @@ def _seen_unlocked(connector: Connector, since_s: float) -> Callable[[View, Now]
 # --- trigger --------------------------------------------------------------------------------------
 
 
-def _always(evse_id: int, connector_id: int, view: View) -> bool:
+def _always(asked: MessageTriggered, view: View) -> bool:
     return True
 
 
-def _boot_is_open(evse_id: int, connector_id: int, view: View) -> bool:
+def _boot_is_open(asked: MessageTriggered, view: View) -> bool:
     """F06.FR.17."""
     return not view.connection.accepted
 
 
-def _has_reading(evse_id: int, connector_id: int, view: View) -> bool:
-    """Each EVSE concerned has a value to tell, so that all that is promised is sent (F06.FR.10)."""
-    asked = [e.metering.last for e in view.station.evses.values() if evse_id in (0, e.evse_id)]
-    return bool(asked) and all(
-        last is not None and tell(view, "", MeterSample("Trigger", last)) is not None
-        for last in asked
+def _has_reading(asked: MessageTriggered, view: View) -> bool:
+    """Each meter concerned has a value to tell, so that all that is promised is sent
+    (F06.FR.10)."""
+    readings = asked_readings(view, asked.evse_id if asked.is_named else None).values()
+    return bool(readings) and all(
+        reading is not None and tell(view, "", MeterSample("Trigger", reading)) is not None
+        for reading in readings
     )
 
 
-def _has_transaction(evse_id: int, connector_id: int, view: View) -> bool:
+def _has_transaction(asked: MessageTriggered, view: View) -> bool:
     """An event is recorded, and can leave: something runs that is not about to end."""
     return view.connection.accepted and any(
         evse.transaction is not None and evse.transaction.started and evse.ending is None
         for evse in view.station.evses.values()
-        if evse_id in (0, evse.evse_id)
+        if asked.evse_id in (0, evse.evse_id)
     )
 
 
-def _knows_connector(evse_id: int, connector_id: int, view: View) -> bool:
+def _knows_connector(asked: MessageTriggered, view: View) -> bool:
     """A place that is not named means all of it (F06.FR.11)."""
-    evses = view.station.evses
+    evses, evse_id, connector_id = view.station.evses, asked.evse_id, asked.connector_id
     if evse_id == 0:
         return connector_id == 0
     return evse_id in evses and (connector_id == 0 or connector_id in evses[evse_id].connectors)
 
 
-TRIGGERS: dict[str, Callable[[int, int, View], bool]] = {
+TRIGGERS: dict[str, Callable[[MessageTriggered, View], bool]] = {
     "BootNotification": _boot_is_open,
     "FirmwareStatusNotification": _always,
     "Heartbeat": _always,
@@ -149,7 +150,7 @@ TRIGGERS: dict[str, Callable[[int, int, View], bool]] = {
     "StatusNotification": _knows_connector,
     "TransactionEvent": _has_transaction,
 }
-"""Message -> whether it can be sent now for (evse_id, connector_id); 0: all."""
+"""Message -> whether it can be sent now as it is asked for."""
 
 
 def _trigger_message(payload: Payload, view: View, now: Now) -> Answer:
@@ -158,12 +159,10 @@ def _trigger_message(payload: Payload, view: View, now: Now) -> Answer:
     is_possible = TRIGGERS.get(message)
     if is_possible is None:
         return Answer({"status": "NotImplemented"})
-    evse_id, connector_id = evse.get("id", 0), evse.get("connectorId", 0)
-    if not is_possible(evse_id, connector_id, view):
+    asked = MessageTriggered(message, evse.get("id", 0), evse.get("connectorId", 0), bool(evse))
+    if not is_possible(asked, view):
         return Answer({"status": "Rejected"})
-    return Answer(
-        {"status": "Accepted"}, events=(MessageTriggered(message, evse_id, connector_id),)
-    )
+    return Answer({"status": "Accepted"}, events=(asked,))
 
 
 INCOMING: Incoming = {

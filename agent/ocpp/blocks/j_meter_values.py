@@ -12,7 +12,7 @@ from agent.ocpp.block import (
 )
 from agent.ocpp.device_model import Variable
 from agent.ocpp.messages import format_time
-from agent.ocpp.meter_value import ENERGY, MEASURANDS, tell
+from agent.ocpp.meter_value import ENERGY, MEASURANDS, asked_readings, tell
 from agent.ocpp.view import View
 
 ALL = ",".join(MEASURANDS)
@@ -22,17 +22,18 @@ def _triggered(event: MessageTriggered, view: View, now: Now) -> Consequences:
     """F06.FR.06: the last reading of each EVSE that is meant, with the aligned measurands."""
     if event.message != "MeterValues":
         return Consequences()
+    readings = asked_readings(view, event.evse_id if event.is_named else None)
     calls = [
-        _metered(Metered(evse_id, MeterSample("Trigger", evse.metering.last)), view, now)
-        for evse_id, evse in view.station.evses.items()
-        if event.evse_id in (0, evse_id) and evse.metering.last is not None
+        _metered(Metered(evse_id, MeterSample("Trigger", reading)), view, now)
+        for evse_id, reading in readings.items()
+        if reading is not None
     ]
     return Consequences(effects=tuple(call for call in calls if call is not None))
 
 
 def _metered(effect: Metered, view: View, now: Now) -> OutgoingCall | None:
-    """J01.FR.14: a value of an EVSE outside of transactions, by the clock or because it is asked
-    for."""
+    """J01.FR.14: a value of an EVSE outside of transactions (0: of the main meter), by the clock or
+    because it is asked for."""
     value = tell(view, "", effect.sample)
     if value is None:
         return None
@@ -81,6 +82,17 @@ def _available(component: str) -> Variable:
     )
 
 
+def _main_fault(view: View) -> str | None:
+    main_meter = view.station.main_meter
+    return main_meter.fault if main_meter is not None else None
+
+
+def _main_power_w(view: View) -> str | None:
+    main_meter = view.station.main_meter
+    reading = main_meter.reading if main_meter is not None else None
+    return None if reading is None or reading.power_w is None else f"{reading.power_w:.0f}"
+
+
 INCOMING: Incoming = {}
 OUTGOING: Outgoing = {Metered: _metered}
 ON_RESPONSE: OnResponse = {}
@@ -100,11 +112,36 @@ VARIABLES: tuple[Variable, ...] = (
     _available(ALIGNED),
     _switch(ALIGNED, "Enabled", "true", policy="aligned_enabled"),
     _switch(ALIGNED, "SendDuringIdle", "false", policy="aligned_only_idle"),
+    Variable(
+        ALIGNED,
+        "SendDuringIdle",
+        data_type="boolean",
+        level="evse",
+        default="false",
+        policy="aligned_only_idle_evses",
+    ),
     _switch(ALIGNED, "SignReadings", "false", needs="signing_meter"),
     _measurands(ALIGNED, "Measurands", ALL),
     _measurands(ALIGNED, "TxEndedMeasurands", ENERGY),
     _interval(ALIGNED, "Interval", "0", "aligned_interval_s"),
     _interval(ALIGNED, "TxEndedInterval", "0", "aligned_tx_ended_interval_s"),
+    Variable(
+        "ElectricalFeed",
+        "Problem",
+        data_type="boolean",
+        mutability="ReadOnly",
+        read=lambda view: "false" if _main_fault(view) is None else "true",
+        needs="main_meter",
+    ),
+    Variable(
+        "ElectricalFeed",
+        "Power",
+        data_type="decimal",
+        unit="W",
+        mutability="ReadOnly",
+        read=_main_power_w,
+        needs="main_meter",
+    ),
     Variable(
         "OCPPCommCtrlr",
         "PublicKeyWithSignedMeterValue",

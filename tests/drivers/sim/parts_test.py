@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from msgspec import Struct
 
 from drivers.contract import (
     CardSeen,
@@ -23,12 +24,16 @@ from drivers.contract import (
     SimPilotOptions,
     SimReaderOptions,
 )
-from drivers.sim.board import BoardConnector, BoardEvse, BoardPlan, SimBoard, plan_of
+from drivers.sim.board import BoardConnector, BoardEvse, BoardMeter, BoardPlan, SimBoard, plan_of
 from drivers.sim.connector import Ev
 from hil.virtual_time import run_virtual
 
 PLAN = BoardPlan(
-    evses=(BoardEvse(id=1, connectors=(BoardConnector(id=1, pilot="pilot"),), meter="meter"),),
+    evses=(
+        BoardEvse(
+            id=1, connectors=(BoardConnector(id=1, pilot="pilot"),), meter=BoardMeter("meter")
+        ),
+    ),
     readers=("reader",),
 )
 Value = TypeVar("Value")
@@ -445,8 +450,14 @@ def test_a_world_made_before_its_loop_starts_to_age_inside_it() -> None:
 
 
 def test_a_board_is_planned_from_the_settings_and_leaves_other_drivers_out() -> None:
+    class BenchEvse(Struct):
+        id: int
+        connectors: tuple[BoardConnector, ...]
+        meter: str
+
     class Settings:
-        evses = PLAN.evses
+        evses = (BenchEvse(1, PLAN.evses[0].connectors, "meter"),)
+        main_meter = None
         devices = {  # noqa: RUF012
             "pilot": SimPilotOptions(),
             "meter": SimMeterOptions(interval_s=5.0),
@@ -474,4 +485,4 @@ def test_a_lock_tells_where_it_stands_after_every_order(jammed: bool, stands: bo
         assert pilot.locked is stands
 
     socket = BoardConnector(id=1, pilot="pilot", cable="socket")
-    on_desk(scene, plan=BoardPlan(evses=(BoardEvse(id=1, connectors=(socket,), meter=""),)))
+    on_desk(scene, plan=BoardPlan(evses=(BoardEvse(id=1, connectors=(socket,)),)))
