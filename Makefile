@@ -5,11 +5,11 @@ STAMP := $(VENV)/.installed
 ARGS ?=
 N ?= 200
 
-.PHONY: help venv demo test check bench conformance powercut obeyed wheel schema clean
+.PHONY: help venv demo test check bench conformance conformance-mutants powercut obeyed wheel schema clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-19s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(STAMP) ## the developer's environment (again only when pyproject or constraints change)
 
@@ -40,6 +40,9 @@ conformance: venv ## the cases of the standard; writes docs/conformance.csv from
 
 obeyed: venv ## makes each settable variable dead, and sees its test fail
 	$(BIN)/python -m hil.obeyed_mutants $(ARGS)
+
+conformance-mutants: venv ## what no case notices when the station does it wrong; ARGS="--block E"
+	$(BIN)/python -m hil.mutants $(ARGS)
 
 wheel: venv ## the board's wheel in dist/, without the benches
 	tools/make_wheel $(BIN)/python dist

@@ -393,6 +393,10 @@ class BenchCsms:
         at = datetime.fromtimestamp(self._read_utc() + self.clock_error_s, UTC)
         return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
+    def usual_answer(self, action: str, payload: Payload) -> Payload:
+        """What it answers where nothing else was ordered; the call is not stored."""
+        return dict(self._usual(Received(self._now(), action, payload, "")))
+
     def _usual(self, call: Received) -> Any:
         make = getattr(call_result, call.action, None)
         if make is None:

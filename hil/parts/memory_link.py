@@ -4,6 +4,7 @@ All of it happens through the loop's own clock, so it is deterministic in virtua
 """
 
 import asyncio
+import json
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
@@ -105,6 +106,13 @@ class MemoryLink:
         if self._network.state is not Net.SWALLOWS:
             self._up.append(text)
             self._loop.call_later(self._network.latency_s, self._arrive_above)
+
+    def answer_usually(self, text: str) -> None:
+        """A CALL of the station gets the usual answer, and the CSMS never sees it."""
+        _, message_id, action, payload = json.loads(text)
+        answer = self._network.csms.usual_answer(action, payload)
+        self._down.append(json.dumps([3, message_id, answer]))
+        self._loop.call_later(self._network.latency_s, self._arrive_below)
 
     async def receive(self) -> str:
         """The next frame; raises LinkError when the link has ended. Safe to cancel."""
