@@ -221,8 +221,11 @@ def _book_problems(book: Sequence[Delivered]) -> Iterator[str]:
     middle = ["Updated"] * (len(kinds) - 2)
     if kinds != ["Started", *middle, "Ended"]:
         yield f"{name} came as {', '.join(kinds)}"
-    if register_wh(book[0], "Begin") is None:
-        yield f"{book[0]} lacks the register at the begin"
+    first = _first_with_evse(book)
+    if first is None:
+        return  # the driver never plugged in
+    if register_wh(first, "Begin") is None and (first is book[0] or first is not book[-1]):
+        yield f"{first} lacks the register at the begin"
     if register_wh(book[-1], "End") is None:
         yield f"{book[-1]} lacks the register at the end"
     values = [value for event in book for value in registers_wh(event).values()]
@@ -296,13 +299,20 @@ def billed_wh(books: Mapping[str, Sequence[Delivered]]) -> dict[int, int]:
     return billed
 
 
+def _first_with_evse(book: Sequence[Delivered]) -> Delivered | None:
+    """Where the begin value stands (E01.FR.09, FR.17)."""
+    return next((event for event in book if "evse" in event.payload), None)
+
+
 def _bills(books: Mapping[str, Sequence[Delivered]]) -> Iterator[tuple[int, int, int]]:
     """(evse_id, register at the begin, register at the end) of each transaction."""
     for book in books.values():
-        evse_id = next((e.payload["evse"]["id"] for e in book if "evse" in e.payload), 0)
-        begin, end = register_wh(book[0], "Begin"), register_wh(book[-1], "End")
+        first = _first_with_evse(book)
+        if first is None:
+            continue
+        begin, end = register_wh(first, "Begin"), register_wh(book[-1], "End")
         if begin is not None and end is not None:
-            yield evse_id, begin, end
+            yield int(first.payload["evse"]["id"]), begin, end
 
 
 def _given_away_wh(books: Books, evidence: Evidence) -> dict[int, int]:

@@ -9,19 +9,16 @@ from msgspec.structs import replace
 from agent.core.charging_state import charging_state, reaction_due_s
 from agent.core.connector import Connector
 from agent.core.effects import Announce, Log, MeterSample, Record, Show
-from agent.core.ending import Ending, end_transaction
+from agent.core.ending import Ending
 from agent.core.events import IdToken, Now, StopCause, TransactionStarted
+from agent.core.evse_ending import EvseEnding
 from agent.core.evse_facts import Grant, Opening
-from agent.core.evse_meter import EvseMeter
 from agent.core.metering import phases_used
-from agent.core.pilot import SUSPENDED_AT_MOST_S, SUSPENDING_FAULTS, stopped_reason
+from agent.core.pilot import SUSPENDED_AT_MOST_S
 from agent.core.points import ends_at_unplugging, ends_with_authorization, facts
 from agent.core.policy import Policy
 from agent.core.transaction import Transaction
-from drivers.contract import MeterReading, PilotReading, PowerPath
-
-END_WAIT_S = 10.0
-"""How long an ending waits for an open power path and a reading after it."""
+from drivers.contract import MeterReading, PilotReading
 
 RESTART_WAIT_S = 30.0
 """The same after a restart, when the devices have yet to be found."""
@@ -30,7 +27,7 @@ BEGIN_TRIGGERS = ("CablePluggedIn", "Authorized", "RemoteStart", "EVDetected")
 """News that can begin a session; they are told in its Started even if the meter took its time."""
 
 
-class Evse(EvseMeter):
+class Evse(EvseEnding):
     """What follows from the facts of one EVSE. Methods return effects, in order."""
 
     # --- facts ----------------------------------------------------------------------------
@@ -88,6 +85,24 @@ class Evse(EvseMeter):
         if by_plug and transaction is None and "Authorized" not in policy.tx_start_point:
             news = "CablePluggedIn"
         return self._follow(now, policy, news)
+
+    def adopt(
+        self, transaction: Transaction, grant: Grant, now: Now, policy: Policy
+    ) -> list[object]:
+        """Takes over a transaction that began before anybody knew where the cable would be plugged
+        in; told with its begin value (E01.FR.16, FR.17)."""
+        left, active = transaction.forget(), self.active
+        transaction.evse_id = self.evse_id
+        if active is not None:
+            transaction.connector_id = active.connector_id
+        self._take(transaction, grant)
+        news = "CablePluggedIn" if self.connected else "EVDetected"
+        self.opening = Opening(news, now.mono_s)
+        started = TransactionStarted(
+            self.evse_id, transaction.transaction_id, now.mono_s, transaction.remote_start_id
+        )
+        told = self._follow(now, policy)
+        return [left, transaction.save(now), Announce(started), *told]
 
     def deauthorize(
         self, trigger: str, reason: str, token: IdToken | None, now: Now, policy: Policy
@@ -221,47 +236,13 @@ class Evse(EvseMeter):
                 deadline_s = now.mono_s + policy.ev_connection_timeout_s
                 self.grant = replace(self.grant, deadline_s=deadline_s)
 
-    def _judge_faults(self, now: Now) -> list[object]:
-        """Faults end at once what they must not let go on, lost views after a while."""
-        active = self.active
-        if active is None or not active.is_unseen:
-            self.unseen_since_s = None
-        elif self.unseen_since_s is None:
-            self.unseen_since_s = now.mono_s
-        hard = active.faults - SUSPENDING_FAULTS if active is not None else frozenset[str]()
-        lasting = (
-            self.unseen_since_s is not None
-            and now.mono_s >= self.unseen_since_s + SUSPENDED_AT_MOST_S
-        )
-        if self.transaction is None:
-            return self._judge_waiting(bool(hard) or lasting, now)
-        if self.ending is None and (hard or lasting):
-            self._begin_end("AbnormalCondition", stopped_reason(hard), None, now)
-        return []
-
-    def _judge_waiting(self, has_trouble: bool, now: Now) -> list[object]:
-        """An accepted card whose EV cannot be served now does not start a charge much later."""
-        active = self.active
-        if self.grant is None or active is None:
-            return []
-        too_long = self.opening is not None and (
-            now.mono_s >= self.opening.since_s + SUSPENDED_AT_MOST_S
-        )
-        if not has_trouble and not too_long and self.is_operative(active):
-            return []
-        self._drop_grant()
-        return [Show(self.evse_id, "Charging is not possible here now; use another connector")]
-
-    def _drop_grant(self) -> None:
-        """Ends an authorisation that has no transaction yet; the plugged EV needs a new one."""
-        self.grant = self.opening = None
-        if self.active is not None:
-            self.active.session_over = self.active.plugged
-
     def _open(self, now: Now, policy: Policy, news: tuple[str, ...]) -> list[object]:
         """Opens a session: from here on a saved row covers whatever flows."""
         connector = self.active or next(iter(self.connectors.values()))
-        if self.transaction is not None or self.session_over or self.resetting:
+        if self.transaction is not None:
+            return self._begin_late(self.transaction, now)
+        is_taken = self.is_expected and self.grant is None
+        if self.session_over or self.resetting or is_taken:
             return []
         grant = self.grant
         in_bay = self.bay_occupied and (not self.bay_used or grant is not None)
@@ -292,20 +273,30 @@ class Evse(EvseMeter):
             begin=begin,
             last=begin,
         )
-        self.transaction = transaction
-        self.revoked = self.has_charged = self.starved = False
-        self.budget_to_wh, self.bay_used = None, self.bay_occupied
+        self._take(transaction, grant)
         self.opening = self.opening if starts else None
         started = TransactionStarted(
             self.evse_id, transaction.transaction_id, now.mono_s, transaction.remote_start_id
         )
         return [transaction.save(now), Announce(started)]
 
+    def _take(self, transaction: Transaction, grant: Grant | None) -> None:
+        self.transaction, self.grant = transaction, grant
+        self.revoked = self.has_charged = self.starved = False
+        self.budget_to_wh, self.bay_used = None, self.bay_occupied
+
+    def _begin_late(self, transaction: Transaction, now: Now) -> list[object]:
+        """The begin value of a transaction that began without an EVSE."""
+        if transaction.begin is not None or self.opening is None:
+            return []
+        transaction.begin = transaction.last = self.metering.fresh(now.mono_s)
+        return self._ask_meter(now) if transaction.begin is None else []
+
     def _tell(
         self, now: Now, policy: Policy, news: tuple[str, ...], token: IdToken | None
     ) -> list[object]:
         transaction = self.transaction
-        if transaction is None or self.ending is not None:
+        if transaction is None or self.ending is not None or transaction.begin is None:
             return []
         before = transaction.charging_state
         transaction.charging_state = state = charging_state(
@@ -319,6 +310,8 @@ class Evse(EvseMeter):
         self.has_charged = self.has_charged or state == "Charging"
         if not transaction.started:
             return self._start(transaction, now, policy)
+        if self.opening is not None:
+            return self._arrive(transaction, transaction.begin, now, policy)
         if (before, state) == ("Charging", "SuspendedEV") and (
             "EnergyTransfer" in policy.tx_stop_point
         ):
@@ -328,6 +321,16 @@ class Evse(EvseMeter):
         if not reasons and state != before:
             reasons = ["ChargingStateChanged"]
         return [transaction.record("Updated", reason, now, token=token) for reason in reasons]
+
+    def _arrive(
+        self, transaction: Transaction, begin: MeterReading, now: Now, policy: Policy
+    ) -> list[object]:
+        """The first event that tells the EVSE of a transaction that began without one."""
+        trigger = self.opening.trigger if self.opening is not None else "ChargingStateChanged"
+        self.opening = None
+        self.sampling.begin(now, policy)
+        samples = (MeterSample("Transaction.Begin", begin),)
+        return [transaction.record("Updated", trigger, now, samples=samples)]
 
     def _start(self, transaction: Transaction, now: Now, policy: Policy) -> list[object]:
         if transaction.begin is None:
@@ -362,54 +365,10 @@ class Evse(EvseMeter):
 
     def _awaits_reading(self, now: Now, policy: Policy) -> bool:
         """Whether a conclusion waits for the meter; then the question is repeated."""
-        if self.transaction is None and self.opening is not None:
+        has_begun = self.transaction is not None and self.transaction.begin is not None
+        if self.opening is not None and not has_begun:
             connector = self.active or next(iter(self.connectors.values()))
             return not connector.faults
         if self.ending is not None:
             return self._end_reading(self.ending, now) is None
         return self.sampling.due(now, policy, self._running() is not None) is not None
-
-    # --- ending ---------------------------------------------------------------------------
-
-    def _begin_end(self, trigger: str, reason: str, token: IdToken | None, now: Now) -> None:
-        self.grant = self.opening = None
-        self.ending = Ending(trigger, reason, token, now.mono_s, now.mono_s + END_WAIT_S)
-
-    def _end_reading(self, ending: Ending, now: Now) -> MeterReading | None:
-        """A value after the path opened; while it is not open, the latest since the end began."""
-        opened_s, last = self.open_since_s(), self.metering.last
-        if opened_s is not None:
-            return self.metering.fresh(now.mono_s, since_s=opened_s)
-        return last if last is not None and last.at_s >= ending.since_s else None
-
-    def _finish(self, now: Now) -> list[object]:
-        ending, transaction = self.ending, self.transaction
-        if ending is None or transaction is None:
-            return []
-        opened_s = self.open_since_s()
-        late = now.mono_s >= ending.deadline_s
-        reading = self._end_reading(ending, now)
-        if not late and (reading is None or opened_s is None):
-            return self._ask_meter(now) if reading is None else []
-        return self._close(transaction, ending, reading, now)
-
-    def _close(
-        self, transaction: Transaction, ending: Ending, reading: MeterReading | None, now: Now
-    ) -> list[object]:
-        effects: list[object] = []
-        for connector in self.connectors.values():
-            if connector.reading.power_path is not PowerPath.OPEN:
-                connector.judged_faults |= {"open_unconfirmed"}
-                text = "power path not seen open; nothing is sold here until it is: inspect it"
-                effects.append(Log(3, f"connector {connector.place}: {text}"))
-        active = self.active
-        plugged = active is not None and active.plugged
-        effects += end_transaction(transaction, ending, reading, plugged, now)
-        self.transaction = self.ending = self.grant = self.opening = None
-        self.sampling.end()
-        self.revoked = self.starved = self.has_charged = False
-        self.budget_to_wh = None
-        if active is not None:
-            active.session_over = plugged and active.plugged_at_s < ending.since_s
-        self.finished_token = transaction.token
-        return effects

@@ -42,6 +42,8 @@ class EvseFacts:
         self.ending: Ending | None = None
         self.operative = True
         self.station_operative = True
+        self.is_expected = False
+        """A driver whose transaction runs already may plug in here: no other one begins."""
         self.resetting = False
         """A reset goes on here: nothing new begins."""
         self.finished_token: IdToken | None = None
@@ -131,8 +133,10 @@ class EvseFacts:
     def wants_power(self) -> Connector | None:
         """The connector that may be energised now as far as this EVSE alone can tell; not before
         its plug is locked (G05.FR.01)."""
-        active = self.active
-        if self.transaction is None or self.ending is not None or self.grant is None:
+        active, transaction = self.active, self.transaction
+        if transaction is None or self.ending is not None or self.grant is None:
+            return None
+        if transaction.begin is None:
             return None
         if active is None or not active.energisable or active.faults or self.revoked:
             return None

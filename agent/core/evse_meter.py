@@ -17,10 +17,11 @@ class EvseMeter(EvseFacts):
         return [ReadMeter(self.evse_id)] if self.metering.ask(now.mono_s) else []
 
     def _running(self) -> Transaction | None:
-        """The transaction that was told and is not ending."""
+        """The transaction that was told, has its begin value and is not ending."""
         transaction = self.transaction
-        is_running = transaction is not None and transaction.started and self.ending is None
-        return transaction if is_running else None
+        if transaction is None or not transaction.started or transaction.begin is None:
+            return None
+        return transaction if self.ending is None else None
 
     def _sample(self, now: Now, policy: Policy) -> list[object]:
         """Due means ask (J01, J02); told when a reading of that time is here."""

@@ -5,8 +5,6 @@ Whether a token is good is judged in `core.authorization`; here is what follows 
 
 from collections.abc import Mapping
 
-from msgspec import Struct
-
 from agent.core import events as ev
 from agent.core.authorization import (
     NEVER_CACHED,
@@ -19,17 +17,11 @@ from agent.core.effects import Show
 from agent.core.events import IdToken, Now, TokenInfo
 from agent.core.evse import Evse
 from agent.core.evse_facts import Grant
+from agent.core.floating import Floating
 from agent.core.master_pass import CHOICE_S, CHOICE_TEXT, Choice, chosen, is_master
 from agent.core.policy import Policy
 
 NO_TOKEN = IdToken("", "NoAuthorization")
-
-
-class Floating(Struct, frozen=True):
-    """A token accepted before it was clear at which EVSE the cable will be plugged in."""
-
-    grant: Grant
-    evse_ids: tuple[int, ...]
 
 
 class Granting:
@@ -38,7 +30,8 @@ class Granting:
     def __init__(self, evses: Mapping[int, Evse], *, has_keypad: bool) -> None:
         self.online = False
         """Whether the CSMS can be asked."""
-        self.floating: Floating | None = None
+        self.floating: list[Floating] = []
+        """Who was accepted and has yet to plug in; whoever came first plugs in first."""
         self._evses = evses
         self._has_keypad = has_keypad
         self._authorization = Authorization()
@@ -58,9 +51,9 @@ class Granting:
                 if token.same_as(connector.cable_owner):
                     connector.cable_owner = None
                     return [Show(evse.evse_id, "Take your cable")]
-        if self.floating is not None and token.same_as(self.floating.grant.token):
-            self.floating = None
-            return [Show(0, "Cancelled; present the card again to charge")]
+        own = next((f for f in self.floating if token.same_as(f.grant.token)), None)
+        if own is not None:
+            return self._cancel(own, token, now)
         question = Question(token, event.evse_ids)
         if token.type == "NoAuthorization":
             verdict = Verdict(question, True, TokenInfo("Accepted"))
@@ -83,7 +76,8 @@ class Granting:
         return self._conclude(judged, policy, now)
 
     def start_requested(self, event: ev.StartRequested, policy: Policy, now: Now) -> list[object]:
-        question = Question(event.token, (event.evse_id,), event.remote_start_id)
+        evse_ids = (event.evse_id,) if event.evse_id else ()
+        question = Question(event.token, evse_ids, event.remote_start_id)
         asks = policy.auth_enabled and policy.authorize_remote_start
         if asks and event.token.type not in NEVER_CACHED:
             outcome = self._authorization.present(question, policy, self.online, now)
@@ -93,8 +87,9 @@ class Granting:
 
     def tick(self, now: Now) -> list[object]:
         effects: list[object] = []
-        if self.floating is not None and now.mono_s >= self.floating.grant.deadline_s:
-            self.floating = None
+        for floating in [f for f in self.floating if now.mono_s >= f.grant.deadline_s]:
+            self.floating.remove(floating)
+            effects += floating.end("EVConnectTimeout", "Timeout", None, now)
             effects.append(Show(0, "No cable was plugged in; present the card again"))
         if self._choice is not None and now.mono_s >= self._choice.until_s:
             self._choice = None
@@ -102,17 +97,76 @@ class Granting:
         return effects
 
     def deadline(self) -> float | None:
-        times = [] if self.floating is None else [self.floating.grant.deadline_s]
+        times = [floating.grant.deadline_s for floating in self.floating]
         times += [] if self._choice is None else [self._choice.until_s]
         return min(times, default=None)
 
-    def forget(self) -> None:
-        """The station restarts: nobody waits for a cable any more."""
-        self.floating = None
-
     def settle(self, policy: Policy, now: Now) -> list[object]:
         """After each fact: whoever waits for a cable gets the one that was plugged in."""
-        return self._adopt_floating(policy, now) + self._give_away(policy, now)
+        effects: list[object] = []
+        for floating in tuple(self.floating):
+            effects += self._arrive(floating, policy, now)
+        self._expect()
+        return effects + self._give_away(policy, now)
+
+    # --- transactions without an EVSE -----------------------------------------------------------
+
+    def unplaced(self, transaction_id: str = "") -> Floating | None:
+        """Whose transaction runs without an EVSE: that one, or the oldest."""
+        for floating in self.floating:
+            running = floating.transaction
+            if running is not None and transaction_id in ("", running.transaction_id):
+                return floating
+        return None
+
+    def stop(self, floating: Floating, now: Now) -> list[object]:
+        """RequestStopTransaction (F03.FR.03)."""
+        self.floating.remove(floating)
+        return floating.end("RemoteStop", "Remote", None, now)
+
+    def refuse(self, floating: Floating, policy: Policy, now: Now) -> list[object]:
+        """The CSMS does not accept the token of a running transaction (E05)."""
+        effects = floating.refuse(policy, now)
+        if effects:
+            self.floating.remove(floating)
+        return effects
+
+    def end_all(self, trigger: str, reason: str, now: Now) -> list[object]:
+        """Nobody waits for a cable any more: the station restarts (B12.FR.04)."""
+        effects: list[object] = []
+        for floating in self.floating:
+            effects += floating.end(trigger, reason, None, now)
+        self.floating.clear()
+        return effects
+
+    def tell_now(self, now: Now) -> list[object]:
+        """F06.FR.07."""
+        return [effect for floating in self.floating for effect in floating.tell_now(now)]
+
+    def _cancel(self, floating: Floating, token: IdToken, now: Now) -> list[object]:
+        self.floating.remove(floating)
+        ended = floating.end("StopAuthorized", "Local", token, now)
+        return [*ended, Show(0, "Cancelled; present the card again to charge")]
+
+    def _arrive(self, floating: Floating, policy: Policy, now: Now) -> list[object]:
+        """The cable is plugged in; or the EV is in the bay where that begins a transaction."""
+        by_bay = floating.transaction is not None and "ParkingBayOccupancy" in policy.tx_start_point
+        for evse_id in floating.evse_ids:
+            evse = self._evses[evse_id]
+            if not evse.awaits_card and not (by_bay and evse.awaits_in_bay):
+                continue
+            self.floating.remove(floating)
+            if floating.transaction is None:
+                return evse.authorize(floating.grant, now, policy, by_plug=True)
+            effects = evse.adopt(floating.transaction, floating.grant, now, policy)
+            return effects + (evse.revoke(now, policy) if floating.is_refused else [])
+        return []
+
+    def _expect(self) -> None:
+        """A plug begins no transaction of its own where one waits for it (E01.FR.02)."""
+        expected = {n for f in self.floating if f.transaction is not None for n in f.evse_ids}
+        for evse in self._evses.values():
+            evse.is_expected = evse.evse_id in expected
 
     # --- from a verdict to an EVSE --------------------------------------------------------------
 
@@ -131,9 +185,13 @@ class Granting:
         if is_master(info.group, policy):
             return effects + self._master_pass(question, policy, now)
         served = self._served(question.evse_ids)
-        running = _of_group(served, info.group) if question.remote_start_id is None else None
-        if running is not None and not any(evse.awaits_card for evse in served):
-            return effects + _stop_locally(running, question.token, policy, now)
+        if question.remote_start_id is None and not any(evse.awaits_card for evse in served):
+            running = next((e for e in served if _is_of_group(e.grant, info.group)), None)
+            if running is not None:
+                return effects + _stop_locally(running, question.token, policy, now)
+            waits = next((f for f in self.floating if _is_of_group(f.grant, info.group)), None)
+            if waits is not None:
+                return effects + self._cancel(waits, question.token, now)
         usable = [e for e in served if not info.evse_ids or e.evse_id in info.evse_ids]
         deadline_s = now.mono_s + policy.ev_connection_timeout_s
         grant = Grant(question.token, info.group, deadline_s, question.remote_start_id)
@@ -155,22 +213,28 @@ class Granting:
         in_bay = [e for e in free if e.awaits_in_bay]
         if len(in_bay) == 1 and not again:
             return in_bay[0].authorize(grant, now, policy)
-        if len(free) == 1 or again:
-            return (again or free)[0].authorize(grant, now, policy)
-        if not free:
+        if again:
+            return again[0].authorize(grant, now, policy)
+        if not self.has_room(free):
             return [Show(0, "No free connector; wait until one is free")]
-        self.floating = Floating(grant, tuple(e.evse_id for e in free))
-        return [Show(0, "Accepted; plug in the cable")]
+        if len(free) == 1:
+            return free[0].authorize(grant, now, policy)
+        return self._float(grant, free, policy, now)
 
-    def _adopt_floating(self, policy: Policy, now: Now) -> list[object]:
-        if self.floating is None:
-            return []
-        for evse_id in self.floating.evse_ids:
-            evse = self._evses[evse_id]
-            if evse.awaits_card:
-                grant, self.floating = self.floating.grant, None
-                return evse.authorize(grant, now, policy, by_plug=True)
-        return []
+    def has_room(self, free: list[Evse]) -> bool:
+        """One of these is left when all who came before have plugged in."""
+        evse_ids = {e.evse_id for e in free}
+        return len(free) > sum(not evse_ids.isdisjoint(f.evse_ids) for f in self.floating)
+
+    def _float(self, grant: Grant, free: list[Evse], policy: Policy, now: Now) -> list[object]:
+        """E01.FR.03: the transaction begins with the card, unless some already run at the EVSEs
+        where it may be plugged in."""
+        floating = Floating(grant, tuple(e.evse_id for e in free))
+        self.floating.append(floating)
+        effects: list[object] = [Show(0, "Accepted; plug in the cable")]
+        if "Authorized" in policy.tx_start_point and all(e.transaction is None for e in free):
+            effects += floating.begin(now)
+        return effects
 
     def _give_away(self, policy: Policy, now: Now) -> list[object]:
         """Without authorisation every EV that is plugged in may charge (C02)."""
@@ -206,16 +270,15 @@ class Granting:
         for evse in self._served(evse_ids):
             if evse.transaction is not None and evse.ending is None:
                 effects += evse.deauthorize("StopAuthorized", "MasterPass", token, now, policy)
+        for floating in [f for f in self.floating if set(f.evse_ids) <= set(evse_ids)]:
+            self.floating.remove(floating)
+            effects += floating.end("StopAuthorized", "MasterPass", token, now)
         return effects or [Show(0, "Master pass: nothing to stop")]
 
 
-def _of_group(served: list[Evse], group: IdToken | None) -> Evse | None:
-    """An EVSE that charges for this group: any of its cards may end that (C09.FR.07)."""
-    for evse in served:
-        running = evse.grant
-        if running is not None and group is not None and group.same_as(running.group):
-            return evse
-    return None
+def _is_of_group(grant: Grant | None, group: IdToken | None) -> bool:
+    """Any card of the group may end what one of them began (C09.FR.07)."""
+    return grant is not None and group is not None and group.same_as(grant.group)
 
 
 def _stop_locally(evse: Evse, token: IdToken, policy: Policy, now: Now) -> list[object]:

@@ -35,10 +35,8 @@ class Reset:
         return effects
 
     def go_on(self, evses: Sequence[Evse], policy: Policy, now: Now) -> tuple[list[object], bool]:
-        """(effects, done). Waits for the transactions, then orders all power off; where a path is
-        not seen open, again, ResetRetries times."""
-        if any(evse.transaction is not None for evse in evses):
-            return [], False
+        """(effects, done). With no transaction left, orders all power off; where a path is not seen
+        open, again, ResetRetries times."""
         connectors = [c for evse in evses for c in evse.connectors.values()]
         shut = all(c.reading.power_path is PowerPath.OPEN for c in connectors)
         if self._tries and shut:

@@ -13,6 +13,7 @@ from agent.core.effects import LockPlug, Log, Restart, Save, Show, StatusChanged
 from agent.core.ending import Ending, end_transaction
 from agent.core.events import Now
 from agent.core.evse import Evse
+from agent.core.floating import end_unplaced
 from agent.core.granting import Granting
 from agent.core.limits import Place
 from agent.core.main_meter import STATION, MainMeter, Measured
@@ -20,7 +21,7 @@ from agent.core.orders import Orders
 from agent.core.policy import Policy
 from agent.core.resets import Reset, restarted
 from agent.core.site import Site
-from agent.core.transaction import restore
+from agent.core.transaction import Transaction, restore
 
 PILOT_SAYS = "pilot state"
 """How the guard's cause begins when the EV let go or left."""
@@ -67,6 +68,20 @@ class Station:
         """The running transaction; None also while only its session row exists."""
         transaction = self.evses[evse_id].transaction if evse_id in self.evses else None
         return transaction.transaction_id if transaction is not None else None
+
+    def runs(self, evse_id: int = 0) -> bool:
+        """A transaction goes on at the EVSE; 0: at any, or waits to know at which."""
+        if evse_id == 0 and self.granting.unplaced() is not None:
+            return True
+        evses = self.evses.values()
+        return any(e.transaction is not None for e in evses if evse_id in (0, e.evse_id))
+
+    def running(self, transaction_id: str) -> Transaction | None:
+        """The transaction of that id, until its Ended is recorded; also while it has no EVSE."""
+        evse, unplaced = self.evse_of(transaction_id), self.granting.unplaced(transaction_id)
+        if evse is not None:
+            return evse.transaction
+        return unplaced.transaction if unplaced is not None else None
 
     def evse_of(self, transaction_id: str) -> Evse | None:
         """The EVSE a transaction runs on, until its Ended is recorded."""
@@ -130,7 +145,7 @@ class Station:
         """J01.FR.19, FR.20: set for an EVSE, its own transaction silences it; set for the station,
         any transaction silences all EVSEs and the main meter."""
         busy = {evse_id for evse_id, evse in self.evses.items() if evse.transaction is not None}
-        all_are_muted = self.policy.aligned_only_idle and bool(busy)
+        all_are_muted = self.policy.aligned_only_idle and self.runs()
         for evse_id, evse in self.evses.items():
             own = evse_id in self.policy.aligned_only_idle_evses
             evse.is_muted = all_are_muted or (own and evse_id in busy)
@@ -157,6 +172,13 @@ class Station:
             evse = self.evses.get(transaction.evse_id)
             if evse is not None:
                 effects += evse.resume(transaction, event.cause, now)
+                continue
+            if transaction.evse_id == 0:
+                effects.append(
+                    Log(4, f"open transaction before any plug found: {event.cause.value}")
+                )
+                trigger, reason = "AbnormalCondition", event.cause.value
+                effects += end_unplaced(transaction, trigger, reason, now)
                 continue
             effects.append(Log(3, f"EVSE {transaction.evse_id} is gone: its transaction ends"))
             ending = Ending("AbnormalCondition", event.cause.value, None, now.mono_s, now.mono_s)
@@ -199,7 +221,11 @@ class Station:
     def _transaction_answered(self, event: ev.TransactionAnswered, now: Now) -> list[object]:
         """The CSMS judged the token once more: cache it, stop what it refuses (C10, E05)."""
         effects = remember(event.token, event.info, self.policy, now)
-        evse = self.evse_of(event.transaction_id)
+        evse, unplaced = self.evse_of(event.transaction_id), None
+        if not event.info.accepted:
+            unplaced = self.granting.unplaced(event.transaction_id)
+        if unplaced is not None and event.token.same_as(unplaced.grant.token):
+            return effects + self.granting.refuse(unplaced, self.policy, now)
         if evse is None or evse.ending is not None or evse.grant is None:
             return effects
         if event.info.accepted or not event.token.same_as(evse.grant.token):
@@ -207,9 +233,10 @@ class Station:
         return effects + evse.revoke(now, self.policy)
 
     def _stop_requested(self, event: ev.StopRequested, now: Now) -> list[object]:
-        evse = self.evse_of(event.transaction_id)
+        evse, unplaced = self.evse_of(event.transaction_id), None
         if evse is None:
-            return []
+            unplaced = self.granting.unplaced(event.transaction_id)
+            return self.granting.stop(unplaced, now) if unplaced is not None else []
         return evse.deauthorize("RemoteStop", "Remote", None, now, self.policy)
 
     def _guard_stopped(self, event: ev.GuardStopped, now: Now) -> list[object]:
@@ -234,13 +261,14 @@ class Station:
     def _reset_requested(self, event: ev.ResetRequested, now: Now) -> list[object]:
         """B12.FR.02, FR.04: at once means that every transaction is Ended and recorded first."""
         evses = self._reset_by(event.evse_id)
-        waits = event.on_idle and any(evse.transaction is not None for evse in evses)
+        waits = event.on_idle and self.runs(event.evse_id)
         reset = self.resets[event.evse_id] = Reset(event.evse_id, event.on_idle, waits)
         if event.on_idle:
             return []
+        effects = reset.begin(evses, now, self.policy)
         if event.evse_id == 0:
-            self.granting.forget()
-        return reset.begin(evses, now, self.policy)
+            effects += self.granting.end_all("ResetCommand", "ImmediateReset", now)
+        return effects
 
     def _reset_by(self, evse_id: int) -> list[Evse]:
         return list(self.evses.values()) if evse_id == 0 else [self.evses[evse_id]]
@@ -254,6 +282,8 @@ class Station:
         """Carries out what was accepted as soon as it can be."""
         effects: list[object] = []
         for reset in tuple(self.resets.values()):
+            if self.runs(reset.evse_id):
+                continue
             found, is_done = reset.go_on(self._reset_by(reset.evse_id), self.policy, now)
             effects += found
             if not is_done:
@@ -262,7 +292,7 @@ class Station:
             if reset.evse_id:
                 effects += [] if self._is_closing() else restarted(self.evses[reset.evse_id])
             else:
-                self.granting.forget()
+                self.granting.floating.clear()
                 self._is_leaving = True
                 reason = reset.boot_reason
                 effects += [Save("meta/restart", reason), Restart(self.site.reset_scope, reason)]
@@ -294,7 +324,8 @@ class Station:
         if event.message != "TransactionEvent":
             return []
         asked = [e for e in self.evses.values() if event.evse_id in (0, e.evse_id)]
-        return [effect for evse in asked for effect in evse.tell_now(now)]
+        told = self.granting.tell_now(now) if event.evse_id == 0 else []
+        return told + [effect for evse in asked for effect in evse.tell_now(now)]
 
     def _policy(self, event: ev.PolicyChanged, now: Now) -> list[object]:
         before = self.policy

@@ -15,6 +15,7 @@ class Transaction(Struct):
 
     transaction_id: str
     evse_id: int
+    """0: not known yet (E03)."""
     boot_id: str
     utc_offset_s: float
     """Offset in force when this was saved: turns saved loop times into UTC after a reboot."""
@@ -41,7 +42,8 @@ class Transaction(Struct):
 
     @property
     def key(self) -> str:
-        return f"transaction/{self.evse_id}"
+        """One row per EVSE; several may run without one."""
+        return f"transaction/{self.evse_id or self.transaction_id}"
 
     def save(self, now: Now) -> Save:
         self.utc_offset_s = now.utc_offset_s

@@ -31,11 +31,12 @@ async def whole_day(bench: SimBench, hour_s: float = HOUR_S) -> None:
     """24 hours; leaves no session open and the station online with an empty queue."""
     start_s = asyncio.get_running_loop().time()
     await bench.csms.wait_for("StatusNotification")
-    await charge_by_card(bench, 1, CARD_A, 2 * hour_s)
+    await charge_by_card(bench, 1, CARD_A, hour_s)
     await two_at_once(bench, hour_s)
     await limited(bench, hour_s)
     await through_an_outage(bench, hour_s)
     await remotely(bench, hour_s)
+    await card_first(bench, hour_s)
     rest_s = start_s + 24 * hour_s - asyncio.get_running_loop().time()
     await asyncio.sleep(max(0.0, rest_s))
     await drained(bench)
@@ -118,3 +119,30 @@ async def remotely(bench: SimBench, hour_s: float) -> None:
     await bench.until(lambda: "transaction_id" not in bench.connector(2))
     bench.plug_out(2)
     await bench.until(lambda: bench.connector(2)["status"] == "Available")
+
+
+async def card_first(bench: SimBench, hour_s: float) -> None:
+    """The transaction begins with the card, before anybody knows at which EVSE; one driver goes
+    away again, another one plugs in."""
+    await set_start_point(bench, "Authorized")
+    bench.swipe(CARD_A)
+    await asyncio.sleep(5)
+    bench.swipe(CARD_A)
+    await asyncio.sleep(5)
+    bench.swipe(CARD_B)
+    await asyncio.sleep(5)
+    bench.plug_in(2)
+    await bench.until(lambda: bench.connector(2).get("charging_state") == "Charging")
+    await asyncio.sleep(hour_s)
+    await end(bench, 2, CARD_B)
+    await set_start_point(bench, "PowerPathClosed")
+
+
+async def set_start_point(bench: SimBench, value: str) -> None:
+    item = {
+        "attributeValue": value,
+        "component": {"name": "TxCtrlr"},
+        "variable": {"name": "TxStartPoint"},
+    }
+    answer = await bench.csms.call("SetVariables", {"setVariableData": [item]})
+    assert answer["setVariableResult"][0]["attributeStatus"] == "Accepted", answer

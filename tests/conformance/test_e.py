@@ -212,6 +212,92 @@ def test_TC_E_05_CS(start: str, stop: str) -> None:
     play(scene, start=start, stop=stop, evse_count=1, inputs=True)
 
 
+def test_a_card_before_any_plug_starts_where_the_cable_will_be() -> None:
+    """E03 with several EVSEs: Started without `evse`, which stands in the first event after the
+    plug (E01.FR.16, FR.17); the card is told once."""
+
+    async def scene(octt: Octt) -> None:
+        octt.evse_id = 2
+        started = await octt.authorized()
+        assert started is not None
+        assert "evse" not in started
+        assert "meterValue" not in started
+        assert started["transactionInfo"]["chargingState"] == "Idle"
+        await asyncio.sleep(10.0)
+        event = await octt.ev_connected_pre_session()
+        assert event is not None
+        assert "idToken" not in event
+        assert event["transactionInfo"]["transactionId"] == octt.transaction_id
+        context = event["meterValue"][0]["sampledValue"][0]["context"]
+        assert context == "Transaction.Begin"
+        charging = await octt.energy_transfer_started()
+        assert "evse" not in charging
+        assert octt.bench.board.connector(2, 1).closed
+        ended = await octt.stop_authorized()
+        events = octt.csms.of("TransactionEvent")
+        assert [event["seqNo"] for event in events] == list(range(ended["seqNo"] + 1))
+
+    play(scene, start="Authorized", stop="Authorized")
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_nobody_plugs_in_anywhere(remote: bool) -> None:
+    """E03.FR.05, F02.FR.07; a transaction without an EVSE is asked for and refused as any other."""
+
+    async def scene(octt: Octt) -> None:
+        await octt.set_variable("TxCtrlr", "EVConnectionTimeOut", str(TIMEOUT_S))
+        if remote:
+            request = {
+                "idToken": {"idToken": CARD, "type": "ISO14443"},
+                "remoteStartId": 4711,
+            }
+            await octt.accepted("RequestStartTransaction", request)
+            started = await octt.expect_event(eventType="Started", triggerReason="RemoteStart")
+            assert started["transactionInfo"]["remoteStartId"] == 4711
+        else:
+            started = await octt.authorized() or {}
+        assert "evse" not in started
+        asked = {"transactionId": octt.transaction_id}
+        status = await octt.call("GetTransactionStatus", asked)
+        assert status == {"ongoingIndicator": True, "messagesInQueue": False}
+        ended = await octt.expect_event(
+            eventType="Ended", triggerReason="EVConnectTimeout", stoppedReason="Timeout"
+        )
+        assert "evse" not in ended
+        status = await octt.call("GetTransactionStatus", asked)
+        assert status["ongoingIndicator"] is False
+        octt.bench.plug_in(1)
+        await octt.expect_none("TransactionEvent", for_s=30.0)
+
+    play(scene, start="Authorized")
+
+
+def test_the_csms_stops_what_has_no_evse_yet() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.authorized()
+        stop = {"transactionId": octt.transaction_id}
+        await octt.accepted("RequestStopTransaction", stop)
+        event = await octt.expect_event(
+            eventType="Ended", triggerReason="RemoteStop", stoppedReason="Remote"
+        )
+        assert event["transactionInfo"]["transactionId"] == stop["transactionId"]
+        assert (await octt.call("RequestStopTransaction", stop))["status"] == "Rejected"
+
+    play(scene, start="Authorized", stop="EVConnected")
+
+
+def test_a_card_that_the_csms_refuses_in_started_ends_before_any_plug() -> None:
+    async def scene(octt: Octt) -> None:
+        octt.csms.answer["TransactionEvent"] = {"idTokenInfo": {"status": "Blocked"}}
+        octt.bench.swipe(CARD)
+        await octt.expect_event(eventType="Started", triggerReason="Authorized")
+        await octt.expect_event(
+            eventType="Ended", triggerReason="Deauthorized", stoppedReason="DeAuthorized"
+        )
+
+    play(scene, start="Authorized")
+
+
 def test_the_start_button_starts_and_ends_a_charge_without_a_card() -> None:
     async def scene(octt: Octt) -> None:
         octt.bench.plug_in(2)

@@ -200,17 +200,20 @@ def test_TC_J_07_CS(start: str, wanted: str) -> None:
     play(scene)
 
 
-def test_TC_J_08_CS() -> None:
+@pytest.mark.parametrize("evse_count", [1, 2])
+def test_TC_J_08_CS(evse_count: int) -> None:
     async def scene(octt: Octt) -> None:
         await octt.configure(start="Authorized")
         await octt.set_variable("SampledDataCtrlr", "TxStartedMeasurands", ALL)
         await octt.energy_transfer_started()
         events = octt.csms.of("TransactionEvent")
         known = next(event for event in events if "evse" in event)
+        assert (known is events[0]) == (evse_count == 1)
+        assert all("meterValue" not in event for event in events[: events.index(known)])
         (value,) = known["meterValue"]
         check_value(value, "Transaction.Begin", ALL)
 
-    play(scene, evse_count=1)
+    play(scene, evse_count=evse_count)
 
 
 def test_TC_J_09_CS() -> None:

@@ -20,7 +20,7 @@ def test_a_whole_day_with_two_evses_ends_with_every_watt_hour_billed() -> None:
             evidence = Evidence(
                 calls=bench.csms.calls,
                 meters_wh=dict(enumerate(zip(before_wh, after_wh, strict=True), start=1)),
-                transactions=7,
+                transactions=9,
                 waiting=status["queue"],
                 set_aside=status["set_aside"],
                 violations=bench.csms.violations,

@@ -23,6 +23,7 @@ def event(
     arrives_s: float | None = None,
     offline: bool = False,
     evse_id: int | None = None,
+    context: str = "",
 ) -> Received:
     """A TransactionEvent that happened at `at_s` and came at once, unless told otherwise."""
     stamp = datetime.fromtimestamp(UTC_OFFSET_S + at_s, UTC).isoformat(timespec="milliseconds")
@@ -37,7 +38,9 @@ def event(
     if offline:
         payload["offline"] = True
     if register_wh is not None:
-        context = {"Started": "Transaction.Begin", "Ended": "Transaction.End"}.get(kind)
+        context = context or {"Started": "Transaction.Begin", "Ended": "Transaction.End"}.get(
+            kind, ""
+        )
         sample = {"value": register_wh} | ({"context": context} if context else {})
         payload["meterValue"] = [{"timestamp": stamp, "sampledValue": [sample]}]
     came_s = at_s + 0.01 if arrives_s is None else arrives_s
@@ -101,6 +104,15 @@ def test_a_complete_store_has_no_problems_and_the_line_counts_and_compares() -> 
     )
 
 
+def test_the_begin_value_may_come_with_the_evse() -> None:
+    started = event(10, "Started", "a", 0)
+    arrived = event(
+        20, "Updated", "a", 1, evse_id=1, register_wh=1000.0, context="Transaction.Begin"
+    )
+    calls = [good().calls[0], started, arrived, *good().calls[3:]]
+    assert judge(replace(good(), calls=calls)).problems == ()
+
+
 WRONG: dict[str, tuple[Callable[[], Evidence], str]] = {
     "an Updated is missing": (lambda: without(2), "never reached the CSMS"),
     "a Started is missing": (lambda: without(1), "never reached the CSMS"),
@@ -134,6 +146,18 @@ WRONG: dict[str, tuple[Callable[[], Evidence], str]] = {
     "the begin has no register": (
         lambda: put(1, event(10, "Started", "a", 0, evse_id=1)),
         "Started (seqNo 0) of transaction a lacks the register",
+    ),
+    "the event that names the EVSE has no register": (
+        lambda: replace(
+            good(),
+            calls=[
+                *good().calls[:1],
+                event(10, "Started", "a", 0),
+                event(20, "Updated", "a", 1, evse_id=1),
+                *good().calls[3:],
+            ],
+        ),
+        "Updated (seqNo 1) of transaction a lacks the register",
     ),
     "an offline event does not say so": (lambda: flagged(3, False), "does not say so"),
     "an online event claims to be offline": (lambda: flagged(2, True), "the network was there"),

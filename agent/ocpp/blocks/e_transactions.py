@@ -51,7 +51,7 @@ def _transaction_event(record: Record, view: View, now: Now) -> OutgoingCall:
     }
     if record.connector_id is not None:
         payload["evse"] = {"id": record.evse_id, "connectorId": record.connector_id}
-    elif record.seq_no == 0 or record.trigger_reason == "Trigger":
+    elif record.evse_id and (record.seq_no == 0 or record.trigger_reason == "Trigger"):
         payload["evse"] = {"id": record.evse_id}
     if record.token is not None:
         payload["idToken"] = to_wire(record.token)
@@ -84,8 +84,7 @@ def _transaction_status(payload: Payload, view: View, now: Now) -> Later:
     known: Payload = {}
     part = ""
     if transaction_id is not None:
-        evse = view.station.evse_of(transaction_id)
-        running = evse.transaction if evse is not None else None
+        running = view.station.running(transaction_id)
         known["ongoingIndicator"] = running is not None and running.started
         part = f'"transactionId":{msgspec.json.encode(transaction_id).decode()}'
     question = now.new_id()

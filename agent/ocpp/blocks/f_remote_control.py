@@ -30,22 +30,26 @@ def _request_start(payload: Payload, view: View, now: Now) -> Answer:
     starts nothing (C16.FR.03)."""
     station = view.station
     evse_id = payload.get("evseId") or _choose(view)
-    if not view.connection.accepted or evse_id is None or evse_id not in station.evses:
-        return Answer({"status": "Rejected"})
-    evse = station.evses[evse_id]
     group = payload.get("groupIdToken")
     group_token = from_wire(group) if group else None
-    if not evse.free or is_master(group_token, station.policy):
+    profile, remote_start_id = payload.get("chargingProfile"), payload["remoteStartId"]
+    if not view.connection.accepted or is_master(group_token, station.policy):
+        return Answer({"status": "Rejected"})
+    start = StartRequested(
+        evse_id or 0, from_wire(payload["idToken"]), group_token, remote_start_id
+    )
+    if evse_id == 0 and profile is None:
+        return Answer({"status": "Accepted"}, events=(start,))
+    evse = station.evses.get(evse_id) if evse_id is not None else None
+    if evse is None or not evse.free:
         return Answer({"status": "Rejected"})
     events: list[object] = []
-    profile, remote_start_id = payload.get("chargingProfile"), payload["remoteStartId"]
     if profile is not None:
-        refusal = view.profiles.check_start(profile, evse_id, view, now)
+        refusal = view.profiles.check_start(profile, evse.evse_id, view, now)
         if refusal is not None:
             return Answer({"status": "Rejected", "statusInfo": refusal})
-        events.append(view.profiles.start_event(profile, evse_id, remote_start_id))
-    token = from_wire(payload["idToken"])
-    events.append(StartRequested(evse_id, token, group_token, remote_start_id))
+        events.append(view.profiles.start_event(profile, evse.evse_id, remote_start_id))
+    events.append(start)
     response: Payload = {"status": "Accepted"}
     running = evse.transaction
     if running is not None and running.started:
@@ -54,19 +58,25 @@ def _request_start(payload: Payload, view: View, now: Now) -> Answer:
 
 
 def _choose(view: View) -> int | None:
-    """F01.FR.07: without an evseId a free EVSE with an EV, else the only free one."""
+    """F01.FR.07, F02.FR.22: without an evseId the free EVSE with an EV, else the only free one,
+    else where the cable will be plugged in (0); None: nobody can tell, or none is free."""
     free = [evse for evse in view.station.evses.values() if evse.free]
     plugged = [evse for evse in free if evse.connected]
-    chosen = plugged or free
-    return chosen[0].evse_id if len(chosen) == 1 else None
+    if plugged:
+        return plugged[0].evse_id if len(plugged) == 1 else None
+    if not view.station.granting.has_room(free):
+        return None
+    return free[0].evse_id if len(free) == 1 else 0
 
 
 def _request_stop(payload: Payload, view: View, now: Now) -> Answer:
     """F03.FR.07, FR.08."""
-    evse = view.station.evse_of(payload["transactionId"])
-    if not view.connection.accepted or evse is None or evse.ending is not None:
+    transaction_id = payload["transactionId"]
+    evse, running = view.station.evse_of(transaction_id), view.station.running(transaction_id)
+    is_ending = evse is not None and evse.ending is not None
+    if not view.connection.accepted or running is None or is_ending:
         return Answer({"status": "Rejected"})
-    return Answer({"status": "Accepted"}, events=(StopRequested(payload["transactionId"]),))
+    return Answer({"status": "Accepted"}, events=(StopRequested(transaction_id),))
 
 
 # --- unlock ---------------------------------------------------------------------------------------
@@ -126,6 +136,8 @@ def _has_reading(asked: MessageTriggered, view: View) -> bool:
 
 def _has_transaction(asked: MessageTriggered, view: View) -> bool:
     """An event is recorded, and can leave: something runs that is not about to end."""
+    if asked.evse_id == 0 and view.station.granting.unplaced() is not None:
+        return view.connection.accepted
     return view.connection.accepted and any(
         evse.transaction is not None and evse.transaction.started and evse.ending is None
         for evse in view.station.evses.values()

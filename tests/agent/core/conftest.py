@@ -69,10 +69,17 @@ class Ledger:
             assert all(e.connector_id is None for e in events), "place told once"
         if record.remote_start_id is not None:
             assert all(e.remote_start_id is None for e in events), "remoteStartId told once"
-        assert record.samples or record.event_type == "Updated" or record.stopped_reason is not None
+        assert (
+            record.samples
+            or record.event_type == "Updated"
+            or record.stopped_reason is not None
+            or not record.evse_id
+        )
         events.append(record)
         saves = [e for e in effects if isinstance(e, ef.Save)]
-        saves = [s for s in saves if s.key == f"transaction/{record.evse_id}"]
+        saves = [
+            s for s in saves if s.key == f"transaction/{record.evse_id or record.transaction_id}"
+        ]
         assert saves, "a Record goes with the transaction's state"
         if record.event_type == "Ended":
             assert any(s.value is None for s in saves)

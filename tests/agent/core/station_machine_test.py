@@ -87,23 +87,27 @@ def machine(play_type: type) -> type[RuleBasedStateMachine]:
         def swipe(self, value, evse_ids):
             self.play.swipe(value, evse_ids)
 
-        @rule(evse_id=st.sampled_from([1, 2]), number=st.integers(1, 9))
+        @rule(evse_id=st.sampled_from([0, 1, 2]), number=st.integers(1, 9))
         def remote_start(self, evse_id, number):
             token = IdToken("APP", "Central")
-            if self.play.station.evses[evse_id].free:
+            if evse_id == 0 or self.play.station.evses[evse_id].free:
                 self.play.do(ev.StartRequested(evse_id, token, None, number))
 
         @rule(evse_id=st.sampled_from([1, 2]))
         def remote_stop(self, evse_id):
             transaction_id = self.play.station.transaction_id(evse_id)
+            unplaced = self.play.station.granting.unplaced()
+            if unplaced is not None:
+                transaction_id = unplaced.transaction.transaction_id
             if transaction_id is not None:
                 self.play.do(ev.StopRequested(transaction_id))
 
         @rule(evse_id=st.sampled_from([1, 2]), status=st.sampled_from(["Invalid", "Accepted"]))
         def judged_once_more(self, evse_id, status):
-            evse = self.play.station.evses[evse_id]
-            if evse.transaction is not None and evse.transaction.token is not None:
-                names = evse.transaction.transaction_id, evse.transaction.token
+            unplaced = self.play.station.granting.unplaced()
+            holder = self.play.station.evses[evse_id] if unplaced is None else unplaced
+            if holder.transaction is not None and holder.transaction.token is not None:
+                names = holder.transaction.transaction_id, holder.transaction.token
                 self.play.do(ev.TransactionAnswered(*names, TokenInfo(status)))
 
         @rule(place=PLACES, fault=FAULTS, lasts_s=st.sampled_from([0.5, 3.0, 70.0, None]))
@@ -166,6 +170,8 @@ def machine(play_type: type) -> type[RuleBasedStateMachine]:
             for evse in self.play.station.evses.values():
                 assert evse.transaction is None
                 assert evse.grant is None
+            assert not self.play.station.granting.floating
+            assert not self.play.saved.keys() - {"availability", "meta/restart"}
             for records in self.play.ledger.told.values():
                 assert records[-1].event_type == "Ended"
             assert not self.play.ledger.allowed

@@ -93,7 +93,7 @@ def test_a_floating_card_goes_to_the_evse_that_is_plugged_in_next(play) -> None:
     assert "plug in" in texts(p.swipe())
     p.pilot("B", (2, 1))
     assert p.told()[0].evse_id == 2
-    assert p.station.granting.floating is None
+    assert not p.station.granting.floating
     p.pilot("B", (1, 1))
     assert p.station.evses[1].grant is None
 

@@ -46,9 +46,8 @@ def _reset(payload: Payload, view: View, now: Now) -> Answer:
     evses, evse_id = view.station.evses, payload.get("evseId", 0)
     if "evseId" in payload and evse_id not in evses:
         return Answer({"status": "Rejected", "statusInfo": {"reasonCode": "UnknownEvse"}})
-    concerned = [evses[evse_id]] if evse_id else list(evses.values())
     on_idle = payload["type"] == "OnIdle"
-    waits = on_idle and any(evse.transaction is not None for evse in concerned)
+    waits = on_idle and view.station.runs(evse_id)
     status = "Scheduled" if waits else "Accepted"
     return Answer({"status": status}, events=(ResetRequested(on_idle, evse_id),))
 
