@@ -274,9 +274,13 @@ class Octt:
         """StopAuthorized, locally."""
         self.bench.swipe(card)
         self.facts -= {"Authorized", "EnergyTransfer"}
+        token = {"idToken": card, "type": "ISO14443"}
         if not self._ends_with_authorization():
-            return await self.expect_event(eventType="Updated", triggerReason="StopAuthorized")
+            event = await self.expect_event(eventType="Updated", triggerReason="StopAuthorized")
+            assert event.get("idToken", token) == token, event
+            return event
         event = await self.expect_event(eventType="Ended", triggerReason="StopAuthorized")
+        assert event.get("idToken", token) == token, event
         assert event["transactionInfo"].get("stoppedReason", "Local") == "Local", event
         return event
 

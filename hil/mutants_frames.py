@@ -87,11 +87,11 @@ def changed(payload: Payload, path: str, change: Callable[[Any], Any]) -> Payloa
 
 
 def added(payload: Payload, path: str, value: Any) -> Payload:
-    """A copy that has the field, in each object that may hold it and had it not."""
+    """A copy that has the field with this value, in each object that may hold it."""
     payload = deepcopy(payload)
     *above, name = path.split(".")
     for holder in _objects(values(payload, ".".join(above)) if above else [payload]):
-        holder.setdefault(name, value)
+        holder[name] = value
     return payload
 
 

@@ -13,10 +13,6 @@ ENERGY = "Energy.Active.Import.Register"
 PHASES = ("L1", "L2", "L3")
 
 
-UNTOLD_CONTEXT = "Sample.Periodic"
-"""The default, which is not repeated, except beside a signature."""
-
-
 def wanted(view: View, event_type: str, context: str) -> frozenset[str]:
     """Measurands that are configured for a value of this context in this event; "": no event."""
     component, name = "SampledDataCtrlr", f"Tx{event_type}Measurands"
@@ -88,15 +84,14 @@ def meter_value(
 
     `key`: with the meter's signature and this public key (J01.FR.21, J02.FR.21).
     """
-    context = {"context": sample.context} if sample.context != UNTOLD_CONTEXT else {}
     values = [
-        value | context
+        value | {"context": sample.context}
         for name, source in MEASURANDS.items()
         if name in measurands
         for value in source(sample.reading)
     ]
     if values and key is not None and ENERGY in measurands:
-        values[0] |= {"context": sample.context, "signedMeterValue": _signed(sample.reading, key)}
+        values[0] |= {"signedMeterValue": _signed(sample.reading, key)}
     if not values:
         return None
     return {"timestamp": open_stamp(sample.reading.at_s), "sampledValue": values}

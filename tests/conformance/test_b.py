@@ -3,6 +3,7 @@
 import asyncio
 import csv
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -50,6 +51,10 @@ def play(
     run_virtual(whole())
 
 
+def at_s(stamp: str) -> float:
+    return datetime.fromisoformat(stamp).timestamp()
+
+
 def clean(info: Payload | None) -> bool:
     """A statusInfo is absent or says that nothing is wrong."""
     return info is None or info["reasonCode"] == "NoError"
@@ -58,6 +63,11 @@ def clean(info: Payload | None) -> bool:
 async def get_variables(octt: Octt, *items: Payload) -> list[Payload]:
     answer = await octt.call("GetVariables", {"getVariableData": list(items)})
     return list(answer["getVariableResult"])
+
+
+async def value_of(octt: Octt, item: Payload) -> str:
+    (result,) = await get_variables(octt, item)
+    return str(result["attributeValue"])
 
 
 async def set_variables(octt: Octt, *items: Payload) -> list[Payload]:
@@ -210,6 +220,7 @@ def test_TC_B_09_CS() -> None:
         (result,) = await set_variables(octt, item)
         assert clean(result.pop("attributeStatusInfo", None))
         assert result == THRESHOLD | {"attributeStatus": "Accepted", "attributeType": "Actual"}
+        assert await value_of(octt, THRESHOLD) == "300"
 
     play(scene)
 
@@ -227,6 +238,8 @@ def test_TC_B_10_CS() -> None:
         assert len(results) == 2
         assert THRESHOLD | accepted in results
         assert OFFLINE_AUTHORIZE | accepted in results
+        assert await value_of(octt, THRESHOLD) == "300"
+        assert await value_of(octt, OFFLINE_AUTHORIZE) == "true"
 
     play(scene)
 
@@ -242,10 +255,11 @@ def test_TC_B_10_CS() -> None:
 )
 def test_TC_B_11_CS(component: str, variable: str, accepted: set[str]) -> None:
     async def scene(octt: Octt) -> None:
-        known = await octt.get_variable(component, variable)
-        if known["attributeStatus"] != "Accepted":
+        found = await octt.get_variable(component, variable)
+        if found["attributeStatus"] != "Accepted":
             assert component in ("SmartChargingCtrlr", "ClockCtrlr"), "only these are optional"
             return
+        known = found["attributeValue"]
         whole = "30" if component == "SmartChargingCtrlr" else "300"
         for value in (whole, whole + ".1", "true", "2026-01-01T00:00:00Z", "abc"):
             named = {"component": {"name": component}, "variable": {"name": variable}}
@@ -253,6 +267,8 @@ def test_TC_B_11_CS(component: str, variable: str, accepted: set[str]) -> None:
             info = result.pop("attributeStatusInfo", None)
             status = "Accepted" if value in accepted else "Rejected"
             assert result == named | {"attributeStatus": status, "attributeType": "Actual"}, value
+            known = value if status == "Accepted" else known
+            assert await value_of(octt, named) == known
             if status == "Rejected":
                 assert info is None or info["reasonCode"] == "InvalidValue"
 
@@ -323,7 +339,7 @@ async def reported(octt: Octt, request_id: int = REQUEST_ID) -> list[Payload]:
     while more:
         part = await octt.expect("NotifyReport")
         assert part["requestId"] == request_id
-        assert part["generatedAt"].endswith("Z")
+        assert abs(at_s(part["generatedAt"]) - octt.bench.utc_s()) < 60.0
         assert part["seqNo"] == seq_no
         seq_no, more = seq_no + 1, part.get("tbc", False)
         rows += part["reportData"]
@@ -569,7 +585,9 @@ def test_TC_B_21_CS(stop: str) -> None:
         if not occupied:
             await octt.ev_connected_post_session()
             octt.bench.plug_out()
-            await octt.expect_event(eventType="Ended", triggerReason="EVCommunicationLost")
+            await octt.expect_event(
+                eventType="Ended", triggerReason="EVCommunicationLost", chargingState="Idle"
+            )
         boot = await after_reset(octt)
         assert boot["reason"] == "ScheduledReset"
         found = await statuses(octt)
@@ -634,7 +652,9 @@ def test_TC_B_41_CS(stop: str) -> None:
         if not occupied:
             await other.ev_connected_post_session()
             octt.bench.plug_out(2)
-            await other.expect_event(eventType="Ended", triggerReason="EVCommunicationLost")
+            await other.expect_event(
+                eventType="Ended", triggerReason="EVCommunicationLost", chargingState="Idle"
+            )
         boot = await after_reset(octt)
         assert boot["reason"] == "ScheduledReset"
         found = await statuses(octt)

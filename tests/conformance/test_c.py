@@ -646,6 +646,7 @@ def check_stopped(told: list[Payload], octt: Octt) -> None:
         octt.transaction_id = None
     else:
         assert all(e["eventType"] == "Updated" for e in own), own
+        check_event(own[-1], triggerReason="ChargingStateChanged", chargingState="EVConnected")
     octt.facts -= {"Authorized", "EnergyTransfer"}
 
 
@@ -655,6 +656,7 @@ async def unplugged(octt: Octt) -> None:
     if is_running:
         assert event is not None
         check_event(event, eventType="Ended", stoppedReason="MasterPass")
+        assert event.get("idToken", id_token(MASTER_CARD)) == id_token(MASTER_CARD), event
 
 
 @stops

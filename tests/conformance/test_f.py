@@ -61,7 +61,7 @@ async def triggered(octt: Octt, message: str, evse: Payload | None = None) -> Pa
 
 def contexts(payload: Payload) -> set[str]:
     values = payload["meterValue"][0]["sampledValue"]
-    return {value.get("context", "Sample.Periodic") for value in values}
+    return {value["context"] for value in values}
 
 
 async def unlock(octt: Octt, connector_id: int = 1) -> str:

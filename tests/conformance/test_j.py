@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hil.conformance import Octt, Payload
-from hil.sim import SimBench
+from hil.sim import START_UTC_S, SimBench
 from hil.virtual_time import run_virtual
 
 INTERVAL_S = 15
@@ -35,6 +35,11 @@ def play(scene: Callable[[Octt], Awaitable[None]], **bench: Any) -> None:
             told = [v for call in station.csms.calls for v in call.payload.get("meterValue", ())]
             samples = [sample for value in told for sample in value["sampledValue"]]
             assert not [s for s in samples if s.get("location") == "EV"]
+            for call in station.csms.calls:
+                stamps = [value["timestamp"] for value in call.payload.get("meterValue", ())]
+                stamps += [call.payload["timestamp"]] if "timestamp" in call.payload else []
+                told_s = START_UTC_S + call.at_s
+                assert all(at_s(stamp) <= told_s for stamp in stamps), call
 
     run_virtual(whole())
 
@@ -50,7 +55,7 @@ def measurands(value: Payload) -> set[str]:
 
 def context(value: Payload) -> str:
     """Of a MeterValueType; all its samples have the same."""
-    contexts = {sample.get("context", "Sample.Periodic") for sample in value["sampledValue"]}
+    contexts = {sample["context"] for sample in value["sampledValue"]}
     assert len(contexts) == 1, value
     return contexts.pop()
 

@@ -66,7 +66,7 @@ def test_a_field_is_changed_taken_away_and_added_wherever_it_stands() -> None:
     without = changed(ENDED, "meterValue.sampledValue", lambda value: NOT_SENT)
     assert without["meterValue"] == [{}]
     more = added(ENDED, "meterValue.sampledValue.context", "Trigger")
-    assert values(more, "meterValue.sampledValue.context") == ["Trigger", "Transaction.End"]
+    assert values(more, "meterValue.sampledValue.context") == ["Trigger", "Trigger"]
     assert ENDED["seqNo"] == 3
 
 

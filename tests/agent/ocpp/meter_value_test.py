@@ -43,11 +43,11 @@ def test_a_full_reading_follows_the_schema_of_an_event() -> None:
 
 
 def test_energy_is_in_the_default_measurand_and_unit_which_are_not_repeated() -> None:
-    assert values(FULL, ENERGY) == [{"value": 1234.568}]
+    assert values(FULL, ENERGY) == [{"value": 1234.568, "context": "Sample.Periodic"}]
 
 
-@pytest.mark.parametrize("context", ["Transaction.Begin", "Transaction.End", "Trigger"])
-def test_the_context_is_told_unless_it_is_the_default(context: str) -> None:
+@pytest.mark.parametrize("context", ["Transaction.Begin", "Sample.Periodic", "Trigger"])
+def test_the_context_is_always_told(context: str) -> None:
     assert values(FULL, ENERGY, context=context) == [{"value": 1234.568, "context": context}]
 
 
