@@ -59,7 +59,7 @@ class Connection:
         )
         self._good_slot = good
         self._read = read
-        self._turns = Turns()
+        self.turns = Turns()
         self._front = Front()
         self._online_since_s = 0.0
         self._boot_at_s: float | None = None
@@ -155,7 +155,7 @@ class Connection:
         was_online = self.online
         self.link = "down"
         self._drop_in_flight("link lost")
-        for call in self._turns.give_up():
+        for call in self.turns.give_up():
             self.answered.append(Answered(call.action, call.payload, None, "link lost"))
         self._dialling.ended(now)
         effects: list[object] = [*self._outage.failed(reason, was_online, now)]
@@ -183,7 +183,7 @@ class Connection:
     def enqueue(
         self, item: OutgoingCall | Stream, priority: int, *, precedes_boot: bool = False
     ) -> None:
-        self._turns.add(item, priority, precedes_boot=precedes_boot)
+        self.turns.add(item, priority, precedes_boot=precedes_boot)
 
     def boot_soon(self, now: Now) -> None:
         """The CSMS asks for a BootNotification before the interval it named is over."""
@@ -295,26 +295,26 @@ class Connection:
     def _send_accepted(self, now: Now) -> list[object]:
         if self._on_trial is not None:
             return self._send("Heartbeat", {}, now)
-        queued = self._turns.urgent()
+        queued = self.turns.urgent()
         if queued is not None:
             return self._send_queued(queued, now)
         row = self._front.due(now)
         # answers slower than the interval must not let nothing but heartbeats through
-        is_idle = row is None and not self._turns.has_report
+        is_idle = row is None and not self.turns.has_report
         is_turn = self._last_action != "Heartbeat" or is_idle
         if is_turn and now.mono_s >= self._heartbeat_at_s():
             return self._send("Heartbeat", {}, now)
-        queued = self._turns.report(row_waits=row is not None)
+        queued = self.turns.report(row_waits=row is not None)
         if queued is not None:
             return self._send_queued(queued, now)
         if row is not None:
-            self._turns.row_goes()
+            self.turns.row_goes()
             return self._send_row(row, now)
         return [*self._front.fetch()]
 
     def _send_while_pending(self, now: Now) -> list[object]:
         """Only what the CSMS asked for may leave before the boot is accepted (B02.FR.02)."""
-        queued = self._turns.before_boot() if self.boot_status == "Pending" else None
+        queued = self.turns.before_boot() if self.boot_status == "Pending" else None
         return self._send_queued(queued, now) if queued is not None else []
 
     def _send_queued(self, queued: Queued, now: Now) -> list[object]:

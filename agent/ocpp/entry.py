@@ -96,12 +96,14 @@ def variable_of(entry: Entry) -> Payload:
 
 
 def characteristics(entry: Entry, view: object) -> Payload:
-    """VariableCharacteristicsType; the most characters of a text stand as its maxLimit."""
+    """VariableCharacteristicsType; maxLimit of a text or a list counts its characters."""
     variable = entry.variable
     told: Payload = {"dataType": variable.data_type}
     if variable.unit:
         told["unit"] = variable.unit
     high = variable.max_length if variable.max_limit is None else variable.max_limit
+    if high is None and variable.data_type in ("MemberList", "SequenceList"):
+        high = len(",".join(variable.values))
     if variable.place_limit is not None:
         high = variable.place_limit(view, entry.evse_id, entry.connector_id)
     if variable.min_limit is not None:

@@ -247,6 +247,7 @@ class Router:
 
     def _answered(self, call: rpc.Call, answer: Answer | Later) -> list[object]:
         """What an answer leads to, its frame in the midst. Raises CallError."""
+        self._check_room(answer)
         effects: list[object] = [ef.Announce(event) for event in answer.events]
         if isinstance(answer, Later):
             self._open = (*self._open, Open(call, answer))
@@ -262,6 +263,15 @@ class Router:
         if answer.stream is not None:
             self.connection.enqueue(answer.stream, REPORTS, precedes_boot=ordered)
         return effects
+
+    def _check_room(self, answer: Answer | Later) -> None:
+        """A CSMS that asks for more than it takes is refused before anything is changed; who can
+        say so in the words of the message does it before."""
+        turns = self.connection.turns
+        adds = any(isinstance(effect, OutgoingCall) for effect in answer.effects)
+        has_stream = isinstance(answer, Answer) and answer.stream is not None
+        if (adds and turns.is_crowded) or (has_stream and not turns.takes_report):
+            raise CallError("GenericError", "too much waits for the CSMS's answers; ask again then")
 
     def _dispatch(self, call: rpc.Call, now: Now) -> Answer | Later:
         """What the block says; a handler that fails changed nothing. Raises CallError."""

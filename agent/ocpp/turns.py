@@ -7,6 +7,10 @@ from agent.ocpp.calls import OutgoingCall, Stream
 
 REPORTS = 9
 """Priority of what leaves in turns with the outbox; what is below leaves before it."""
+MOST_REPORTS = 4
+"""Long answers that wait; a CSMS that asks for more is told to come again (B07.FR.13)."""
+MOST_CALLS = 100
+"""CALLs that wait before another one of the CSMS that would add to them is refused."""
 
 
 class Queued(NamedTuple):
@@ -29,6 +33,16 @@ class Turns:
     def add(self, item: OutgoingCall | Stream, priority: int, *, precedes_boot: bool) -> None:
         self._queued += 1
         heappush(self._queue, Queued(priority, self._queued, item, precedes_boot))
+
+    @property
+    def takes_report(self) -> bool:
+        """There is room for one more long answer."""
+        return sum(isinstance(queued.item, Stream) for queued in self._queue) < MOST_REPORTS
+
+    @property
+    def is_crowded(self) -> bool:
+        """The CSMS asks for more than it answers."""
+        return len(self._queue) >= MOST_CALLS
 
     @property
     def has_report(self) -> bool:

@@ -172,7 +172,7 @@ def _trigger_message(payload: Payload, view: View, now: Now) -> Answer:
     if is_possible is None:
         return Answer({"status": "NotImplemented"})
     asked = MessageTriggered(message, evse.get("id", 0), evse.get("connectorId", 0), bool(evse))
-    if not is_possible(asked, view):
+    if view.connection.turns.is_crowded or not is_possible(asked, view):
         return Answer({"status": "Rejected"})
     return Answer({"status": "Accepted"}, events=(asked,))
 

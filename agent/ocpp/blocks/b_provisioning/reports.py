@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from agent.core.events import Now
-from agent.ocpp.block import Answer, CallError, Payload, Stream
-from agent.ocpp.blocks.b_provisioning.declared import ITEMS_PER_MESSAGE
+from agent.ocpp.block import Answer, Payload, Stream
+from agent.ocpp.blocks.b_provisioning.set_get import check_size
 from agent.ocpp.device_model import CONFIGURATION, FULL, Entry
 from agent.ocpp.messages import format_time
 from agent.ocpp.view import View
@@ -29,7 +29,7 @@ def get_base_report(payload: Payload, view: View, now: Now) -> Answer:
         entries = _summary(view, now)
     else:
         return Answer({"status": "NotSupported", "statusInfo": {"reasonCode": "UnsupportedParam"}})
-    return Answer({"status": "Accepted"}, stream=_report(payload["requestId"], entries, view, now))
+    return _answer(payload["requestId"], entries, view, now)
 
 
 def _summary(view: View, now: Now) -> tuple[Entry, ...]:
@@ -63,10 +63,7 @@ def _value(entry: Entry, view: View, now: Now) -> str | None:
 def get_report(payload: Payload, view: View, now: Now) -> Answer:
     """B08: the components that meet one of the criteria, and of them what is named."""
     named = payload.get("componentVariable", [])
-    if len(named) > ITEMS_PER_MESSAGE:
-        raise CallError(
-            "OccurrenceConstraintViolation", f"at most {ITEMS_PER_MESSAGE} items in one message"
-        )
+    check_size(payload, named)
     entries = view.variables.entries(FULL)
     if criteria := payload.get("componentCriteria", []):
         meeting = _meeting(criteria, entries, view, now)
@@ -75,7 +72,7 @@ def get_report(payload: Payload, view: View, now: Now) -> Answer:
         entries = tuple(e for e in entries if any(_is_named(e, item) for item in named))
     if not entries:
         return Answer({"status": "EmptyResultSet", "statusInfo": {"reasonCode": "NotFound"}})
-    return Answer({"status": "Accepted"}, stream=_report(payload["requestId"], entries, view, now))
+    return _answer(payload["requestId"], entries, view, now)
 
 
 def _component(entry: Entry) -> _ComponentKey:
@@ -122,6 +119,14 @@ def _fits(wanted: str | None, found: str) -> bool:
 
 
 # --- both -----------------------------------------------------------------------------------------
+
+
+def _answer(request_id: int, entries: Sequence[Entry], view: View, now: Now) -> Answer:
+    """Rejected while others wait to be told: this one is asked for again (B07.FR.13, B08.FR.16)."""
+    if not view.connection.turns.takes_report:
+        info = {"reasonCode": "OutOfMemory", "additionalInfo": "other reports wait; ask again"}
+        return Answer({"status": "Rejected", "statusInfo": info})
+    return Answer({"status": "Accepted"}, stream=_report(request_id, entries, view, now))
 
 
 def _report(request_id: int, entries: Sequence[Entry], view: View, now: Now) -> Stream:

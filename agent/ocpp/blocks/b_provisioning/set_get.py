@@ -2,17 +2,20 @@
 
 from agent.core.events import Now
 from agent.ocpp.block import Answer, CallError, Payload
-from agent.ocpp.blocks.b_provisioning.declared import ITEMS_PER_MESSAGE
+from agent.ocpp.blocks.b_provisioning.declared import BYTES_PER_MESSAGE, ITEMS_PER_MESSAGE
 from agent.ocpp.device_model import Change, Verdict
+from agent.ocpp.messages import dump
 from agent.ocpp.view import View
 
 
-def check_count(items: list[Payload]) -> None:
-    """B06.FR.16."""
+def check_size(payload: Payload, items: list[Payload]) -> None:
+    """B06.FR.16 and FR.17, B08.FR.17 and FR.18: what the limits of messages say is kept to."""
     if len(items) > ITEMS_PER_MESSAGE:
         raise CallError(
             "OccurrenceConstraintViolation", f"at most {ITEMS_PER_MESSAGE} items in one message"
         )
+    if len(dump(payload).encode()) > BYTES_PER_MESSAGE:
+        raise CallError("FormatViolation", f"at most {BYTES_PER_MESSAGE} bytes in one message")
 
 
 def _result(item: Payload, status: str, reason: str) -> Payload:
@@ -31,7 +34,7 @@ def _result(item: Payload, status: str, reason: str) -> Payload:
 def set_variables(payload: Payload, view: View, now: Now) -> Answer:
     """B05: one result per item; those that fail do not hold up the others."""
     items = payload["setVariableData"]
-    check_count(items)
+    check_size(payload, items)
     changes: list[Change] = []
     results = []
     for item in items:
@@ -57,7 +60,7 @@ def _judge(item: Payload, view: View) -> Verdict:
 def get_variables(payload: Payload, view: View, now: Now) -> Answer:
     """B06."""
     items = payload["getVariableData"]
-    check_count(items)
+    check_size(payload, items)
     results = []
     for item in items:
         attribute = item.get("attributeType", "Actual")

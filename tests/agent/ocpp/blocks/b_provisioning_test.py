@@ -18,6 +18,7 @@ from agent.ocpp.blocks import b_provisioning, g_availability
 from agent.ocpp.device_model import DeviceModel, Variable, VariablesSet
 from agent.ocpp.dialling import Slot
 from agent.ocpp.network import Network
+from agent.ocpp.turns import Turns
 from agent.ocpp.view import Facts, Plug
 
 SCHEMAS = Path(ocpp.__file__).parent / "v201" / "schemas"
@@ -56,7 +57,7 @@ def view_of(*extra: Variable, statuses: Iterable[str] = ("Available",)) -> Any:
     return SimpleNamespace(
         variables=DeviceModel((*b_provisioning.VARIABLES, AUTH, *extra), ((1, (1,)),), {}),
         station=Connectors({(n, 1): status for n, status in enumerate(statuses, 1)}),
-        connection=SimpleNamespace(slots=slots, slot=1),
+        connection=SimpleNamespace(slots=slots, slot=1, turns=Turns()),
         network=SimpleNamespace(numbers=(1, 2)),
         facts=Facts("CP1", "Maker", "Box", plugs={(1, 1): Plug("cType2", 3)}),
     )
