@@ -29,13 +29,21 @@ class Row(Struct, frozen=True):
     """A variable by its names, as they stand in the table, and the test that shows its effect."""
 
     component: str
+    per: str
+    """evse, connector, or empty for the whole station"""
     variable: str
     instance: str
     test: str
 
     @property
     def name(self) -> str:
-        return f"{self.component}.{self.variable}" + (f"[{self.instance}]" if self.instance else "")
+        return full_name(self.component, self.per, self.variable, self.instance)
+
+
+def full_name(component: str, per: str, variable: str, instance: str) -> str:
+    """Component@evse.Variable[instance]"""
+    place = f"@{per}" if per else ""
+    return f"{component}{place}.{variable}" + (f"[{instance}]" if instance else "")
 
 
 def read_table() -> list[Row]:
@@ -44,10 +52,10 @@ def read_table() -> list[Row]:
 
 
 def name_of(entry: Entry) -> str:
-    """As `Row.name`, for any place of the variable."""
+    """As `Row.name`: all EVSEs, or all connectors, are one."""
     variable = entry.variable
-    instance = f"[{variable.instance}]" if variable.instance else ""
-    return f"{variable.component}.{variable.name}{instance}"
+    per = variable.level if variable.level != "station" else ""
+    return full_name(variable.component, per, variable.name, variable.instance or "")
 
 
 class Corpse:

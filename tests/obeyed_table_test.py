@@ -7,9 +7,10 @@ fail.
 import ast
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from hil.conformance import Octt
-from hil.obeyed_mutants import TABLE, Row, read_table
+from hil.obeyed_mutants import TABLE, full_name, read_table
 from hil.sim import SimBench
 from hil.virtual_time import run_virtual
 
@@ -42,19 +43,20 @@ def writable(**options: bool) -> set[str]:
     return found
 
 
-def _is_writable(row: dict[str, list[dict[str, str]]]) -> bool:
+def _is_writable(row: dict[str, Any]) -> bool:
     return any(a["mutability"] != "ReadOnly" for a in row["variableAttribute"])
 
 
-def _name(row: dict[str, dict[str, str]]) -> str:
-    instance = row["variable"].get("instance", "")
-    return Row(row["component"]["name"], row["variable"]["name"], instance, "").name
+def _name(row: dict[str, Any]) -> str:
+    evse, variable = row["component"].get("evse", {}), row["variable"]
+    per = ("connector" if "connectorId" in evse else "evse") if evse else ""
+    return full_name(row["component"]["name"], per, variable["name"], variable.get("instance", ""))
 
 
 @cache
 def all_writable() -> frozenset[str]:
     """Of a station with everything, and of one with nothing."""
-    everything = writable(socket=True, signs=True, inputs=True)
+    everything = writable(socket=True, signs=True, inputs=True, main_meter=True)
     return frozenset(everything | writable(socket=False, signs=False, inputs=False))
 
 
@@ -65,9 +67,10 @@ def test_every_variable_that_can_be_set_names_the_test_of_what_it_changes() -> N
 
 
 def _advice(name: str) -> str:
-    component, _, variable = name.partition(".")
+    place, _, variable = name.partition(".")
+    component, _, per = place.partition("@")
     variable, _, instance = variable.partition("[")
-    row = f"{component},{variable},{instance.rstrip(']')},tests/<file>.py::<test>"
+    row = f"{component},{per},{variable},{instance.rstrip(']')},tests/<file>.py::<test>"
     return (
         f"{name} can be set and no test shows what it changes. Write one that sets it through"
         f" SetVariables to another value than its default and sees the station behave differently"

@@ -93,6 +93,41 @@ def test_a_random_wait_stays_within_its_range(
     run_virtual(scene())
 
 
+def test_what_needs_a_reboot_changes_nothing_before_it() -> None:
+    """SetVariables says RebootRequired for NetworkConfigurationPriority; TC_B_45 restarts."""
+    profile = {
+        "ocppVersion": "OCPP20",
+        "ocppTransport": "JSON",
+        "ocppCsmsUrl": "ws://other.invalid/ocpp",
+        "messageTimeout": 25,
+        "securityProfile": 1,
+        "ocppInterface": "Wired0",
+    }
+    item = {
+        "attributeValue": "2,1",
+        "component": {"name": "OCPPCommCtrlr"},
+        "variable": {"name": "NetworkConfigurationPriority"},
+    }
+
+    async def scene() -> None:
+        async with SimBench() as bench:
+            octt = Octt(bench)
+            await octt.booted()
+            slot = {"configurationSlot": 2, "connectionData": profile}
+            await octt.accepted("SetNetworkProfile", slot)
+            answer = await octt.call("SetVariables", {"setVariableData": [item]})
+            (result,) = answer["setVariableResult"]
+            assert result["attributeStatus"] == "RebootRequired"
+            await octt.offline()
+            await octt.online()
+            await asyncio.sleep(300)
+            urls = {dial.url for _, dial, _ in bench.network.dials}
+            assert len(bench.network.dials) > 1
+            assert urls == {"ws://csms.invalid/ocpp/SIM-1"}
+
+    run_virtual(scene())
+
+
 # --- who may charge -----------------------------------------------------------------------------
 
 

@@ -65,7 +65,7 @@ def test_what_a_run_with_the_dead_variable_means(
 ) -> None:
     codes = iter([0, code])
     monkeypatch.setattr("hil.obeyed_mutants.run_test", lambda test: (next(codes), ""))
-    assert verdict in try_out(Row("OCPPCommCtrlr", "HeartbeatInterval", "", "any"))
+    assert verdict in try_out(Row("OCPPCommCtrlr", "", "HeartbeatInterval", "", "any"))
 
 
 def test_a_test_that_fails_anyway_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

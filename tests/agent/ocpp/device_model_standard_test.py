@@ -25,8 +25,23 @@ STRICTER = {("AuthCacheCtrlr", "Policy")}
 """ReadOnly here though the standard lets the CSMS set it: it can have one value only."""
 ONLY_AT_START = {"NetworkConfigurationPriority"}
 """Taken over by the next start: SetVariables says RebootRequired."""
+ALWAYS = {
+    "AlignedDataCtrlr",
+    "AuthCtrlr",
+    "ChargingStation",
+    "ClockCtrlr",
+    "Connector",
+    "DeviceDataCtrlr",
+    "EVSE",
+    "OCPPCommCtrlr",
+    "SampledDataCtrlr",
+    "SecurityCtrlr",
+    "SmartChargingCtrlr",
+    "TxCtrlr",
+}
+"""Components that every station of the profiles Core and Smart Charging has."""
 ITEMS = 64
-STATIONS = ({"socket": True, "signs": True, "inputs": True}, {})
+STATIONS = ({"socket": True, "signs": True, "inputs": True, "main_meter": True}, {})
 LISTS = ("MemberList", "SequenceList")
 
 
@@ -137,6 +152,36 @@ def test_every_reported_variable_is_as_the_standard_says(station: dict[str, bool
         assert not wrong, "\n".join(wrong)
 
     play(scene, **station)
+
+
+@pytest.mark.parametrize("station", STATIONS)
+def test_a_component_has_all_that_is_required_of_it_everywhere_it_is(
+    station: dict[str, bool],
+) -> None:
+    """Also of features that come later: who declares LocalAuthListCtrlr.Available owes the rest."""
+
+    async def scene(octt: Octt) -> None:
+        lacking = []
+        places: dict[str, dict[str, set[tuple[str, str]]]] = {}
+        for row in await full_report(octt):
+            component, variable = row["component"], row["variable"]
+            if "evse" in component and component["name"].endswith("Ctrlr"):
+                continue  # one EVSE may have its own SendDuringIdle
+            names = places.setdefault(component["name"], {}).setdefault(str(component), set())
+            names.add((variable["name"], variable.get("instance", "")))
+        for component, variable, instance in required_of(set(places) | ALWAYS):
+            for place, names in places.get(component, {component: set()}).items():
+                if (variable, instance) not in names:
+                    lacking.append(f"{place}: {variable} {instance}".strip())
+        assert not lacking, "\n".join(lacking)
+
+    play(scene, evse_count=2, connector_count=2, **station)
+
+
+def required_of(components: set[str]) -> Iterator[tuple[str, str, str]]:
+    for key, said in standard().items():
+        if said["required"] and key[0] in components:
+            yield key
 
 
 def test_what_the_table_finds() -> None:
