@@ -23,6 +23,7 @@ from msgspec import to_builtins
 
 from hil import figures_client
 from hil.desk import BenchError, DeskBench
+from hil.figures_calls import call_figures, measure_calls
 from hil.figures_lines import (
     Figure,
     drain_figures,
@@ -37,7 +38,7 @@ from hil.figures_queue import DRAINED, POWER_ON_S, measure_drain, measure_restar
 from hil.figures_store import measure_recording
 from hil.figures_syncs import Answered, Syncs, committed, strace_works, traced
 
-PARTS = ("start", "syncs", "recording", "drain", "restart")
+PARTS = ("start", "syncs", "recording", "calls", "drain", "restart")
 RUNS = 7
 IDLE_S = 6.0
 LENGTHS = (0, 10_000, 1_000_000)
@@ -131,6 +132,12 @@ def _recording(arguments: argparse.Namespace) -> Measured:
     return recording_figures(recorded), {"recorded": recorded}
 
 
+def _calls(arguments: argparse.Namespace) -> Measured:
+    say("what a CSMS asks: remote starts, inventories, ten thousand questions (about 80 s)")
+    calls = asyncio.run(measure_calls())
+    return call_figures(calls), {"calls": calls}
+
+
 def _drain(arguments: argparse.Namespace) -> Measured:
     say(f"draining {DRAINED} events to a CSMS that answers at once (about 25 s)")
     drain = asyncio.run(measure_drain())
@@ -151,6 +158,7 @@ _MEASURES = {
     "start": _start,
     "syncs": _syncs,
     "recording": _recording,
+    "calls": _calls,
     "drain": _drain,
     "restart": _restart,
 }
