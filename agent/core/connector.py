@@ -59,6 +59,8 @@ class Connector:
         self.lock_seen_s = float("-inf")
         self.cable_owner: IdToken | None = None
         """Unplugged at the EV's side: the loose cable stays locked for this driver (E09.FR.03)."""
+        self.lock_failed = False
+        """It was ordered to close on this plug and said that it did not."""
         self.hold_until_s = 0.0
         """After a refused order or a guard stop: no new order before this loop time."""
         self._holds = 0
@@ -127,6 +129,7 @@ class Connector:
         if self.plugged or not self.holds_cable:
             self.cable_owner = None
         if was_plugged and not self.plugged:
+            self.lock_failed = False
             self.judged_faults -= EV_FAULTS
             self.session_over = False
             self._guard_stops, self._holds, self.hold_until_s = (), 0, 0.0
@@ -137,6 +140,7 @@ class Connector:
     def see_lock(self, locked: bool, at_s: float) -> None:
         """Takes the lock's own report."""
         self.locked, self.lock_seen_s = locked, at_s
+        self.lock_failed = self.lock_failed and not locked
 
     def lose_sight(self, now_s: float) -> None:
         """The controller is lost: its last view is worth nothing."""

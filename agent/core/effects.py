@@ -175,6 +175,15 @@ class StatusChanged(Struct, frozen=True):
     at_s: float
 
 
+class LockProblem(Struct, frozen=True):
+    """The plug lock of a socket does not close, or that is over (G05.FR.02)."""
+
+    evse_id: int
+    connector_id: int
+    stands: bool
+    at_s: float
+
+
 class Show(Struct, frozen=True):
     """Something the driver or technician at the charger should see; one line, no secrets."""
 

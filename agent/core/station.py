@@ -9,7 +9,16 @@ from agent.core import events as ev
 from agent.core.authorization import remember
 from agent.core.availability import AVAILABILITY_KEY, Availability
 from agent.core.connector import Connector
-from agent.core.effects import LockPlug, Log, Restart, Save, Show, StatusChanged, StopPower
+from agent.core.effects import (
+    LockPlug,
+    LockProblem,
+    Log,
+    Restart,
+    Save,
+    Show,
+    StatusChanged,
+    StopPower,
+)
 from agent.core.ending import Ending, end_transaction
 from agent.core.events import Now
 from agent.core.evse import Evse
@@ -53,6 +62,7 @@ class Station:
         self._is_leaving = False
         self._orders = Orders(site)
         self._status: dict[Place, str] = {}
+        self._failed_locks: set[Place] = set()
         self._saved = {k: v for k, v in saved.items() if k.startswith("transaction/")}
 
     # --- views for the OCPP side ------------------------------------------------------------
@@ -308,6 +318,7 @@ class Station:
         in_session = evse.transaction is not None and evse.active is connector
         if event.locked or not in_session or not connector.lock_ordered:
             return []
+        connector.lock_failed = True
         text = f"EVSE {event.evse_id}: the plug lock does not close; nothing is sold without it"
         return [Log(4, text), Show(event.evse_id, "The plug is not locked; plug it in again")]
 
@@ -363,6 +374,9 @@ class Station:
             if self._status.get(connector.place) != status:
                 self._status[connector.place] = status
                 effects.append(StatusChanged(*connector.place, status, now.mono_s))
+            if connector.lock_failed != (connector.place in self._failed_locks):
+                self._failed_locks ^= {connector.place}
+                effects.append(LockProblem(*connector.place, connector.lock_failed, now.mono_s))
         return effects
 
 

@@ -74,3 +74,7 @@ class View:
         self.passwords = passwords or Passwords({})
         self.told_status: dict[Place, str] = {}
         """Block G: what the CSMS was last told of each connector."""
+        self.told_locks: dict[Place, bool] = {}
+        """Block G: whether the CSMS was last told that a lock does not close."""
+        self.last_event_id = 0
+        """Of the last NotifyEvent."""

@@ -364,3 +364,61 @@ def test_TC_G_21_CS(boot: str) -> None:
         await stays_off(octt)
 
     case(scene)
+
+
+# --- a lock that does not close -------------------------------------------------------------------
+
+
+def check_lock_event(payload: Payload, value: str) -> None:
+    """G05.FR.02, as TC_G_20 validates it."""
+    (event,) = payload["eventData"]
+    assert event["trigger"] == "Delta"
+    assert event["component"]["name"] == "ConnectorPlugRetentionLock"
+    assert event["component"]["evse"] == {"id": 1, "connectorId": 1}
+    assert event["variable"] == {"name": "Problem"}
+    assert event["actualValue"] == value
+
+
+async def lock_problem(octt: Octt) -> str:
+    named = {"name": "ConnectorPlugRetentionLock", "evse": octt.evse}
+    item = {"component": named, "variable": {"name": "Problem"}}
+    (result,) = (await octt.call("GetVariables", {"getVariableData": [item]}))["getVariableResult"]
+    return str(result["attributeValue"])
+
+
+def test_TC_G_20_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        octt.bench.board.pilots["pilot1"].lock_jammed = True
+        await octt.ev_connected_pre_session()
+        assert await lock_problem(octt) == "false"
+        octt.bench.swipe()
+        check_lock_event(await octt.expect("NotifyEvent"), "true")
+        assert await lock_problem(octt) == "true"
+        await asyncio.sleep(30)
+        assert octt.bench.board.connector(1, 1).offered_a == 0.0
+        assert octt.bench.board.connector(1, 1).drawn_a == 0.0
+        octt.bench.board.pilots["pilot1"].lock_jammed = False
+        octt.bench.plug_out()
+        check_lock_event(await octt.expect("NotifyEvent"), "false")
+        assert await lock_problem(octt) == "false"
+        first, second = (p["eventData"][0]["eventId"] for p in octt.csms.of("NotifyEvent"))
+        assert first != second
+
+    case(scene, socket=True)
+
+
+def test_a_lock_that_failed_while_the_csms_was_away_is_told_later() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.set_variable("AuthCtrlr", "OfflineTxForUnknownIdEnabled", "true")
+        octt.bench.board.pilots["pilot1"].lock_jammed = True
+        await octt.offline()
+        octt.bench.plug_in()
+        octt.bench.swipe()
+        await asyncio.sleep(30)
+        await octt.online()
+        check_lock_event(await octt.expect("NotifyEvent"), "true")
+        await octt.offline()
+        await octt.online()
+        await octt.expect_none("NotifyEvent")
+
+    case(scene, socket=True)

@@ -54,3 +54,26 @@ def test_TC_P_03_CS() -> None:
         assert result["attributeValue"] == "200"
 
     case(scene)
+
+
+def test_TC_P_04_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        period = {"startPeriod": 0, "limit": 6.0, "numberPhases": 3, "customData": CUSTOM}
+        schedule = {
+            "id": 1,
+            "duration": 300,
+            "chargingRateUnit": "A",
+            "chargingSchedulePeriod": [period],
+            "startSchedule": "2026-09-21T00:00:00Z",
+        }
+        profile = {
+            "id": 1,
+            "stackLevel": 0,
+            "chargingProfilePurpose": "TxDefaultProfile",
+            "chargingProfileKind": "Absolute",
+            "chargingSchedule": [schedule],
+            "customData": CUSTOM,
+        }
+        await octt.accepted("SetChargingProfile", {"evseId": 1, "chargingProfile": profile})
+
+    case(scene)

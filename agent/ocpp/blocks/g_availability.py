@@ -1,6 +1,6 @@
 """Block G: availability. Connector status, heartbeat, ChangeAvailability."""
 
-from agent.core.effects import StatusChanged
+from agent.core.effects import LockProblem, StatusChanged
 from agent.core.events import (
     AvailabilityRequested,
     ClockSet,
@@ -23,6 +23,7 @@ from agent.ocpp.device_model import Variable
 from agent.ocpp.messages import format_time
 from agent.ocpp.view import Place, View
 
+LOCK = "ConnectorPlugRetentionLock"
 STATUSES = ("Available", "Occupied", "Reserved", "Unavailable", "Faulted")
 
 
@@ -42,6 +43,34 @@ def _status_changed(effect: StatusChanged, view: View, now: Now) -> OutgoingCall
     return _status(place, effect.status, effect.at_s, now)
 
 
+def _lock_problem(effect: LockProblem, view: View, now: Now) -> OutgoingCall:
+    """G05.FR.02: told without being asked for, a change of the lock's variable Problem."""
+    place = (effect.evse_id, effect.connector_id)
+    view.told_locks[place] = effect.stands
+    view.last_event_id = max(view.last_event_id + 1, int(now.utc_s()))
+    event = {
+        "eventId": view.last_event_id,
+        "timestamp": format_time(now.utc_s(effect.at_s)),
+        "trigger": "Delta",
+        "actualValue": "true" if effect.stands else "false",
+        "eventNotificationType": "HardWiredNotification",
+        "component": {"name": LOCK, "evse": {"id": place[0], "connectorId": place[1]}},
+        "variable": {"name": "Problem"},
+    }
+    payload = {"generatedAt": format_time(now.utc_s()), "seqNo": 0, "eventData": [event]}
+    return OutgoingCall("NotifyEvent", payload, priority=4)
+
+
+def _untold_locks(view: View, now: Now) -> list[OutgoingCall]:
+    """What became of locks while the CSMS was away."""
+    connectors = [c for evse in view.station.evses.values() for c in evse.connectors.values()]
+    return [
+        _lock_problem(LockProblem(*c.place, c.lock_failed, c.lock_seen_s), view, now)
+        for c in connectors
+        if c.lock_failed != view.told_locks.get(c.place, False)
+    ]
+
+
 def _reached(event: CsmsReached, view: View, now: Now) -> Consequences:
     """All connectors after a boot or a long time offline, else those that changed (B04)."""
     lost_at_s = view.connection.lost_at_s
@@ -54,7 +83,7 @@ def _reached(event: CsmsReached, view: View, now: Now) -> Consequences:
         if all_places or view.told_status.get(place) != status:
             view.told_status[place] = status
             calls.append(_status(place, status, now.mono_s, now))
-    return Consequences(effects=tuple(calls))
+    return Consequences(effects=(*calls, *_untold_locks(view, now)))
 
 
 def _places(view: View, evse_id: int = 0, connector_id: int = 0) -> list[Place]:
@@ -132,10 +161,26 @@ def _connector_status(view: View, evse_id: int, connector_id: int) -> str:
 
 
 INCOMING: Incoming = {"ChangeAvailability": _change_availability}
-OUTGOING: Outgoing = {StatusChanged: _status_changed}
+OUTGOING: Outgoing = {StatusChanged: _status_changed, LockProblem: _lock_problem}
 ON_RESPONSE: OnResponse = {"StatusNotification": _status_answered, "Heartbeat": _heartbeat}
 ON_EVENT: OnEvent = {CsmsReached: _reached, MessageTriggered: _triggered}
+
+
+def _has_lock_problem(view: View, evse_id: int, connector_id: int) -> str:
+    connector = view.station.evses[evse_id].connectors[connector_id]
+    return "true" if connector.lock_failed else "false"
+
+
 VARIABLES: tuple[Variable, ...] = (
+    Variable(
+        LOCK,
+        "Problem",
+        data_type="boolean",
+        level="connector",
+        mutability="ReadOnly",
+        read=_has_lock_problem,
+        needs="socket",
+    ),
     *(
         Variable(
             component,

@@ -34,7 +34,7 @@ class Connectors:
     def __init__(self, statuses: dict[tuple[int, int], str]) -> None:
         self.statuses = statuses
         self.site = SimpleNamespace(phases=3)
-        self.connector = SimpleNamespace(faults=frozenset())
+        self.connector = SimpleNamespace(faults=frozenset(), lock_failed=False)
         metering = SimpleNamespace(last=None)
         self.evses = {1: SimpleNamespace(connectors={1: self.connector}, metering=metering)}
         self.evse_ids = tuple(dict.fromkeys(evse_id for evse_id, _ in statuses))

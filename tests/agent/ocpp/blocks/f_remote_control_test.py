@@ -20,7 +20,7 @@ def evse(evse_id: int, *, free: bool = True, connected: bool = False, **more: An
     return SimpleNamespace(evse_id=evse_id, free=free, connected=connected, **values)
 
 
-def view_of(*evses: Any, accepted: bool = True, refusal: Any = None) -> Any:
+def view_of(*evses: Any, accepted: bool = True, refusal: Any = None, has_room: bool = True) -> Any:
     def evse_of(transaction_id: str) -> Any:
         return next(
             (e for e in evses if e.transaction and e.transaction.transaction_id == transaction_id),
@@ -28,10 +28,20 @@ def view_of(*evses: Any, accepted: bool = True, refusal: Any = None) -> Any:
         )
 
     policy = Policy(master_pass_group_id="POLICE")
+
+    def running(transaction_id: str) -> Any:
+        found = evse_of(transaction_id)
+        return found.transaction if found is not None else None
+
+    station = SimpleNamespace(
+        evses={e.evse_id: e for e in evses},
+        evse_of=evse_of,
+        running=running,
+        policy=policy,
+        granting=SimpleNamespace(has_room=lambda free: has_room, unplaced=lambda: None),
+    )
     return SimpleNamespace(
-        station=SimpleNamespace(
-            evses={e.evse_id: e for e in evses}, evse_of=evse_of, policy=policy
-        ),
+        station=station,
         connection=SimpleNamespace(accepted=accepted),
         profiles=SimpleNamespace(
             check_start=lambda *_: refusal, start_event=lambda *_: "the profile"
@@ -55,7 +65,7 @@ def start(view: Any, **more: Any) -> Any:
         ([evse(1)], 2, None),
         ([evse(1, free=False)], 1, None),
         ([evse(1)], None, 1),
-        ([evse(1), evse(2)], None, None),
+        ([evse(1), evse(2)], None, 0),
         ([evse(1), evse(2, connected=True)], None, 2),
         ([evse(1, connected=True), evse(2, connected=True)], None, None),
         ([evse(1, free=False), evse(2)], None, 2),
@@ -72,6 +82,11 @@ def test_a_start_goes_to_the_named_evse_or_the_only_one_it_can_mean(
         assert answer.payload == {"status": "Accepted"}
         token = IdToken("APP", "Central")
         assert answer.events == (StartRequested(chosen, token, None, 17),)
+
+
+def test_the_last_free_evse_is_kept_for_a_transaction_that_has_none_yet() -> None:
+    assert start(view_of(evse(1), has_room=False)).payload == {"status": "Rejected"}
+    assert start(view_of(evse(1), has_room=False), evseId=1).payload == {"status": "Accepted"}
 
 
 @pytest.mark.parametrize(("group", "status"), [("POLICE", "Rejected"), ("FAMILY", "Accepted")])

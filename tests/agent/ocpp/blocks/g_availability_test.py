@@ -21,7 +21,13 @@ class Station:
     evse_ids = (1, 2)
 
     def __init__(self, running: bool = False, operative: bool = True) -> None:
-        self.evses = {1: object(), 2: object()}
+        locks = {place: SimpleNamespace(place=place, lock_failed=False) for place in STATUSES}
+        self.evses = {
+            evse_id: SimpleNamespace(
+                connectors={place[1]: lock for place, lock in locks.items() if place[0] == evse_id}
+            )
+            for evse_id in self.evse_ids
+        }
         self.running = running
         self.operative = operative
 
@@ -46,6 +52,7 @@ def view_of(
         connection=SimpleNamespace(lost_at_s=lost_at_s, freshly_booted=booted),
         variables=SimpleNamespace(value=lambda *_: "60"),
         told_status={},
+        told_locks={},
     )
 
 
