@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 EVENTS_PER_BATCH = 32
 """Fewer than the session takes frames at once: each event may be a CALL with its answer."""
+TURNS_AT_ONCE = 2
+"""An answer is one turn, what the commit of it brings to be sent is the next."""
 TICK_FLOOR_S = 0.02
 """Two ticks are at least this far apart, so that no mistake in a deadline can spin the loop."""
 IDLE_S = 3.0
@@ -47,6 +49,8 @@ INBOX_LENGTH = 1_000
 way. Facts of the charger are few and all kept."""
 DISK_PROBE = "meta/disk_probe"
 """Written in every turn during a disk fault, so that its end is seen."""
+CORE_ASKED_S = 1.0
+"""So often, at least, the core is asked for its deadline: the board's clock may have been set."""
 CLOCK_STEP_S = 1.0
 """The CSMS's clock replaces ours only where they differ by more: answers take time to travel."""
 
@@ -144,7 +148,11 @@ class Runtime:
         self._new_id = new_id
         self._watch = watch
         self._inbox: deque[tuple[object, Permit]] = deque()
-        self._wake = asyncio.Event()
+        self._woken: asyncio.Future[None] | None = None
+        self._turns = 0
+        """Made since others had theirs."""
+        self._core_deadline: tuple[float | None, float] | None = None
+        """The core's next deadline and when it was asked; None: it has handled something since."""
         self._csms_offset_s: float | None = None
         self._last_tick_s = float("-inf")
         self._orders_void: str | None = None
@@ -153,7 +161,11 @@ class Runtime:
     def post(self, event: object) -> None:
         """A fact happened: it is handled after those before it, with today's permits."""
         self._inbox.append((event, self.guard.permit))
-        self._wake.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
 
     async def run(self) -> None:
         """Consumes the inbox until a Restart is ordered; cancelling leaves power to `app`."""
@@ -161,7 +173,6 @@ class Runtime:
             await self._wait()
             self.moves += 1
             await self.perform(self._turn())
-            await asyncio.sleep(0)  # a full inbox must not keep the link from sending
 
     # --- thinking ---------------------------------------------------------------------------
 
@@ -188,24 +199,39 @@ class Runtime:
         return None
 
     def deadline(self, now: Now) -> float | None:
-        times = (self.station.deadline(now), self.router.deadline(now))
+        times = (self._core_due(now), self.router.deadline(now))
         return min((t for t in times if t is not None), default=None)
+
+    def _core_due(self, now: Now) -> float | None:
+        """A queue that drains makes hundreds of turns a second that the core hears nothing of."""
+        asked = self._core_deadline
+        if asked is None or now.mono_s - asked[1] >= CORE_ASKED_S:
+            asked = self._core_deadline = (self.station.deadline(now), now.mono_s)
+        return asked[0]
 
     async def _wait(self) -> None:
         if self._inbox:
+            self._turns += 1
+            if self._turns >= TURNS_AT_ONCE:  # a full inbox must not keep the link from sending
+                self._turns = 0
+                await asyncio.sleep(0)
             return
-        self._wake.clear()
+        self._turns = 0
         now = self.now()
         deadline_s = self.deadline(now)
         idle_s = now.mono_s + IDLE_S
         due_s = idle_s if deadline_s is None else max(deadline_s, self._last_tick_s + TICK_FLOOR_S)
+        loop = asyncio.get_running_loop()
+        self._woken = loop.create_future()
+        timer = loop.call_later(max(0.0, min(due_s, idle_s) - now.mono_s), self._wake)
         try:
-            async with asyncio.timeout(max(0.0, min(due_s, idle_s) - now.mono_s)):
-                await self._wake.wait()
-        except TimeoutError:
-            if deadline_s is not None and due_s <= idle_s:
-                self._last_tick_s = self.now().mono_s
-                self.post(ev.Tick())
+            await self._woken
+        finally:
+            timer.cancel()
+            self._woken = None
+        if not self._inbox and deadline_s is not None and due_s <= idle_s:
+            self._last_tick_s = self.now().mono_s
+            self.post(ev.Tick())
 
     def _turn(self) -> list[object]:
         """Effects of what waits in the inbox: one batch, so that several EVSEs share a commit."""
@@ -224,8 +250,7 @@ class Runtime:
             if isinstance(fact, ev.ClockSet):
                 self._set_clock(fact)
             now = self.now(permit)
-            decided = [] if isinstance(fact, WIRE_ONLY) else self.station.handle(fact, now)
-            for effect in decided:
+            for effect in self._decide(fact, now):
                 for order in self.router.translate(effect, now):
                     if isinstance(order, ef.Announce):
                         queue.append(order.event)
@@ -235,6 +260,12 @@ class Runtime:
             queue.extend(events)
             effects += found
         return effects
+
+    def _decide(self, fact: object, now: Now) -> list[object]:
+        if isinstance(fact, WIRE_ONLY):
+            return []
+        self._core_deadline = None
+        return self.station.handle(fact, now)
 
     def _set_clock(self, event: ev.ClockSet) -> None:
         offset_s = event.utc_s - event.at_s

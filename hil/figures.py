@@ -27,18 +27,23 @@ from hil.figures_calls import call_figures, measure_calls
 from hil.figures_lines import (
     Figure,
     drain_figures,
+    long_drain_figures,
     memory_figures,
     recording_figures,
     restart_figures,
     start_figure,
     sync_figures,
 )
+from hil.figures_long import measure_long_drain
 from hil.figures_process import Memory, memory_of
 from hil.figures_queue import DRAINED, POWER_ON_S, measure_drain, measure_restarts
 from hil.figures_store import measure_recording
 from hil.figures_syncs import Answered, Syncs, committed, strace_works, traced
 
 PARTS = ("start", "syncs", "recording", "calls", "drain", "restart")
+LONG = "long-drain"
+"""Only when it is asked for: it takes a quarter of an hour and two gigabytes."""
+LONG_ROWS = 1_000_000
 RUNS = 7
 IDLE_S = 6.0
 LENGTHS = (0, 10_000, 1_000_000)
@@ -82,7 +87,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="default: all")
+    more = f"default: all but {LONG}"
+    parser.add_argument("--parts", nargs="+", choices=(*PARTS, LONG), default=PARTS, help=more)
+    parser.add_argument("--rows", type=_rows, default=LONG_ROWS, help=f"of the {LONG}")
     parser.add_argument("--runs", type=_count, default=RUNS, help="starts of each kind")
     parser.add_argument("--idle-s", type=float, default=IDLE_S, help="wait before memory is read")
     return parser
@@ -90,6 +97,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _count(text: str) -> int:
     return max(1, int(text))
+
+
+def _rows(text: str) -> int:
+    """A multiple of 10,000: the bare CSMS tells of every hundredth event."""
+    return max(1, int(text) // 10_000) * 10_000
 
 
 @contextmanager
@@ -154,6 +166,11 @@ def _restart(arguments: argparse.Namespace) -> Measured:
     return restart_figures(found), {"restarts": found}
 
 
+def _long_drain(arguments: argparse.Namespace) -> Measured:
+    found = asyncio.run(measure_long_drain(arguments.rows, say))
+    return long_drain_figures(found), {"long_drain": found}
+
+
 _MEASURES = {
     "start": _start,
     "syncs": _syncs,
@@ -161,6 +178,7 @@ _MEASURES = {
     "calls": _calls,
     "drain": _drain,
     "restart": _restart,
+    LONG: _long_drain,
 }
 
 

@@ -11,6 +11,8 @@ class Cost(Struct, frozen=True):
 
     cpu_s: float
     """Of all its threads."""
+    read_bytes: int
+    """By its reads, from the disk or not: files, sockets, ports."""
     written_bytes: int
     """Handed to the disk: whole pages, logs and copies included."""
 
@@ -27,8 +29,9 @@ def cost_of(pid: int) -> Cost:
     """Read now."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     ticks = int(fields[11]) + int(fields[12])
-    written = _number(Path(f"/proc/{pid}/io").read_text(), "write_bytes")
-    return Cost(ticks / os.sysconf("SC_CLK_TCK"), written or 0)
+    counts = Path(f"/proc/{pid}/io").read_text()
+    read, written = _number(counts, "rchar"), _number(counts, "write_bytes")
+    return Cost(ticks / os.sysconf("SC_CLK_TCK"), read or 0, written or 0)
 
 
 def memory_of(pid: int) -> Memory:

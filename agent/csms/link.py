@@ -25,6 +25,8 @@ MAX_BYTES = 1_048_576
 """Above this the socket is closed (1009); from 256 KiB on `rpc` answers with a CALLERROR."""
 PONG_TIMEOUT_S = 20.0
 CLOSE_TIMEOUT_S = 2.0
+AT_ONCE_CHARS = 8_192
+"""A frame no longer than this fits into the library's buffer, whatever its characters are."""
 SEND_TIMEOUT_S = 60.0
 """So long the network may take none of our bytes; a ping cannot tell, it would wait behind them."""
 
@@ -47,6 +49,9 @@ class Credentials(Struct, frozen=True):
 class Link(Protocol):
     """An open connection that carries text frames."""
 
+    def send_at_once(self, text: str) -> bool:
+        """Sends where that takes no waiting; False: nothing happened, `send` will do or tell."""
+
     async def send(self, text: str) -> None:
         """Raises LinkError when the link is gone or takes nothing for a long time."""
 
@@ -67,13 +72,20 @@ class WebsocketLink:
     def __init__(self, connection: "ClientConnection") -> None:
         self._connection = connection
 
-    async def send(self, text: str) -> None:
-        from websockets.exceptions import ConnectionClosed
+    def send_at_once(self, text: str) -> bool:
+        protocol, transport = self._connection.protocol, self._connection.transport
+        is_open = protocol.state is _open_state() and not transport.is_closing()
+        if not is_open or len(text) > AT_ONCE_CHARS or transport.get_write_buffer_size():
+            return False
+        protocol.send_text(text.encode())
+        transport.writelines(protocol.data_to_send())
+        return True
 
+    async def send(self, text: str) -> None:
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 await self._connection.send(text)
-        except ConnectionClosed as error:
+        except _connection_closed() as error:
             raise LinkError(_closing_words(error)) from None
         except TimeoutError:
             self._connection.transport.abort()
@@ -82,11 +94,9 @@ class WebsocketLink:
             ) from None
 
     async def receive(self) -> str:
-        from websockets.exceptions import ConnectionClosed
-
         try:
             frame = await self._connection.recv()
-        except ConnectionClosed as error:
+        except _connection_closed() as error:
             raise LinkError(_closing_words(error)) from None
         return frame if isinstance(frame, str) else frame.decode("utf-8", "replace")
 
@@ -173,6 +183,20 @@ def _client() -> tuple[Any, Any]:
             return exc
 
     return Connector, Connection
+
+
+@cache
+def _connection_closed() -> "type[ConnectionClosed]":
+    from websockets.exceptions import ConnectionClosed
+
+    return ConnectionClosed
+
+
+@cache
+def _open_state() -> object:
+    from websockets.protocol import OPEN
+
+    return OPEN
 
 
 @cache

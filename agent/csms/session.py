@@ -72,7 +72,9 @@ class _Dialogue:
         self._dial = dial
         self._queue = asyncio.Queue[str](QUEUE_LENGTH)
         self._goodbye: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._is_open = False
+        self._link: Link | None = None
+        """Where it is open."""
+        self._is_writing = False
         self._is_over = False
 
     def hangup(self, reason: str) -> None:
@@ -80,7 +82,10 @@ class _Dialogue:
             self._goodbye.set_result(reason)
 
     def send(self, text: str) -> None:
-        if not self._is_open or self._goodbye.done():
+        if self._link is None or self._goodbye.done():
+            return
+        is_first = self._queue.empty() and not self._is_writing
+        if is_first and self._link.send_at_once(text):
             return
         try:
             self._queue.put_nowait(text)
@@ -125,11 +130,11 @@ class _Dialogue:
     async def _talk(self) -> None:
         link = await self._connect(self._dial, self._credentials(self._dial.slot), self._heard)
         try:
-            self._is_open = True
+            self._link = link
             self._post(LinkOpened(self._dial.slot))
             await self._carry(link)
         finally:
-            self._is_open = False
+            self._link = None
             said = self._goodbye.result() if self._goodbye.done() else ""
             await hang_up(link, said)
 
@@ -154,7 +159,10 @@ class _Dialogue:
 
     async def _write(self, link: Link) -> None:
         while True:
-            await link.send(await self._queue.get())
+            text = await self._queue.get()
+            self._is_writing = True
+            await link.send(text)
+            self._is_writing = False
             self._queue.task_done()
 
     def _heard(self) -> None:

@@ -58,6 +58,10 @@ BLOCKS: tuple[Block, ...] = (
 INCOMING = {action: handler for block in BLOCKS for action, handler in block.INCOMING.items()}
 OUTGOING = {effect: make for block in BLOCKS for effect, make in block.OUTGOING.items()}
 ON_RESPONSE = {action: take for block in BLOCKS for action, take in block.ON_RESPONSE.items()}
+ON_EVENT = {
+    kind: tuple(block.ON_EVENT[kind] for block in BLOCKS if kind in block.ON_EVENT)
+    for kind in {kind for block in BLOCKS for kind in block.ON_EVENT}
+}
 VARIABLES = tuple(variable for block in BLOCKS for variable in block.VARIABLES)
 
 PENDING_ORDERS = frozenset({"TriggerMessage", "GetBaseReport", "GetReport"})
@@ -91,13 +95,11 @@ class Router:
         found_events, found_effects = self.view.profiles.handle(event, now)
         events += found_events
         effects += found_effects
-        for block in BLOCKS:
-            take = block.ON_EVENT.get(type(event))
-            if take is not None:
-                found = take(event, self.view, now)
-                events += found.events
-                ordered = isinstance(event, ev.MessageTriggered)
-                self._take(list(found.effects), events, effects, now, ordered=ordered)
+        for take in ON_EVENT.get(type(event), ()):
+            found = take(event, self.view, now)
+            events += found.events
+            ordered = isinstance(event, ev.MessageTriggered)
+            self._take(list(found.effects), events, effects, now, ordered=ordered)
         self._answers(events, effects, now)
         self._take(self._conclude(event, now), events, effects, now)
         self._take(self.connection.send_next(now), events, effects, now)

@@ -1,13 +1,11 @@
 """One SQLite file, one connection, one thread: the durable side of the agent."""
 
-import asyncio
 import contextlib
 import logging
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from agent.store.checksum import no_text_is_damage
 from agent.store.damage import is_damage, words
@@ -15,6 +13,7 @@ from agent.store.file import MEMORY, fault, open_file, replace_file
 from agent.store.outbox import Outbox
 from agent.store.rows import GAPS_KEY, Batch, Committed, Counts, HeadRow, Known, StoreFault
 from agent.store.state import Tokens, read_state, save_state
+from agent.store.thread import StoreThread
 
 THINNED_KEY = "store/thinned"
 """State key under which the store counts the rows it gave up."""
@@ -181,9 +180,9 @@ class Store:
     notices: tuple[str, ...]
     """What the technician should know about the file: damage, what was taken over from it."""
 
-    def __init__(self, path: str, executor: ThreadPoolExecutor | None) -> None:
+    def __init__(self, path: str, thread: StoreThread | None) -> None:
         self._path = path
-        self._executor = executor
+        self._thread = thread
         self._database: _Database | None = None
         self._counts = Counts()
 
@@ -232,8 +231,8 @@ class Store:
             self._stop_thread()
 
     def _stop_thread(self) -> None:
-        if self._executor is not None:
-            self._executor.shutdown(wait=False)
+        if self._thread is not None:
+            self._thread.stop()
 
     async def _run(self, work: Callable[[_Database], _T]) -> _T:
         database = self._database
@@ -248,37 +247,15 @@ class Store:
         return await self._in_thread(work_and_count)
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
-        if self._executor is None:
+        if self._thread is None:
             return self._guarded(work)
-        loop = asyncio.get_running_loop()
-        outcome: asyncio.Future[_T] = loop.create_future()
-
-        def carry_out() -> None:
-            try:
-                tell = partial(_tell, outcome, self._guarded(work), None)
-            except BaseException as error:
-                tell = partial(_tell, outcome, None, error)
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-                loop.call_soon_threadsafe(tell)
-
-        self._executor.submit(carry_out)
-        return await outcome
+        return await self._thread.carry_out(partial(self._guarded, work))
 
     def _guarded(self, work: Callable[[], _T]) -> _T:
         try:
             return work()
         except (sqlite3.Error, OSError) as error:
             raise fault(self._path, error) from error
-
-
-def _tell(outcome: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
-    """Ends the wait for work that was carried out; who was cancelled does not wait any more."""
-    if outcome.cancelled():
-        return
-    if error is None:
-        outcome.set_result(result)
-    else:
-        outcome.set_exception(error)
 
 
 async def open_store(
@@ -289,8 +266,7 @@ async def open_store(
     `inline` does the work in the calling thread, for benches with virtual time; the path
     ":memory:" keeps nothing. Above `max_rows` Updated rows are thinned out.
     """
-    executor = None if inline else ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
-    store = Store(path, executor)
+    store = Store(path, None if inline else StoreThread())
     try:
         await store._open(max_rows, max_tokens)
     except BaseException:

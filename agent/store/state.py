@@ -76,6 +76,8 @@ class Tokens:
         return str(found[0])
 
     def write_uses(self) -> None:
+        if not self._used:
+            return
         self._connection.executemany(
             "UPDATE token SET last_use = ? WHERE value_key = ? AND type = ?",
             [(use, *name) for name, use in self._used.items()],

@@ -99,6 +99,10 @@ class MemoryLink:
         self._number = network.csms.attach(self._from_csms, network.cut)
         self._plan_ping()
 
+    def send_at_once(self, text: str) -> bool:
+        """Never: the bench sees each frame leave on its own."""
+        return False
+
     async def send(self, text: str) -> None:
         """Raises LinkError when the link has ended."""
         if self._end is not None:

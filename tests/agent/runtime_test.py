@@ -12,7 +12,7 @@ from agent.core import events as ev
 from agent.core.events import IdToken, Now
 from agent.core.jobs import CancelJob, StartJob
 from agent.core.policy import Policy
-from agent.runtime import DISK_PROBE, ClockReading, Runtime
+from agent.runtime import DISK_PROBE, EVENTS_PER_BATCH, ClockReading, Runtime
 from agent.store.rows import Batch, Committed, HeadRow, StoreFault
 from drivers.contract import MeterReading, Permit
 from hil.virtual_time import run_virtual
@@ -433,6 +433,31 @@ def test_a_deadline_is_a_tick_and_a_past_one_does_not_spin() -> None:
         before = len(b.station.seen)
         await asyncio.sleep(1)
         assert len(b.station.seen) - before <= 51
+
+    bench(scene)
+
+
+def test_a_link_that_talks_all_the_time_hides_no_deadline_of_the_core() -> None:
+    """What moves it without a fact: the board's clock, where values are aligned with it."""
+
+    async def scene(b: Bench) -> None:
+        for number in range(40):
+            b.runtime.post(ev.FrameReceived("x"))
+            await asyncio.sleep(0.1)
+            if number == 10:
+                b.station.due_s = b.now_s + 0.5
+        assert isinstance(b.station.seen[0], ev.Tick)
+
+    bench(scene)
+
+
+def test_a_full_inbox_leaves_the_others_their_turns() -> None:
+    async def scene(b: Bench) -> None:
+        for number in range(20 * EVENTS_PER_BATCH):
+            b.runtime.post(f"e{number}")
+        for _ in range(4):
+            await asyncio.sleep(0)
+        assert 0 < len(b.station.seen) < 20 * EVENTS_PER_BATCH
 
     bench(scene)
 

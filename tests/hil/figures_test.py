@@ -17,11 +17,13 @@ from hil.figures import as_installed, main, measure_syncs
 from hil.figures_lines import (
     Figure,
     drain_figures,
+    long_drain_figures,
     recording_figures,
     restart_figures,
     start_figure,
     sync_figures,
 )
+from hil.figures_long import LongDrain, Look, measure_long_drain
 from hil.figures_process import cost_of, memory_of
 from hil.figures_queue import Drain, Restart, measure_drain, measure_restarts
 from hil.figures_store import Recorded, measure_commits, measure_recording
@@ -173,6 +175,30 @@ def test_a_short_drain_of_the_real_agent_is_measured() -> None:
     assert 0 < drain.cpu_s < 60
     assert 0 < drain.took_s < 60
     assert drain.written_bytes >= 0, "not counted on a disk in memory"
+
+
+def look(answered: int, at_s: float, rss_kb: int = 40_960) -> Look:
+    return Look(answered, at_s, at_s / 2, 2_000 * answered, 4_096 * answered, rss_kb, 10**9, 4)
+
+
+def test_a_long_drain_is_flat_where_its_end_is_like_its_begin() -> None:
+    looks = [look(10 * step, float(step), 40_960 + step * 10) for step in range(1, 101)]
+    flat = long_drain_figures(LongDrain(1000, looks, 10**9, 5, 10**9))
+    assert [figure.value for figure in flat] == pytest.approx([1, 1, 1, 990 / 1024, 0, 4])
+    assert all("NOT" not in figure.line() for figure in flat)
+    slow = [*looks[:-1], look(1000, 105.0, 90_000)]
+    rates, cpu, _, memory, file, _ = long_drain_figures(LongDrain(1000, slow, 10**9, 5, 2 * 10**9))
+    assert (rates.value, cpu.value) == pytest.approx((0.5, 2.0))
+    assert all("NOT met" in figure.line() for figure in (rates, cpu, memory, file))
+
+
+def test_a_short_queue_is_drained_to_its_end() -> None:
+    said: list[str] = []
+    with as_installed():
+        found = asyncio.run(measure_long_drain(1_000, said.append, steps=10))
+    assert [look.answered for look in found.looks] == [*range(100, 1_001, 100)]
+    assert found.closed_bytes == found.looks[0].file_bytes
+    assert any("      500 left" in line for line in said)
 
 
 def test_starts_on_queues_of_several_lengths_are_measured() -> None:

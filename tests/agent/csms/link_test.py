@@ -75,6 +75,28 @@ async def test_frames_go_and_come_with_name_and_password_in_the_handshake() -> N
     assert seen == [("/ocpp/CS001", f"Basic {pair}"), ("extensions", None)]
 
 
+async def test_a_frame_goes_at_once_only_where_that_takes_no_waiting() -> None:
+    taken: list[str] = []
+
+    async def talk(connection: ServerConnection) -> None:
+        taken.append(str(await connection.recv()))
+        await connection.send("enough")
+        await connection.wait_closed()
+
+    async with csms(talk, close_timeout=0.1) as port:
+        link = await connect(dial_to(port))
+        assert not link.send_at_once("ü" * 8_193), "longer than a buffer takes"
+        assert link.send_at_once("ü" * 8_192)
+        assert await link.receive() == "enough"
+        frames = 0
+        while link.send_at_once("x" * 8_192):
+            frames += 1
+            assert frames < 10_000, "the peer reads nothing: the buffers must be full some time"
+        await link.close()
+        assert not link.send_at_once("x")
+    assert taken == ["ü" * 8_192]
+
+
 async def test_no_password_means_no_authorization_header() -> None:
     seen: list[str | None] = []
 

@@ -23,7 +23,14 @@ class FakeLink:
         self.takes = asyncio.Event()
         self.takes.set()
         self.send_error: LinkError | None = None
+        self.takes_at_once = False
         self.close_s = 0.5
+
+    def send_at_once(self, text: str) -> bool:
+        if not self.takes_at_once:
+            return False
+        self.sent.append(text)
+        return True
 
     async def send(self, text: str) -> None:
         await self.takes.wait()
@@ -88,6 +95,39 @@ def test_a_link_opens_carries_frames_and_ends_once() -> None:
         await peer.session.close()
         assert peer.events[-1] == LinkClosed("gone")
         assert link.sent == ["a", "b"]
+
+    run_virtual(run())
+
+
+def test_a_frame_leaves_at_once_unless_another_waits_before_it() -> None:
+    async def run() -> None:
+        peer = Peer()
+        peer.session.dial(DIAL)
+        await asyncio.sleep(2)
+        link = peer.links[0]
+        link.takes_at_once = True
+        peer.session.send("a")
+        assert link.sent == ["a"], "before anything else has had its turn"
+        link.takes_at_once = False
+        link.takes.clear()
+        peer.session.send("b")
+        link.takes_at_once = True
+        peer.session.send("c")
+        await asyncio.sleep(1)
+        link.takes.set()
+        link.takes_at_once = False
+        await asyncio.sleep(1)
+        assert link.sent == ["a", "b", "c"]
+        link.takes.clear()
+        peer.session.send("d")
+        await asyncio.sleep(1)
+        link.takes_at_once = True
+        peer.session.send("e")
+        assert link.sent == ["a", "b", "c"]
+        link.takes.set()
+        await asyncio.sleep(1)
+        assert link.sent == ["a", "b", "c", "d", "e"]
+        await peer.session.close()
 
     run_virtual(run())
 

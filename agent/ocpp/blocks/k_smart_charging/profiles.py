@@ -108,6 +108,8 @@ class ChargingProfiles:
 
     def deadline(self, now: Now) -> float | None:
         """Loop time of the next edge of any schedule."""
+        if not (self._profiles or self._expected):
+            return None
         at_s = now.utc_s()
         edge_s = min(
             (
