@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from hil.conformance import Octt
-from hil.parts.csms import Refused, StationError
+from hil.parts.csms import Refused, Silent, StationError
 from hil.sim import SimBench
 from hil.virtual_time import run_virtual
 
@@ -89,6 +89,29 @@ def test_a_random_wait_stays_within_its_range(
             assert all(9.9 < wait_s < longest_s for wait_s in waits), waits
             assert max(waits) > shortest_s, waits
             assert waits == pytest.approx([waits[0]] * len(waits), abs=0.2)
+
+    run_virtual(scene())
+
+
+@pytest.mark.parametrize("timeout_s", [7, 20])
+def test_a_csms_that_says_nothing_is_left_after_the_message_timeout(timeout_s: int) -> None:
+    """MessageTimeout is the file's to set; a network profile has its own (TC_B_45)."""
+
+    async def scene() -> None:
+        variables = {
+            "OCPPCommCtrlr.MessageTimeout[Default]": str(timeout_s),
+            "OCPPCommCtrlr.WebSocketPingInterval": "0",  # no pong says that somebody is there
+        }
+        async with SimBench(variables=variables) as bench:
+            octt = Octt(bench)
+            await octt.booted()
+            bench.csms.answer["Heartbeat"] = Silent()
+            await octt.set_variable("OCPPCommCtrlr", "HeartbeatInterval", "40")
+            await octt.expect("Heartbeat")
+            sent_s = asyncio.get_running_loop().time()
+            await bench.csms.wait_connected(False)
+            waited_s = asyncio.get_running_loop().time() - sent_s
+            assert waited_s == pytest.approx(timeout_s, abs=1.0)
 
     run_virtual(scene())
 

@@ -135,7 +135,7 @@ class DeviceModel:
     def _load(self, saved: Mapping[str, str]) -> None:
         for key, text in saved.items():
             entry = self._entries.get(key)
-            if entry is None or entry.variable.is_fact or not entry.variable.persistent:
+            if entry is None or entry.variable.is_given or not entry.variable.persistent:
                 continue
             try:
                 value = accepted_text(entry.variable, msgspec.json.decode(text, type=str))
@@ -245,12 +245,12 @@ class DeviceModel:
         *,
         by_station: bool = False,
     ) -> Verdict:
-        """What setting the value would come to; the station itself may set ReadOnly ones."""
+        """What setting the value would come to; `by_station`: as charger.yaml may."""
         found = self._find(component, variable, attribute)
         if isinstance(found, str):
             return Verdict(found)
         read_only = found.variable.mutability == "ReadOnly" and not by_station
-        if read_only or found.variable.is_fact:
+        if read_only or found.variable.is_given:
             return Verdict("Rejected", "ReadOnly")
         text = accepted_text(found.variable, value)
         if text is None:

@@ -40,6 +40,8 @@ class Variable(Struct, frozen=True):
     """A list without any member is valid."""
     mutability: str = "ReadWrite"
     """ReadOnly, WriteOnly or ReadWrite: what the CSMS may do. A WriteOnly value is never told."""
+    from_file: bool = False
+    """ReadOnly to the CSMS, yet charger.yaml may give its first value."""
     persistent: bool = True
     default: str | None = None
     reboot_needed: bool = False
@@ -70,6 +72,11 @@ class Variable(Struct, frozen=True):
     def is_fact(self) -> bool:
         """Seen, not stored."""
         return self.read is not None or self.read_at is not None
+
+    @property
+    def is_given(self) -> bool:
+        """Nobody can set it: a fact, or what this program is."""
+        return self.is_fact or (self.mutability == "ReadOnly" and not self.from_file)
 
 
 def accepted_text(variable: Variable, text: str) -> str | None:

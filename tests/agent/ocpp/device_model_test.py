@@ -25,6 +25,7 @@ TIMEOUT = Variable(
     "integer",
     instance="Default",
     mutability="ReadOnly",
+    from_file=True,
     default="30",
 )
 PASSWORD = Variable(
@@ -291,6 +292,17 @@ def test_the_station_itself_may_set_what_the_csms_may_not() -> None:
         "Accepted",
         ["var/OCPPCommCtrlr/MessageTimeout[Default]"],
     )
+
+
+def test_what_the_program_is_cannot_be_set_by_anybody() -> None:
+    fixed = Variable("C", "Items", "integer", mutability="ReadOnly", default="64")
+    names = named("C"), named("Items"), "Actual"
+    variables = DeviceModel((fixed,), PLACES, {"var/C/Items": '"5"'})
+    assert variables.judge(*names, "5", by_station=True).reason == "ReadOnly"
+    assert variables.value("C", "Items") == "64"
+    variables = DeviceModel((fixed,), PLACES, {}, (first("C", "Items", "5"),))
+    assert variables.value("C", "Items") == "64"
+    assert "C.Items was not applied (ReadOnly)" in variables.warnings[0]
 
 
 def test_what_need_not_last_is_not_saved() -> None:

@@ -154,6 +154,7 @@ _COMMUNICATION = (
         min_limit=1,
         max_limit=600,
         mutability="ReadOnly",
+        from_file=True,
         default="30",
         resolve=_message_timeout,
     ),
