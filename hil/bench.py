@@ -132,9 +132,12 @@ async def _run(settings: Settings, address: control.Address) -> None:
 def simulated(settings: Settings) -> Settings:
     """The same station with simulated pilots and meters; `BenchReader` plays every reader."""
     devices: dict[str, DeviceOptions] = {}
+    meters = [evse.meter for evse in settings.evses]
+    if settings.main_meter is not None:
+        meters.append(settings.main_meter)
+    for name in meters:
+        devices[name] = SimMeterOptions(getattr(settings.devices[name], "interval_s", 1.0))
     for evse in settings.evses:
-        interval_s = getattr(settings.devices[evse.meter], "interval_s", 1.0)
-        devices[evse.meter] = SimMeterOptions(interval_s)
         for connector in evse.connectors:
             devices[connector.pilot] = SimPilotOptions()
     return replace(settings, devices=devices)

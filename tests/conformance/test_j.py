@@ -320,6 +320,35 @@ def test_TC_J_11_CS(when: str) -> None:
     play(scene, signs=True)
 
 
+@pytest.mark.parametrize("sampled", ["true", "false"])
+@pytest.mark.parametrize("aligned", ["true", "false"])
+def test_each_kind_of_value_is_signed_as_its_own_switch_says(sampled: str, aligned: str) -> None:
+    """J01.FR.21, J02.FR.21: of a transaction's values, by the clock and sampled."""
+
+    async def scene(octt: Octt) -> None:
+        await octt.set_variable("SampledDataCtrlr", "SignReadings", sampled)
+        await octt.set_variable("AlignedDataCtrlr", "SignReadings", aligned)
+        await octt.set_variable("SampledDataCtrlr", "TxUpdatedInterval", str(INTERVAL_S))
+        await octt.set_variable("AlignedDataCtrlr", "Interval", str(INTERVAL_S))
+        await octt.energy_transfer_started()
+        await stop_and_leave(octt)
+        signed: dict[str, set[bool]] = {}
+        for event in octt.csms.of("TransactionEvent"):
+            for value in event.get("meterValue", ()):
+                is_signed = any("signedMeterValue" in sample for sample in value["sampledValue"])
+                signed.setdefault(context(value), set()).add(is_signed)
+        by_clock = {aligned == "true"}
+        of_its_own = {sampled == "true"}
+        assert signed == {
+            "Transaction.Begin": of_its_own,
+            "Sample.Periodic": of_its_own,
+            "Sample.Clock": by_clock,
+            "Transaction.End": of_its_own,
+        }
+
+    play(scene, signs=True)
+
+
 # --- what no case looks at ----------------------------------------------------------------------
 
 

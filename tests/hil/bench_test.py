@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 import yaml
+from msgspec.structs import replace
 
 from agent.core.effects import Restart
 from agent.settings_load import load
-from drivers.contract import CardSeen, SimMeterOptions, SimPilotOptions
+from drivers.contract import CardSeen, ModbusMeterOptions, SimMeterOptions, SimPilotOptions
 from drivers.sim.board import SimBoard
 from hil.bench import Bench, BenchReader, simulated
 from hil.control import UnixAddress
@@ -182,8 +183,11 @@ async def charge(bench: BenchProcess, csms: Csms) -> Payload:
 def test_every_device_of_a_real_station_is_simulated() -> None:
     settings = load(str(EXAMPLES / "dual_one_line.yaml")).settings
     assert settings is not None
+    main = ModbusMeterOptions("rs485", "eastron_sdm630_v2", unit=3, interval_s=5.0)
+    settings = replace(settings, main_meter="grid", devices=settings.devices | {"grid": main})
     devices = simulated(settings).devices
     assert devices == {
+        "grid": SimMeterOptions(5.0),
         "left": SimPilotOptions(),
         "right": SimPilotOptions(),
         "meter_left": SimMeterOptions(1.0),
