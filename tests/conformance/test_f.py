@@ -337,3 +337,28 @@ def test_TC_F_27_CS() -> None:
         await octt.expect_none("SignCertificate")
 
     case(scene)
+
+
+@pytest.mark.parametrize(("enabled", "offered_a"), [("true", 8.0), ("false", 32.0)])
+def test_without_smart_charging_the_profile_of_a_remote_start_is_ignored(
+    enabled: str, offered_a: float
+) -> None:
+    """F01.FR.12."""
+
+    async def scene(octt: Octt) -> None:
+        await octt.set_variable("SmartChargingCtrlr", "Enabled", enabled)
+        period = {"startPeriod": 0, "limit": 8.0}
+        schedule = {"id": 1, "chargingRateUnit": "A", "chargingSchedulePeriod": [period]}
+        profile = {
+            "id": 1,
+            "stackLevel": 0,
+            "chargingProfilePurpose": "TxProfile",
+            "chargingProfileKind": "Relative",
+            "chargingSchedule": [schedule],
+        }
+        octt.bench.plug_in(1, 1, current_a=32.0)
+        await octt.authorized_remotely(chargingProfile=profile)
+        await asyncio.sleep(30)
+        assert octt.bench.board.connector(1, 1).offered_a == offered_a
+
+    case(scene)

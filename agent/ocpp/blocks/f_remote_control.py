@@ -32,7 +32,8 @@ def _request_start(payload: Payload, view: View, now: Now) -> Answer:
     evse_id = payload.get("evseId") or _choose(view)
     group = payload.get("groupIdToken")
     group_token = from_wire(group) if group else None
-    profile, remote_start_id = payload.get("chargingProfile"), payload["remoteStartId"]
+    profile = payload.get("chargingProfile") if view.profiles.are_taken(view) else None
+    remote_start_id = payload["remoteStartId"]
     if not view.connection.accepted or is_master(group_token, station.policy):
         return Answer({"status": "Rejected"})
     start = StartRequested(

@@ -17,7 +17,7 @@ from agent.core.events import (
     TransactionStarted,
 )
 from agent.ocpp.block import Payload
-from agent.ocpp.blocks.k_smart_charging.rules import check_start_profile
+from agent.ocpp.blocks.k_smart_charging.rules import check_start_profile, is_enabled
 from agent.ocpp.blocks.k_smart_charging.schedule import Limit, Profile, leading, parse
 from agent.ocpp.view import View
 
@@ -121,6 +121,10 @@ class ChargingProfiles:
         return None if edge_s == inf else edge_s - now.utc_offset_s + EDGE_SLACK_S
 
     # --- for a start request (block F) ------------------------------------------------------------
+
+    def are_taken(self, view: View) -> bool:
+        """False: what comes with a RequestStartTransaction is ignored (F01.FR.12)."""
+        return is_enabled(view)
 
     def check_start(self, profile: Payload, evse_id: int, view: View, now: Now) -> Payload | None:
         """statusInfo to reject a RequestStartTransaction with, None when the profile is fine."""

@@ -51,12 +51,7 @@ def check_profile(payload: Payload, evse_id: int, view: View, now: Now) -> Paylo
 def check_start_profile(
     payload_profile: Payload, evse_id: int, view: View, now: Now
 ) -> Payload | None:
-    """The same for the profile of a RequestStartTransaction on `evse_id` (F01.FR.26, K05).
-
-    None as well while smart charging is disabled: the profile is ignored then (F01.FR.12).
-    """
-    if not is_enabled(view):
-        return None
+    """The same for the profile of a RequestStartTransaction on `evse_id` (F01.FR.26, K05)."""
     case = _Case(payload_profile, evse_id, view, now)
     return _first(case, (_start_purpose, _evse, *_SHAPE_RULES, _room))
 

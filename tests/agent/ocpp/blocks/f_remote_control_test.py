@@ -44,7 +44,9 @@ def view_of(*evses: Any, accepted: bool = True, refusal: Any = None, has_room: b
         station=station,
         connection=SimpleNamespace(accepted=accepted),
         profiles=SimpleNamespace(
-            check_start=lambda *_: refusal, start_event=lambda *_: "the profile"
+            are_taken=lambda view: True,
+            check_start=lambda *_: refusal,
+            start_event=lambda *_: "the profile",
         ),
     )
 

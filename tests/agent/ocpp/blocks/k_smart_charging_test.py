@@ -443,13 +443,10 @@ def test_while_disabled_no_profile_is_taken_but_those_there_stay_in_force() -> N
 
 
 def test_tc_k_38_while_disabled_the_profile_of_a_start_request_is_ignored() -> None:
+    """The charge itself: tests/conformance/test_f.py."""
+    assert Bench().profiles.are_taken(Bench().view)
     bench = disabled(Bench())
-    sent = profile(9)
-    assert bench.profiles.check_start(sent, 1, bench.view, bench.now) is None
-    bench.tell(bench.profiles.start_event(sent, 1, 42))
-    bench.start(1, "tx1", remote_start_id=42)
-    assert bench.limits == {}
-    assert bench.reports() == []
+    assert not bench.profiles.are_taken(bench.view)
 
 
 def test_the_variables_tell_what_the_rules_enforce() -> None:
