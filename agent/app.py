@@ -357,18 +357,23 @@ def run(settings: Settings, config: str) -> int:
 
 async def _run(settings: Settings) -> int:
     agent = Agent(settings, wire(settings, _registry_build(settings)))
-    await agent.open()
-    running = asyncio.create_task(agent.run())
     loop = asyncio.get_running_loop()
     ordered: list[int] = []
+    stop = asyncio.Event()
 
-    def stop(number: int) -> None:
+    def order(number: int) -> None:
         ordered.append(number)
         agent.stop_was_ordered = True
-        running.cancel()
+        stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop, number)
+        loop.add_signal_handler(number, order, number)
+    await agent.open()
+    # a task that is cancelled before its first step would leave the store open
+    running = asyncio.create_task(agent.run())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
+    (running if stop.is_set() else stopping).cancel()
     try:
         await running
     except asyncio.CancelledError:

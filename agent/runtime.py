@@ -64,6 +64,16 @@ class ClockReading(Struct, frozen=True):
     boot_id: str
 
 
+class Posted(Struct, frozen=True):
+    """A fact in the inbox."""
+
+    event: object
+    permit: Permit
+    """Of the moment it was posted."""
+    at_s: float
+    """Loop time it was posted at."""
+
+
 class Hardware(Protocol):
     """What `tell` and `energise` reach beside the guard."""
 
@@ -147,7 +157,7 @@ class Runtime:
         self._random = random
         self._new_id = new_id
         self._watch = watch
-        self._inbox: deque[tuple[object, Permit]] = deque()
+        self._inbox: deque[Posted] = deque()
         self._woken: asyncio.Future[None] | None = None
         self._turns = 0
         """Made since others had theirs."""
@@ -160,7 +170,7 @@ class Runtime:
 
     def post(self, event: object) -> None:
         """A fact happened: it is handled after those before it, with today's permits."""
-        self._inbox.append((event, self.guard.permit))
+        self._inbox.append(Posted(event, self.guard.permit, self._read_clock().mono_s))
         self._wake()
 
     def _wake(self) -> None:
@@ -176,8 +186,9 @@ class Runtime:
 
     # --- thinking ---------------------------------------------------------------------------
 
-    def now(self, permit: Permit | None = None) -> Now:
-        """The time of the first source in TimeSource that has one, else the board's best guess."""
+    def now(self, posted: Posted | None = None) -> Now:
+        """The time of the first source in TimeSource that has one, else the board's best guess;
+        with the permit and the time of what was posted."""
         clock = self._read_clock()
         offset_s = self._trusted_offset_s(clock)
         return Now(
@@ -185,9 +196,10 @@ class Runtime:
             utc_offset_s=clock.utc_s - clock.mono_s if offset_s is None else offset_s,
             utc_known=offset_s is not None,
             boot_id=clock.boot_id,
-            permit=self.guard.permit if permit is None else permit,
+            permit=self.guard.permit if posted is None else posted.permit,
             random=self._random,
             new_id=self._new_id,
+            happened_s=None if posted is None else posted.at_s,
         )
 
     def _trusted_offset_s(self, clock: ClockReading) -> float | None:
@@ -237,19 +249,18 @@ class Runtime:
         """Effects of what waits in the inbox: one batch, so that several EVSEs share a commit."""
         effects: list[object] = []
         for _ in range(min(len(self._inbox), EVENTS_PER_BATCH)):
-            event, permit = self._inbox.popleft()
-            effects += self.think(event, permit)
+            effects += self._think(self._inbox.popleft())
         return effects
 
-    def think(self, event: object, permit: Permit) -> list[object]:
+    def _think(self, posted: Posted) -> list[object]:
         """One fact and all that follows from it in the pure rooms."""
         effects: list[object] = []
-        queue = deque([event])
+        queue = deque([posted.event])
         while queue:
             fact = queue.popleft()
             if isinstance(fact, ev.ClockSet):
                 self._set_clock(fact)
-            now = self.now(permit)
+            now = self.now(posted)
             for effect in self._decide(fact, now):
                 for order in self.router.translate(effect, now):
                     if isinstance(order, ef.Announce):
@@ -362,8 +373,9 @@ class Runtime:
         """Readings pile up while nothing can be stored: only the newest of each meter counts."""
         room = INBOX_LENGTH
         newest: set[object] = set()
-        kept: deque[tuple[object, Permit]] = deque()
-        for event, permit in reversed(self._inbox):
+        kept: deque[Posted] = deque()
+        for posted in reversed(self._inbox):
+            event = posted.event
             place = event.evse_id if isinstance(event, ev.MeterRead) else type(event)
             if isinstance(event, ev.MeterRead | ev.LinkHeard) and place in newest:
                 continue
@@ -372,7 +384,7 @@ class Runtime:
                 if room < 0:
                     continue
             newest.add(place)
-            kept.appendleft((event, permit))
+            kept.appendleft(posted)
         self._inbox = kept
 
     def _energise(self, effect: object) -> None:

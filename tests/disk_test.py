@@ -13,6 +13,7 @@ import pytest
 
 from agent.core import events as ev
 from agent.errors import StoreError
+from agent.ocpp.messages import parse_time
 from agent.store import file as store_file
 from agent.store.file import DATABASE
 from agent.store.rows import Batch, Committed
@@ -239,6 +240,29 @@ def test_a_slow_disk_is_told_and_sells_nothing_new_until_it_is_fast() -> None:
         await bench.until(lambda: draws(bench, 2) > 0.0)
         await leave(bench, 2)
         await leave(bench, 1)
+
+    run(scene)
+
+
+def test_what_waited_for_a_slow_disk_is_told_with_its_own_time() -> None:
+    async def scene(bench: SimBench) -> None:
+        await begin(bench, 1, CARD)
+        slow = SlowStore(bench)
+        slow.seconds = 8.0
+        bench.plug_in(2)
+        await asyncio.sleep(1.0)
+        left = parse_time(bench.csms.utc())
+        bench.plug_out(1)
+        await asyncio.sleep(30.0)
+        slow.seconds = 0.0
+        await bench.until(lambda: "disk" not in bench.agent.status(), limit_s=900)
+        await drained(bench)
+        (events,) = bench.csms.transactions.values()
+        lost = next(e for e in events if e["triggerReason"] == "EVCommunicationLost")
+        assert abs(parse_time(lost["timestamp"]) - left) < 2.0
+        statuses = bench.csms.of("StatusNotification")
+        freed = [s for s in statuses if (s["evseId"], s["connectorStatus"]) == (1, "Available")]
+        assert abs(parse_time(freed[-1]["timestamp"]) - left) < 2.0
 
     run(scene)
 

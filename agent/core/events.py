@@ -24,6 +24,13 @@ class Now(Struct, frozen=True):
     """Uniform in [0, 1)."""
     new_id: Callable[[], str]
     """A fresh UUID4, 36 characters."""
+    happened_s: float | None = None
+    """Loop time of the fact that is handled, if it had to wait (for the disk); None: now."""
+
+    @property
+    def at_s(self) -> float:
+        """When the fact that is handled happened: what is told of it carries this time."""
+        return self.mono_s if self.happened_s is None else self.happened_s
 
     def utc_s(self, at_s: float | None = None) -> float:
         """UTC seconds since 1970 of a loop time (default: now)."""

@@ -21,6 +21,8 @@ from agent.core.floating import Floating
 from agent.core.master_pass import CHOICE_S, CHOICE_TEXT, Choice, chosen, is_master
 from agent.core.policy import Policy
 
+RESTARTS = "The charger restarts soon; present the card again afterwards"
+
 NO_TOKEN = IdToken("", "NoAuthorization")
 
 
@@ -139,6 +141,12 @@ class Granting:
         self.floating.clear()
         return effects
 
+    def dismiss(self) -> list[object]:
+        """The station is to restart: whoever has no transaction yet tries again afterwards."""
+        waiting = [f for f in self.floating if f.transaction is not None]
+        is_news, self.floating = len(waiting) < len(self.floating), waiting
+        return [Show(0, RESTARTS)] if is_news else []
+
     def tell_now(self, now: Now) -> list[object]:
         """F06.FR.07."""
         return [effect for floating in self.floating for effect in floating.tell_now(now)]
@@ -180,7 +188,7 @@ class Granting:
         if not verdict.accepted:
             return [*effects, Show(0, verdict.text)]
         if all(evse.resetting for evse in self._evses.values()):
-            return [*effects, Show(0, "Restarting; present the card again in a minute")]
+            return [*effects, Show(0, RESTARTS)]
         question, info = verdict.question, verdict.info
         if is_master(info.group, policy):
             return effects + self._master_pass(question, policy, now)
@@ -196,6 +204,8 @@ class Granting:
         deadline_s = now.mono_s + policy.ev_connection_timeout_s
         grant = Grant(question.token, info.group, deadline_s, question.remote_start_id)
         takers = [e for e in usable if e.free or e.resumes(grant.token)]
+        if not takers and any(e.resetting for e in usable):
+            return [*effects, Show(0, RESTARTS)]
         return effects + self._place(grant, takers, policy, now)
 
     def _place(self, grant: Grant, free: list[Evse], policy: Policy, now: Now) -> list[object]:

@@ -136,6 +136,7 @@ class Station:
         elif handler is not None:
             effects += handler(self, event, now)
         effects += self.granting.settle(self.policy, now)
+        self._hold_idle()
         effects += self._mute(now)
         effects += self._orders.give(self.evses, self.limits, self.policy, now)
         return effects + self._statuses(now) + self._reset(now)
@@ -274,11 +275,18 @@ class Station:
         waits = event.on_idle and self.runs(event.evse_id)
         reset = self.resets[event.evse_id] = Reset(event.evse_id, event.on_idle, waits)
         if event.on_idle:
-            return []
+            return self.granting.dismiss() if event.evse_id == 0 else []
         effects = reset.begin(evses, now, self.policy)
         if event.evse_id == 0:
             effects += self.granting.end_all("ResetCommand", "ImmediateReset", now)
         return effects
+
+    def _hold_idle(self) -> None:
+        """A station that restarts when idle begins nothing new meanwhile, or it never would be; who
+        was accepted before is served (B12.FR.01, FR.03)."""
+        for evse in self.evses.values() if 0 in self.resets else ():
+            is_idle = evse.transaction is None and evse.grant is None and not evse.is_expected
+            evse.resetting = evse.resetting or is_idle
 
     def _reset_by(self, evse_id: int) -> list[Evse]:
         return list(self.evses.values()) if evse_id == 0 else [self.evses[evse_id]]
@@ -373,10 +381,10 @@ class Station:
             status = self.status(connector.place)
             if self._status.get(connector.place) != status:
                 self._status[connector.place] = status
-                effects.append(StatusChanged(*connector.place, status, now.mono_s))
+                effects.append(StatusChanged(*connector.place, status, now.at_s))
             if connector.lock_failed != (connector.place in self._failed_locks):
                 self._failed_locks ^= {connector.place}
-                effects.append(LockProblem(*connector.place, connector.lock_failed, now.mono_s))
+                effects.append(LockProblem(*connector.place, connector.lock_failed, now.at_s))
         return effects
 
 

@@ -87,7 +87,7 @@ class Transaction(Struct):
             trigger_reason=trigger_reason,
             transaction_id=self.transaction_id,
             seq_no=self.next_seq_no,
-            at_s=now.mono_s,
+            at_s=now.at_s,
             evse_id=self.evse_id,
             connector_id=self.connector_id if tell_place else None,
             charging_state=self.charging_state,

@@ -30,6 +30,7 @@ from agent.ocpp.blocks import (
     o_display,
     p_data_transfer,
 )
+from agent.ocpp.chatter import Chatter
 from agent.ocpp.clocks import csms_time
 from agent.ocpp.leaving import Leaving
 from agent.ocpp.turns import REPORTS
@@ -86,6 +87,7 @@ class Router:
         self.connection = view.connection
         self._open: tuple[Open, ...] = ()
         self._leaving = Leaving()
+        self._chatter = Chatter()
 
     def handle(self, event: object, now: Now) -> Turn:
         """What one event means to the connection and the blocks."""
@@ -159,7 +161,7 @@ class Router:
         match event:
             case ev.FrameReceived(text):
                 connection.heard(now)
-                return self._frame(text, now)
+                return self._chatter.thin(self._frame(text, now), now)
             case ev.OutboxHead():
                 connection.head(event)
             case ev.Tick():
@@ -331,7 +333,7 @@ class Router:
         found: list[object] = []
         utc_s = csms_time(response["currentTime"])
         if utc_s is not None:
-            found.append(ef.Announce(ev.ClockSet(utc_s, now.mono_s)))
+            found.append(ef.Announce(ev.ClockSet(utc_s, now.at_s)))
         else:
             found.append(ef.Log(4, "CSMS: the time in the BootNotification answer is no use"))
         return found + self.connection.booted(response["status"], response["interval"], now)

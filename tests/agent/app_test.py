@@ -1,21 +1,27 @@
 """The whole agent on the sim bench: starts, stops, crashes, power cuts; files and passwords."""
 
 import asyncio
+import os
+import signal
+import sqlite3
 import stat
 from collections.abc import Callable, Coroutine
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from agent import app
 from agent.app import WIRING, connection_url, password_of
 from agent.errors import SettingsError
 from agent.ocpp.messages import parse_time
 from agent.settings import CsmsEndpoint, Settings
 from agent.store.rows import Batch, Committed, StoreFault
+from drivers.sim.board import SimBoard, plan_of
 from hil.scenarios.day import begin, drained
-from hil.sim import SimBench
+from hil.sim import SimBench, settings_of
 from hil.verdict import Evidence, judge
 from hil.virtual_time import run_virtual
 
@@ -117,6 +123,33 @@ def test_an_ordered_stop_opens_the_contactor_and_is_told_as_such() -> None:
         assert bench.csms.of("BootNotification")[-1]["reason"] == "ApplicationReset"
 
     run(scene)
+
+
+def test_told_to_stop_while_it_starts_it_closes_the_store_and_it_was_no_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a real loop: the signal comes while the store is being opened."""
+    opened = app.Agent.open
+
+    async def open_and_be_stopped(agent: app.Agent) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await opened(agent)
+
+    async def start() -> int:
+        async with asyncio.timeout(30):
+            return await app._run(settings)
+
+    settings = settings_of(str(tmp_path), endpoints=("ws://127.0.0.1:9/ocpp",))
+    board = SimBoard(plan_of(settings))
+    monkeypatch.setattr(app, "_registry_build", lambda settings: board.build)
+    monkeypatch.setattr(app.Agent, "open", open_and_be_stopped)
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        assert asyncio.run(start()) == app.RESTART_EXIT_CODE
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    with closing(sqlite3.connect(tmp_path / app.DATABASE)) as store:
+        assert store.execute("SELECT value FROM state WHERE key='meta/clean'").fetchone() == ("1",)
 
 
 def test_three_crashes_in_ten_minutes_and_nothing_is_sold_until_an_ordered_stop() -> None:

@@ -299,6 +299,26 @@ def test_an_event_carries_the_permit_of_the_moment_it_was_posted() -> None:
     bench(scene)
 
 
+def test_a_fact_that_waits_for_the_disk_keeps_the_time_it_happened_at() -> None:
+    async def scene(b: Bench) -> None:
+        b.delay_s = 5.0
+        b.station.plan["first"] = [SAVE]
+        b.runtime.post("first")
+        await asyncio.sleep(1)
+        b.runtime.post("second")
+        await asyncio.sleep(10)
+        first, second = (
+            now
+            for now, seen in zip(b.station.nows, b.station.seen, strict=True)
+            if seen in ("first", "second")
+        )
+        assert first.at_s == first.mono_s
+        assert second.at_s == first.at_s + 1.0
+        assert second.mono_s == first.at_s + 5.0
+
+    bench(scene)
+
+
 def test_an_order_that_waited_for_the_disk_while_the_guard_stopped_is_refused() -> None:
     async def scene(b: Bench) -> None:
         b.delay_s = 1.0

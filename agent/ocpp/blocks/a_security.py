@@ -14,7 +14,7 @@ UNPLANNED = frozenset({"PowerUp", "Unknown"})
 def _started(event: Started, view: View, now: Now) -> Consequences:
     """A04.FR.01: a start is a critical event, so it waits in the outbox."""
     kind = "StartupOfTheDevice" if event.boot_reason in UNPLANNED else "ResetOrReboot"
-    body = dump({"type": kind, "timestamp": open_stamp(now.mono_s)})
+    body = dump({"type": kind, "timestamp": open_stamp(now.at_s)})
     return Consequences(
         effects=(Enqueue(now.new_id(), "SecurityEventNotification", body, True, "Critical"),)
     )

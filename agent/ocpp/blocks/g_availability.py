@@ -126,7 +126,7 @@ def _heartbeat(request: Payload, response: Payload | None, view: View, now: Now)
     if response is None:
         return Consequences()
     utc_s = csms_time(response["currentTime"])
-    return Consequences(events=(ClockSet(utc_s, now.mono_s),) if utc_s is not None else ())
+    return Consequences(events=(ClockSet(utc_s, now.at_s),) if utc_s is not None else ())
 
 
 def _change_availability(payload: Payload, view: View, now: Now) -> Answer:

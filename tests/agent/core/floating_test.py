@@ -284,3 +284,15 @@ def test_it_is_told_when_the_csms_asks(play) -> None:
     p.swipe()
     p.do(ev.MessageTriggered("TransactionEvent"))
     assert (p.told()[-1].event_type, p.told()[-1].trigger_reason) == ("Updated", "Trigger")
+
+
+def test_who_only_has_a_card_is_sent_away_by_a_scheduled_restart(play) -> None:
+    p = play([(1,), (1,), (1,)])
+    p.charging(place=(1, 1))
+    p.swipe("B")
+    told = p.do(ev.ResetRequested(on_idle=True))
+    assert [e.text for e in told if isinstance(e, ef.Show)] == [
+        "The charger restarts soon; present the card again afterwards"
+    ]
+    p.pilot("B", (2, 1))
+    assert len(p.ledger.told) == 1

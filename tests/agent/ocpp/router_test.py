@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent.core.effects import Announce, AskCsms, Dial
+from agent.core.effects import Announce, AskCsms, Dial, Log
 from agent.core.events import IdToken, Now, TokenUnanswered
 from agent.csms.link import Credentials, Link
 from agent.errors import LinkError
@@ -483,3 +483,20 @@ def test_a_card_asked_about_while_offline_is_judged_without_the_csms() -> None:
     now = Now(1.0, 1e9, True, "b", Permit(0), lambda: 0.5, lambda: "id")
     made = router.Router(view).translate(AskCsms(token), now)
     assert made == [Announce(TokenUnanswered(token))]
+
+
+def test_a_csms_that_talks_nonsense_cannot_fill_the_journal() -> None:
+    lines: list[str] = []
+
+    async def scene(bench: SimBench) -> None:
+        await booted(bench)
+        for number in range(500):
+            await bench.csms.send_text("no frame")
+            await bench.csms.send_text(f'[3,"unknown-{number}",{{}}]')
+            await bench.csms.send_text(f'[2,"call-{number}","NoSuchAction",{{}}]')
+        await asyncio.sleep(10)
+        assert len(lines) < 50
+        assert any("bad frame" in line for line in lines)
+        assert len(bench.csms.errors) >= 500, "each is answered all the same"
+
+    run(scene, on_effect=lambda e: lines.append(e.text) if isinstance(e, Log) else None)

@@ -13,6 +13,14 @@ from drivers.contract import Permit
 
 NOW = Now(100.0, 1e9, True, "b", Permit(0), lambda: 0.5, lambda: "id")
 TOKEN = {"idToken": "APP", "type": "Central"}
+PERIOD = {"startPeriod": 0, "limit": 8.0}
+PROFILE = {
+    "id": 1,
+    "stackLevel": 0,
+    "chargingProfilePurpose": "TxProfile",
+    "chargingProfileKind": "Relative",
+    "chargingSchedule": [{"id": 1, "chargingRateUnit": "A", "chargingSchedulePeriod": [PERIOD]}],
+}
 
 
 def evse(evse_id: int, *, free: bool = True, connected: bool = False, **more: Any) -> Any:
@@ -38,7 +46,9 @@ def view_of(*evses: Any, accepted: bool = True, refusal: Any = None, has_room: b
         evse_of=evse_of,
         running=running,
         policy=policy,
-        granting=SimpleNamespace(has_room=lambda free: has_room, unplaced=lambda: None),
+        granting=SimpleNamespace(
+            has_room=lambda free: bool(free) and has_room, unplaced=lambda: None
+        ),
     )
     return SimpleNamespace(
         station=station,
@@ -68,6 +78,7 @@ def start(view: Any, **more: Any) -> Any:
         ([evse(1, free=False)], 1, None),
         ([evse(1)], None, 1),
         ([evse(1), evse(2)], None, 0),
+        ([evse(1, free=False), evse(2, free=False)], None, None),
         ([evse(1), evse(2, connected=True)], None, 2),
         ([evse(1, connected=True), evse(2, connected=True)], None, None),
         ([evse(1, free=False), evse(2)], None, 2),
@@ -91,6 +102,12 @@ def test_the_last_free_evse_is_kept_for_a_transaction_that_has_none_yet() -> Non
     assert start(view_of(evse(1), has_room=False), evseId=1).payload == {"status": "Accepted"}
 
 
+def test_a_start_anywhere_needs_a_place_that_nobody_waits_for_and_carries_no_profile() -> None:
+    both = evse(1), evse(2)
+    assert start(view_of(*both, has_room=False)).payload == {"status": "Rejected"}
+    assert start(view_of(*both), chargingProfile=PROFILE).payload == {"status": "Rejected"}
+
+
 @pytest.mark.parametrize(("group", "status"), [("POLICE", "Rejected"), ("FAMILY", "Accepted")])
 def test_a_master_pass_starts_nothing(group: str, status: str) -> None:
     group_token = {"idToken": group, "type": "Central"}
@@ -109,20 +126,11 @@ def test_a_transaction_that_waits_for_its_token_is_named() -> None:
 
 
 def test_a_profile_is_bound_before_the_start_and_a_bad_one_refuses_it() -> None:
-    period = {"startPeriod": 0, "limit": 8.0}
-    schedule = {"id": 1, "chargingRateUnit": "A", "chargingSchedulePeriod": [period]}
-    profile = {
-        "id": 1,
-        "stackLevel": 0,
-        "chargingProfilePurpose": "TxProfile",
-        "chargingProfileKind": "Relative",
-        "chargingSchedule": [schedule],
-    }
-    answer = start(view_of(evse(1)), evseId=1, chargingProfile=profile)
+    answer = start(view_of(evse(1)), evseId=1, chargingProfile=PROFILE)
     assert answer.events[0] == "the profile"
     assert isinstance(answer.events[1], StartRequested)
     info = {"reasonCode": "InvalidProfile"}
-    refused = start(view_of(evse(1), refusal=info), evseId=1, chargingProfile=profile)
+    refused = start(view_of(evse(1), refusal=info), evseId=1, chargingProfile=PROFILE)
     assert refused.payload == {"status": "Rejected", "statusInfo": info}
     assert refused.events == ()
 
