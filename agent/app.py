@@ -15,29 +15,33 @@ from typing import Any
 
 import msgspec
 
-from agent import log as journal
 from agent.boot import Boot, read_boot
 from agent.console import Console, socket_path
 from agent.core import effects as ef
 from agent.core import events as ev
 from agent.core.station import Station
+from agent.credentials import certificates_of_file, credentials_for
 from agent.csms.link import Connect, Credentials, connect_websocket
 from agent.csms.session import Session
-from agent.errors import SettingsError, StoreError
+from agent.errors import StoreError
 from agent.guard import Guard
 from agent.health import Health
 from agent.jobs import Jobs
+from agent.jobs.certificates import facts_of
+from agent.jobs.chores import KEYS, Chores
 from agent.ocpp.blocks.k_smart_charging import ChargingProfiles
+from agent.ocpp.certificates import Certificates
 from agent.ocpp.connection import Connection, Slot
 from agent.ocpp.device_model import DeviceModel
 from agent.ocpp.network import Network, connection_url
 from agent.ocpp.passwords import Passwords
 from agent.ocpp.router import VARIABLES, Router
+from agent.ocpp.station_certificate import StationCertificate
 from agent.ocpp.variable import fitting
 from agent.ocpp.view import Facts, Plug, View
 from agent.queue_export import answer_from
 from agent.runtime import ClockReading, Runtime, Workroom
-from agent.settings import CsmsEndpoint, Settings
+from agent.settings import Settings
 from agent.status import snapshot
 from agent.store.db import Store, open_store
 from agent.store.file import DATABASE
@@ -52,7 +56,6 @@ SYNCED = "/run/systemd/timesync/synchronized"
 RESTART_EXIT_CODE = 0
 REBOOT_EXIT_CODE = 150
 """Asks the service manager for a restart of the board; the first code that is left to services."""
-CREDENTIAL = "csms-password"
 
 
 def read_clock() -> ClockReading:
@@ -104,6 +107,7 @@ class Agent:
         self._senses: Senses
         self._session: Session
         self._jobs: Workroom
+        self._chores: Chores
         self._connect = connect
         self._read_clock = read_clock
         self._inline_store = inline_store
@@ -143,6 +147,10 @@ class Agent:
         file_slots = _slots(settings)
         network = Network(settings.station.identity, file_slots, self.store.saved)
         saved = {k: v for k, v in self.store.saved.items() if k not in network.dropped}
+        self._first_saves = [*certificates_of_file(settings.security, saved, facts_of)]
+        saved |= {save.key: save.value for save in self._first_saves if save.value is not None}
+        certificates = Certificates(saved, is_strict=settings.security.additional_root_check)
+        station_certificate = StationCertificate(saved)
         places = [(e.id, tuple(c.id for c in e.connectors)) for e in settings.evses]
         declared = fitting(VARIABLES, features(settings, self.wiring))
         variables = DeviceModel(declared, places, saved, settings.ocpp.variables)
@@ -160,6 +168,8 @@ class Agent:
             network=network,
             passwords=Passwords(self.store.saved),
             cache_bytes=lambda: self.store.counts().token_bytes,
+            certificates=certificates,
+            station_certificate=station_certificate,
         )
         self.guard = Guard(
             self.wiring.pilots,
@@ -169,6 +179,9 @@ class Agent:
         )
         self._session = Session(self._connect, self._credentials, lambda e: self.runtime.post(e))
         self._jobs = self._workroom(lambda event: self.runtime.post(event))
+        self._chores = Chores(
+            self._directory, lambda e: self.runtime.post(e), inline=self._inline_store
+        )
         self.runtime = Runtime(
             station=station,
             router=Router(view),
@@ -177,6 +190,7 @@ class Agent:
             hardware=self,
             wire=self._session,
             jobs=self._jobs,
+            chores=self._chores,
             read_clock=self._read_clock,
             random=self._random,
             new_id=self._new_id,
@@ -184,7 +198,8 @@ class Agent:
         )
         self._senses = Senses(self.wiring, self.guard, self.runtime.post)
         self.view = view
-        for warning in (*network.warnings, *variables.warnings):
+        rooms = (network, variables, certificates, station_certificate)
+        for warning in (text for room in rooms for text in room.warnings):
             log.warning("%s", warning)
 
     def _begin(self) -> None:
@@ -192,7 +207,7 @@ class Agent:
         now = self.runtime.now()
         boot: Boot = read_boot(self.store.saved, now)
         first = (*self.view.network.first_saves, *self.view.variables.first_saves)
-        self._first_saves = [*(ef.Save(key, value) for key, value in boot.saves), *first]
+        self._first_saves += [*(ef.Save(key, value) for key, value in boot.saves), *first]
         self.runtime.post(ev.Started(boot.cause, boot.reason))
         if boot.is_looping:
             log.error("three crashes in ten minutes: not selling; send the journal to the maker")
@@ -237,6 +252,7 @@ class Agent:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._session.close()
         await self._jobs.close()
+        self._chores.close()
         try:
             if self.stop_was_ordered or self.runtime.restart is not None:
                 await self.store.commit(Batch(save=(("meta/clean", "1"),)))
@@ -269,11 +285,11 @@ class Agent:
         return f"{link}, {waiting} events waiting"
 
     def _credentials(self, slot: int) -> Credentials:
-        index = self.view.connection.slots[slot].credential
-        known = self.view.passwords.candidates(index, password_of(self.settings.csms[index]))
-        password = known[self.view.connection.failed_dials % len(known)]
-        journal.hide(password or "")
-        return Credentials(password=password)
+        return credentials_for(self.view, self.settings, self._directory / KEYS, slot)
+
+    @property
+    def _directory(self) -> Path:
+        return Path(self.settings.data_directory)
 
 
 async def _first_to_end(runtime: asyncio.Task[None], tasks: list[asyncio.Task[None]]) -> None:
@@ -290,7 +306,8 @@ def _slots(settings: Settings) -> tuple[Slot, ...]:
     identity = settings.station.identity
     slots = []
     for index, csms in enumerate(settings.csms):
-        profile = 2 if csms.url.startswith("wss:") else 1
+        secured = 3 if settings.security.certificate_file is not None else 2
+        profile = csms.security_profile or (secured if csms.url.startswith("wss:") else 1)
         url = connection_url(csms.url, identity)
         slots.append(Slot(url, identity, profile, number=index + 1, credential=index))
     return tuple(slots)
@@ -308,26 +325,6 @@ def _facts(settings: Settings) -> Facts:
         {e.id: max(c.phases for c in e.connectors) for e in settings.evses},
         {(e.id, c.id): Plug(c.type, c.phases) for e in settings.evses for c in e.connectors},
     )
-
-
-def password_of(csms: CsmsEndpoint) -> str | None:
-    """systemd credential (an empty one is none), else password_file, else the file itself."""
-    directory = os.environ.get("CREDENTIALS_DIRECTORY")
-    credential = Path(directory, CREDENTIAL) if directory else None
-    password = None
-    try:
-        if credential is not None and credential.exists():
-            password = credential.read_text().strip()
-        if not password and csms.password_file is not None:
-            password = Path(csms.password_file).read_text().strip()
-    except OSError as error:
-        raise SettingsError(
-            f"the CSMS password cannot be read ({error}); make the file readable for the service"
-        ) from error
-    password = password or csms.password
-    if password is not None:
-        journal.hide(password)
-    return password
 
 
 def save_wiring(settings: Settings) -> None:

@@ -18,4 +18,9 @@ class StoreError(ChargepointError):
 
 
 class LinkError(ChargepointError):
-    """The CSMS could not be reached, or the link to it ended."""
+    """The CSMS could not be reached, or the link to it ended. `security_event`: what it is in the
+    standard's list of security events, if anything."""
+
+    def __init__(self, text: str, security_event: str = "") -> None:
+        super().__init__(text)
+        self.security_event = security_event

@@ -102,6 +102,12 @@ class Wire(Protocol):
     def send(self, text: str) -> None: ...
 
 
+class Choreroom(Protocol):
+    """Short work beside the loop, in the sequence ordered: answered by events."""
+
+    def do(self, order: ef.Chore) -> None: ...
+
+
 SAFE = (ef.StopPower, ef.WithdrawCurrent)
 ENERGISE = (ef.AllowPower, ef.LockPlug)
 DURABLE = (
@@ -137,6 +143,7 @@ class Runtime:
         hardware: Hardware,
         wire: Wire,
         jobs: Workroom,
+        chores: Choreroom,
         read_clock: Callable[[], ClockReading],
         random: Callable[[], float],
         new_id: Callable[[], str],
@@ -153,6 +160,7 @@ class Runtime:
         self._hardware = hardware
         self._wire = wire
         self._jobs = jobs
+        self._chores = chores
         self._read_clock = read_clock
         self._random = random
         self._new_id = new_id
@@ -412,6 +420,8 @@ class Runtime:
                 self._wire.dial(effect)
             case ef.Hangup(reason):
                 self._wire.hangup(reason)
+            case ef.Chore():
+                self._chores.do(effect)
             case ef.Log(level, text):
                 log.log(LEVELS[level], "%s", text)
             case ef.Show(evse_id, text):

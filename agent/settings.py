@@ -29,8 +29,26 @@ class CsmsEndpoint(Struct, frozen=True, forbid_unknown_fields=True):
     password: Annotated[str, Meta(min_length=16, max_length=64)] | None = None
     """Better: password_file, or the systemd credential csms-password."""
     password_file: str | None = None
+    security_profile: Literal[1, 2, 3] | None = None
+    """1: ws:// and password; 2: wss:// and password; 3: wss:// and the station's own certificate.
+    Default: 1 for ws://, 2 for wss://, 3 where security.certificate_file is given, too."""
     lab_unsecured: bool = False
     """Allows ws:// without a password. For a desk only."""
+
+
+class Security(Struct, frozen=True, forbid_unknown_fields=True):
+    """Certificates to begin with: each file is taken over once, then the CSMS keeps them."""
+
+    ca_file: str | None = None
+    """PEM of the roots that may sign the certificate of the CSMS. Default: those of the system,
+    until the CSMS installs one."""
+    certificate_file: str | None = None
+    """PEM of this station's own certificate with its chain, itself first (security profile 3)."""
+    key_file: str | None = None
+    """Its private key, or the handle of one in a TPM; stays where it is, mode 0600."""
+    additional_root_check: bool = False
+    """AdditionalRootCertificateCheck: one root for the CSMS at a time, and a new one must be signed
+    by the one it replaces."""
 
 
 class Supply(Struct, frozen=True, forbid_unknown_fields=True):
@@ -116,6 +134,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """What a Reset of the station by the CSMS starts anew: the agent, or the whole board."""
     lines: dict[str, SerialLine] = field(default_factory=dict)
     """RS-485 lines by name; several devices may share one."""
+    security: Security = Security()
     data_directory: str = "/var/lib/chargepoint"
     console_socket: str | None = None
     """Default: console.sock in the data directory."""

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from msgspec import UNSET
 
-from agent.settings import CsmsEndpoint, Settings
+from agent.settings import CsmsEndpoint, Security, Settings
 from agent.settings_finding import Finding, entries, known
 from agent.settings_walk import Path
 
@@ -17,6 +17,41 @@ def csms_findings(settings: Settings) -> Iterator[Finding]:
         yield from _password(path, endpoint)
         if known(endpoint.url):
             yield from _url(path, endpoint, identity)
+            yield from _profile(path, endpoint)
+    yield from _certificates(settings)
+
+
+def _profile(path: Path, endpoint: CsmsEndpoint) -> Iterator[Finding]:
+    """A00.FR.202, FR.312, FR.415."""
+    wanted = endpoint.security_profile
+    is_secured = str(endpoint.url).startswith("wss:")
+    if isinstance(wanted, int) and is_secured is not (wanted > 1):
+        scheme = "wss://" if wanted > 1 else "ws://"
+        yield Finding(
+            (*path, "security_profile"),
+            f"security profile {wanted} goes with {scheme}; change it or the url",
+        )
+
+
+def _certificates(settings: Settings) -> Iterator[Finding]:
+    security = settings.security
+    if not isinstance(security, Security):
+        return
+    names = ("ca_file", "certificate_file", "key_file")
+    for name in names:
+        file = getattr(security, name, None)
+        if isinstance(file, str) and not os.path.exists(file):
+            yield Finding(
+                ("security", name),
+                f"{file} does not exist on this machine; put the PEM file there",
+                fatal=False,
+            )
+    given = [isinstance(getattr(security, name, None), str) for name in names[1:]]
+    if given == [False, True]:
+        yield Finding(
+            ("security", "key_file"),
+            "a key without its certificate is of no use; add certificate_file",
+        )
 
 
 def _password(path: Path, endpoint: CsmsEndpoint) -> Iterator[Finding]:

@@ -330,6 +330,21 @@ class Octt:
         del self.csms.answer["Authorize"]
         del self.csms.answer["TransactionEvent"]
 
+    async def certificate_installed(self, use: str, pem: str) -> None:
+        """CertificateInstalled."""
+        await self.accepted("InstallCertificate", {"certificateType": use, "certificate": pem})
+
+    async def installed_certificates(self, *uses: str) -> list[tuple[str, Payload]]:
+        """GetInstalledCertificates: (type, hash data) of each; none: the status is NotFound."""
+        asked = {"certificateType": list(uses)} if uses else {}
+        answer = await self.call("GetInstalledCertificateIds", asked)
+        if answer["status"] == "NotFound":
+            assert "certificateHashDataChain" not in answer, answer
+            return []
+        assert answer["status"] == "Accepted", answer
+        chains = answer["certificateHashDataChain"]
+        return [(chain["certificateType"], chain["certificateHashData"]) for chain in chains]
+
     async def offline(self) -> None:
         await self.bench.network.drop()
         await self.bench.until(lambda: not self.bench.agent.view.connection.online)

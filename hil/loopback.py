@@ -91,7 +91,7 @@ async def loopback(
         port = server.port
         if tls is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(tls.issue("csms", places=f"DNS:{HOST}"))
+            context.load_cert_chain(tls.issue(HOST, places=f"DNS:{HOST}"))
             port = (await stack.enter_async_context(FaultProxy(port, tls=context))).port
         proxy = await stack.enter_async_context(FaultProxy(port))
         made = Loopback(bench, proxy, server, stack)

@@ -54,6 +54,7 @@ BELONGS_TO = {
     "agent.wiring": "agent.app",
     "agent.batches": "agent.runtime",
     "agent.boot": "agent.app",
+    "agent.credentials": "agent.app",
     "agent.status": "agent.app",
     "agent.queue_export": "agent.app",
     "agent.safe_off": "agent.app",

@@ -223,6 +223,46 @@ class SendFrame(Struct, frozen=True):
     text: str
 
 
+class Chore(Struct, frozen=True):
+    """Base of short work that may not hold up the loop, done one after the other in the sequence
+    ordered; what comes of it is an event of its own."""
+
+
+class MakeKey(Chore, frozen=True):
+    """Make a private key on this station, kept in a file of that name, and a request to have it
+    certified; comes back as KeyMade."""
+
+    key: str
+    common_name: str
+    organization: str
+
+
+class CheckCertificate(Chore, frozen=True):
+    """Read a chain (PEM, the certificate itself first) and find who vouches for it; comes back as
+    CertificateChecked."""
+
+    question: str
+    chain: str
+    roots: tuple[str, ...] = ()
+    """PEM of who may vouch."""
+    key: str = ""
+    """Name of the private key that the certificate must belong to; "": any."""
+
+
+class KeepKeys(Chore, frozen=True):
+    """Remove all private keys but these from the disk."""
+
+    keys: tuple[str, ...]
+
+
+class LogSecurity(Chore, frozen=True):
+    """One line for the security log (A04.FR.02)."""
+
+    type: str
+    utc_s: float
+    info: str = ""
+
+
 class Log(Struct, frozen=True):
     """A line for the journal: level of syslog (3 error, 4 warning, 5 notice, 6 info)."""
 

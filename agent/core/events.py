@@ -299,12 +299,16 @@ class LinkOpened(Struct, frozen=True):
     """A websocket with the agreed subprotocol is up."""
 
     slot: int
+    trusted_by: str = ""
+    """Fingerprint of the root certificate that vouched for the CSMS; "" without TLS."""
 
 
 class LinkClosed(Struct, frozen=True):
     """Dialling failed or an open link ended; `reason` is for the technician."""
 
     reason: str
+    security_event: str = ""
+    """What it is in the standard's list of security events, if anything."""
 
 
 class FrameReceived(Struct, frozen=True):
@@ -342,3 +346,51 @@ class OutboxHead(Struct, frozen=True):
 
     row: OutboxRow | None
     waiting: int
+
+
+# --- security ---------------------------------------------------------------------------------
+
+
+class CertificateFacts(Struct, frozen=True):
+    """What an X.509 certificate says; times are UTC seconds."""
+
+    fingerprint: str
+    """SHA-256 of the certificate, 64 hex digits."""
+    serial: str
+    """Hex digits without leading zeros."""
+    common_name: str
+    organization: str
+    not_before_s: float
+    not_after_s: float
+    is_authority: bool
+    hashes: dict[str, tuple[str, str]]
+    """HashAlgorithmEnumType -> (issuerNameHash, issuerKeyHash) in hex digits."""
+
+
+class KeyMade(Struct, frozen=True):
+    """Answer to the effect MakeKey: the key is on the disk; or there is a problem."""
+
+    key: str
+    request: str = ""
+    """Certificate signing request, PEM (RFC 2986)."""
+    problem: str = ""
+
+
+class CertificateChecked(Struct, frozen=True):
+    """Answer to the effect CheckCertificate: what the chain says, the certificate itself first."""
+
+    question: str
+    chain: tuple[CertificateFacts, ...] = ()
+    vouched_by: str = ""
+    """Fingerprint of the root that vouches for it; its own when it is one of them."""
+    problem: str = ""
+    """Why the chain is no good."""
+    trouble: str = ""
+    """Why it could not be looked at: not the chain's fault."""
+
+
+class SecurityNoted(Struct, frozen=True):
+    """Something of the standard's list of security events happened (A04)."""
+
+    type: str
+    info: str = ""

@@ -3,8 +3,6 @@
 import asyncio
 import base64
 import logging
-import socket
-import ssl
 from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,17 +11,21 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from agent.core.effects import Dial
-from agent.csms.tls import client_context
+from agent.csms.tls import Trust, client_context, trusted_by
+from agent.csms.words import (
+    MAX_BYTES,
+    PONG_TIMEOUT_S,
+    closing_words,
+    dialling_words,
+    trouble_of,
+)
 from agent.errors import LinkError
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
-    from websockets.exceptions import ConnectionClosed, InvalidStatus
+    from websockets.exceptions import ConnectionClosed
 
 SUBPROTOCOL = "ocpp2.0.1"
-MAX_BYTES = 1_048_576
-"""Above this the socket is closed (1009); from 256 KiB on `rpc` answers with a CALLERROR."""
-PONG_TIMEOUT_S = 20.0
 CLOSE_TIMEOUT_S = 2.0
 AT_ONCE_CHARS = 8_192
 """A frame no longer than this fits into the library's buffer, whatever its characters are."""
@@ -36,11 +38,7 @@ class Credentials(Struct, frozen=True):
 
     password: str | None = None
     """Basic authentication (A00.FR.203)."""
-    ca_file: str | None = None
-    """PEM of the roots that may sign the CSMS; None: those of the system."""
-    certificate_file: str | None = None
-    """PEM chain of the station itself (security profile 3)."""
-    key_file: str | None = None
+    trust: Trust = Trust()
 
     def __repr__(self) -> str:
         return "Credentials(...)"
@@ -48,6 +46,10 @@ class Credentials(Struct, frozen=True):
 
 class Link(Protocol):
     """An open connection that carries text frames."""
+
+    @property
+    def trusted_by(self) -> str:
+        """Fingerprint of the root that vouched for the CSMS; "" without TLS."""
 
     def send_at_once(self, text: str) -> bool:
         """Sends where that takes no waiting; False: nothing happened, `send` will do or tell."""
@@ -72,6 +74,10 @@ class WebsocketLink:
     def __init__(self, connection: "ClientConnection") -> None:
         self._connection = connection
 
+    @property
+    def trusted_by(self) -> str:
+        return trusted_by(self._connection.transport.get_extra_info("ssl_object"))
+
     def send_at_once(self, text: str) -> bool:
         protocol, transport = self._connection.protocol, self._connection.transport
         is_open = protocol.state is _open_state() and not transport.is_closing()
@@ -86,7 +92,7 @@ class WebsocketLink:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 await self._connection.send(text)
         except _connection_closed() as error:
-            raise LinkError(_closing_words(error)) from None
+            raise LinkError(closing_words(error)) from None
         except TimeoutError:
             self._connection.transport.abort()
             raise LinkError(
@@ -97,7 +103,7 @@ class WebsocketLink:
         try:
             frame = await self._connection.recv()
         except _connection_closed() as error:
-            raise LinkError(_closing_words(error)) from None
+            raise LinkError(closing_words(error)) from None
         return frame if isinstance(frame, str) else frame.decode("utf-8", "replace")
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
@@ -122,9 +128,7 @@ async def connect_websocket(
     place = _place(dial)
     options: dict[str, Any] = {}
     if place.startswith("wss:"):
-        options["ssl"] = client_context(
-            credentials.ca_file, credentials.certificate_file, credentials.key_file
-        )
+        options["ssl"] = client_context(credentials.trust)
     headers = {}
     if credentials.password is not None:
         headers["Authorization"] = basic_authorization(dial.user, credentials.password)
@@ -152,10 +156,10 @@ async def connect_websocket(
             **options,
         )
     except Exception as error:
-        words = _dialling_words(error, dial)
+        words = dialling_words(error, dial)
         if words is None:
             raise
-        raise LinkError(f"{place}: {words}") from None
+        raise LinkError(f"{place}: {words}", trouble_of(error)) from None
     link = WebsocketLink(connection)
     if connection.subprotocol != SUBPROTOCOL:
         await link.close(1002, "no common subprotocol")
@@ -227,112 +231,6 @@ def _place(dial: Dial) -> str:
             "change csms.url to wss://"
         )
     return f"{parts.scheme}://{parts.netloc}{parts.path}"
-
-
-# --- words for the technician -----------------------------------------------------------------
-
-STATUS_WORDS = {
-    401: "the CSMS refused the password (HTTP 401); compare csms.password and station.identity "
-    "with what the CSMS has",
-    403: "the CSMS forbids this station (HTTP 403); have it released there",
-    404: "the CSMS does not know this address or station (HTTP 404); compare csms.url and "
-    "station.identity with what the CSMS has; one that wants a slash at the end gets it by "
-    "csms.url: .../{identity}/",
-    426: "the CSMS wants another kind of connection (HTTP 426); check that csms.url is its OCPP "
-    "endpoint",
-    429: "the CSMS is dialled too often (HTTP 429); wait, the next attempts come slower",
-}
-
-CLOSE_WORDS = {
-    1000: "the CSMS closed the link normally",
-    1001: "the CSMS is going away, perhaps for maintenance",
-    1002: "the CSMS found an error in the websocket protocol",
-    1007: "a frame was not UTF-8",
-    1008: "the CSMS closed the link by its policy; ask its operator why",
-    1009: f"a frame was larger than allowed (ours to receive: {MAX_BYTES} bytes)",
-    1011: "the CSMS has an internal error",
-    1012: "the CSMS restarts",
-    1013: "the CSMS is overloaded",
-}
-
-
-def _dialling_words(error: Exception, dial: Dial) -> str | None:
-    """What a failed attempt means and what to do; None when it is no trouble of the network."""
-    from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus
-
-    match error:
-        case TimeoutError():
-            return (
-                f"no answer within {dial.open_timeout_s:g} s; check network, firewall and port, "
-                "and that the CSMS runs"
-            )
-        case socket.gaierror():
-            return "the host name cannot be resolved; check csms.url and the DNS of the network"
-        case ssl.SSLCertVerificationError():
-            return (
-                f"the CSMS's certificate is not trusted ({error.verify_message}); install its "
-                "root certificate, check its host name, and check the clock of this board"
-            )
-        case ssl.SSLError():
-            return (
-                f"TLS failed ({error.reason or 'no reason given'}); check that the port speaks "
-                "TLS 1.2 or newer"
-            )
-        case ConnectionRefusedError():
-            return "nothing listens there; check host and port in csms.url, and that the CSMS runs"
-        case ConnectionError():
-            return (
-                "the other side cut the connection at once; check the port, and ws:// against "
-                "wss:// in csms.url"
-            )
-        case InvalidStatus():
-            return _status_words(error)
-        case InvalidMessage() | EOFError():
-            return (
-                "the other side does not speak HTTP; check the port, and ws:// against wss:// in "
-                "csms.url"
-            )
-        case InvalidHandshake():
-            return f"the websocket handshake failed ({error}); check that csms.url is right"
-        case OSError():
-            trouble = error.strerror or str(error) or "the network failed"
-            return f"{trouble}; check cable, modem and the route to the CSMS"
-    return None
-
-
-def _status_words(error: "InvalidStatus") -> str:
-    status = error.response.status_code
-    if 300 <= status < 400:
-        target = error.response.headers.get("Location", "an unnamed address")
-        return (
-            f"the CSMS redirects to {target[:300]} (HTTP {status}); if that is right, set it as "
-            "csms.url"
-        )
-    if 200 <= status < 300:
-        return (
-            f"a web page answers instead of the CSMS (HTTP {status}), perhaps the login page of "
-            "this network; release the charger there, or correct csms.url"
-        )
-    if status >= 500:
-        return f"the CSMS or its proxy is broken or down (HTTP {status}); ask its operator"
-    default = f"the CSMS refused the connection (HTTP {status}); ask its operator"
-    return STATUS_WORDS.get(status, default)
-
-
-def _closing_words(error: "ConnectionClosed") -> str:
-    """Why an open link ended."""
-    if error.rcvd is not None and not (error.sent is not None and error.rcvd_then_sent is False):
-        code, reason = error.rcvd.code, error.rcvd.reason
-        words = CLOSE_WORDS.get(code, "the CSMS closed the link")
-        said = f", saying {reason[:123]!r}" if reason else ""
-        return f"{words} (code {code}{said}); dialling again"
-    if error.sent is not None and "ping" in error.sent.reason:
-        return f"no pong within {PONG_TIMEOUT_S:g} s: the network is gone; dialling again"
-    if error.sent is not None:
-        words = CLOSE_WORDS.get(error.sent.code, "this side closed the link")
-        words = "this side closed the link" if error.sent.code in (1000, 1001) else words
-        return f"{words} (code {error.sent.code}, sent by this side); dialling again"
-    return "the connection broke without a goodbye; check the network if this repeats"
 
 
 async def hang_up(link: Link, reason: str) -> None:

@@ -94,16 +94,16 @@ class _Dialogue:
 
     async def run(self, previous: "asyncio.Task[None] | None") -> None:
         """Talk until the link ends or a hangup is ordered; what is no LinkError is a bug."""
-        reason = BUG
+        closed = LinkClosed(BUG)
         try:
             if previous is not None:
                 await asyncio.wait([previous])
-            reason = await self._talk_until_goodbye()
+            closed = await self._talk_until_goodbye()
         finally:
             self._is_over = True
-            self._post(LinkClosed(reason))
+            self._post(closed)
 
-    async def _talk_until_goodbye(self) -> str:
+    async def _talk_until_goodbye(self) -> LinkClosed:
         talk = asyncio.create_task(self._talk())
         try:
             ends: list[asyncio.Future[Any]] = [talk, self._goodbye]
@@ -116,10 +116,10 @@ class _Dialogue:
         try:
             talk.result()
         except LinkError as error:
-            return str(error)
+            return LinkClosed(str(error), error.security_event)
         except asyncio.CancelledError:
-            return self._goodbye.result()
-        return BUG
+            return LinkClosed(self._goodbye.result())
+        return LinkClosed(BUG)
 
     async def _flush(self, talk: "asyncio.Task[None]") -> None:
         sent = asyncio.create_task(self._queue.join())
@@ -131,7 +131,7 @@ class _Dialogue:
         link = await self._connect(self._dial, self._credentials(self._dial.slot), self._heard)
         try:
             self._link = link
-            self._post(LinkOpened(self._dial.slot))
+            self._post(LinkOpened(self._dial.slot, link.trusted_by))
             await self._carry(link)
         finally:
             self._link = None

@@ -106,6 +106,15 @@ class Connection:
         return self._front.waiting
 
     @property
+    def dialling(self) -> Dialling:
+        """When and where it is dialled, and what came of it."""
+        return self._dialling
+
+    def forget_below(self, security_profile: int) -> None:
+        """Less secure slots are not dialled any more."""
+        self._dialling.forget_below(security_profile)
+
+    @property
     def accepted(self) -> bool:
         return self.boot_status == "Accepted"
 

@@ -50,11 +50,32 @@ class Dialling:
         self._is_proved = False
         self._has_opened = False
         self._failed: dict[int, int] = {}
+        self._floor = 1
+        self.rounds = 0
+        """How often all slots were tried in vain since somebody answered last."""
 
     @property
     def failed(self) -> int:
         """Dials of this slot in vain since a link to it opened last; with one open: before it."""
         return self._failed.get(self.slot, 0)
+
+    @property
+    def is_migrating(self) -> bool:
+        """Another back end than the one that worked last is dialled (B10)."""
+        return self._good_slot is not None and self.slot != self._good_slot
+
+    @property
+    def came_back(self) -> bool:
+        """Another one was tried in vain before."""
+        return any(failed and slot != self.slot for slot, failed in self._failed.items())
+
+    def forget_below(self, security_profile: int) -> None:
+        """Less secure slots are not dialled any more (A05.FR.06)."""
+        self._floor = security_profile
+        self._untried = [slot for slot in self._untried if self._is_allowed(slot)]
+
+    def _is_allowed(self, slot: int) -> bool:
+        return self.slots[slot].security_profile >= self._floor
 
     def dial(self, now: Now) -> ef.Dial:
         """The order to dial, given now."""
@@ -75,7 +96,9 @@ class Dialling:
         """Somebody answers there: what accepts and closes at once would not count for B10."""
         if not self._is_proved:
             self._is_proved, self._attempts, self._good_slot = True, 0, self.slot
-            self._untried = [slot for slot in range(len(self.slots)) if slot != self.slot]
+            others = (slot for slot in range(len(self.slots)) if slot != self.slot)
+            self._untried = [slot for slot in others if self._is_allowed(slot)]
+            self._failed, self.rounds = {self.slot: self.failed}, 0
 
     def ended(self, now: Now) -> None:
         """A dial failed or the link was lost: when and where to try again."""
@@ -98,7 +121,8 @@ class Dialling:
         """B10.FR.03, FR.07, FR.08: all once, then the one that worked last, then all again."""
         self._attempts = 0
         if not self._untried:
-            order = list(range(len(self.slots)))
+            self.rounds += 1
+            order = [slot for slot in range(len(self.slots)) if self._is_allowed(slot)]
             order.sort(key=lambda slot: slot != self._good_slot)
             self._untried = order
         self.slot = self._untried.pop(0)

@@ -16,9 +16,12 @@ from agent.ocpp.dialling import Slot
 SLOT_NUMBERS = tuple(range(1, 9))
 """charger.yaml has room for eight back ends."""
 FILE_KEY = "meta/network_file"
+FLOOR_KEY = "meta/security_profile"
 PRIORITY_KEY = "var/OCPPCommCtrlr/NetworkConfigurationPriority"
 
 _PREFIX = "network/"
+_OF_FILE = (PRIORITY_KEY, FLOOR_KEY)
+"""What holds only as long as the technician leaves the addresses as they are."""
 
 
 class NetworkProfile(Struct, frozen=True):
@@ -69,12 +72,15 @@ class Network:
         self._profiles: dict[int, NetworkProfile] = {}
         self.dropped: frozenset[str] = frozenset()
         """State keys that do not count any more."""
+        self.floor = 1
+        """Highest security profile that a CSMS was reached with: there is no way down from it."""
         addresses = msgspec.json.encode([slot.url for slot in file_slots]).decode()
         if saved.get(FILE_KEY, addresses) == addresses:
             self._profiles = dict(self._read(saved))
+            self.floor = int(saved.get(FLOOR_KEY, "1"))
             self.first_saves = () if FILE_KEY in saved else (Save(FILE_KEY, addresses),)
         else:
-            stale = [key for key in saved if key.startswith(_PREFIX) or key == PRIORITY_KEY]
+            stale = [key for key in saved if key.startswith(_PREFIX) or key in _OF_FILE]
             self.first_saves = (Save(FILE_KEY, addresses), *(Save(key, None) for key in stale))
             self.dropped = frozenset(stale)
             if stale:
@@ -85,14 +91,30 @@ class Network:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """Slots that hold a valid configuration."""
-        return tuple(sorted({*self._file, *self._profiles}))
+        """Slots that hold a valid configuration and may be used (A05.FR.06)."""
+        known = {*self._file, *self._profiles}
+        return tuple(sorted(n for n in known if self.security_profile(n) >= self.floor))
+
+    def security_profile(self, number: int) -> int:
+        """Of a slot that holds a configuration."""
+        kept = self._profiles.get(number)
+        return self._file[number].security_profile if kept is None else kept.security_profile
 
     def slots(self, priority: str) -> tuple[Slot, ...]:
         """What is dialled, in the order of NetworkConfigurationPriority; "": the file's order."""
         wanted = [int(number) for number in priority.split(",") if number]
         known = [number for number in wanted if number in self.numbers]
-        return tuple(self._slot(number) for number in known or self._file)
+        usable = [number for number in self._file if number in self.numbers]
+        return tuple(self._slot(number) for number in known or usable or self._file)
+
+    def reached(self, security_profile: int) -> list[Save]:
+        """A CSMS was reached with it: what is less secure is deleted."""
+        self.floor = security_profile
+        lower = [n for n, kept in self._profiles.items() if kept.security_profile < self.floor]
+        for number in lower:
+            del self._profiles[number]
+        gone = [Save(f"{_PREFIX}{number}", None) for number in lower]
+        return [*gone, Save(FLOOR_KEY, str(security_profile))]
 
     def handle(self, event: NetworkProfileSet) -> None:
         """Takes over a profile that is durable."""

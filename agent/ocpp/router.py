@@ -30,6 +30,7 @@ from agent.ocpp.blocks import (
     o_display,
     p_data_transfer,
 )
+from agent.ocpp.blocks.a_security.certificate import renews
 from agent.ocpp.chatter import Chatter
 from agent.ocpp.clocks import csms_time
 from agent.ocpp.leaving import Leaving
@@ -150,9 +151,14 @@ class Router:
             self.connection.deadline(now),
             self.view.profiles.deadline(now),
             self._leaving.deadline(),
+            self._renewal_deadline(now),
         ]
         times += [waiting.later.deadline_s for waiting in self._open]
         return min((t for t in times if t is not None), default=None)
+
+    def _renewal_deadline(self, now: Now) -> float | None:
+        view = self.view
+        return view.station_certificate.deadline(now) if renews(view) else None
 
     # --- the link ---------------------------------------------------------------------------
 
@@ -198,6 +204,7 @@ class Router:
                 return self.connection.refused(message_id, f"{code} {description}".strip(), now)
             case rpc.Malformed(reply, reason, answers):
                 found: list[object] = [ef.Log(4, f"CSMS: bad frame dropped: {reason}")]
+                found.append(ef.Announce(ev.SecurityNoted("InvalidMessages", reason)))
                 if reply is not None:
                     found.append(ef.SendFrame(reply))
                 if answers is not None:

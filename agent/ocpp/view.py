@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from agent.core.events import RowsFound
+from agent.core.events import CertificateChecked, RowsFound
 from agent.core.station import Station
+from agent.ocpp.certificates import Certificates
 from agent.ocpp.connection import Connection
 from agent.ocpp.device_model import DeviceModel
 from agent.ocpp.network import Network
 from agent.ocpp.passwords import Passwords
+from agent.ocpp.security import SecurityMemory
+from agent.ocpp.station_certificate import StationCertificate
 
 if TYPE_CHECKING:
     from agent.ocpp.blocks.k_smart_charging import ChargingProfiles
@@ -58,6 +61,8 @@ class View:
         network: Network | None = None,
         passwords: Passwords | None = None,
         cache_bytes: Callable[[], int] = lambda: 0,
+        certificates: Certificates | None = None,
+        station_certificate: StationCertificate | None = None,
     ) -> None:
         self.station = station
         self.variables = variables
@@ -78,3 +83,9 @@ class View:
         """Block G: whether the CSMS was last told that a lock does not close."""
         self.last_event_id = 0
         """Of the last NotifyEvent."""
+        self.certificates = certificates or Certificates({})
+        self.station_certificate = station_certificate or StationCertificate({})
+        self.certificates_checked: dict[str, CertificateChecked] = {}
+        """What a job said last of a certificate, by the question."""
+        self.security = SecurityMemory()
+        """Block A: what was noted last."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import ssl
 from http import HTTPStatus
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -20,6 +21,10 @@ class CsmsServer:
     ) -> None:
         self.handshakes: list[tuple[str, str | None]] = []
         """(path, Authorization header) of every attempt that reached us."""
+        self.tls: ssl.SSLContext | None = None
+        """With what `accept` listens from the next time on."""
+        self.secured: list[ssl.SSLObject] = []
+        """The TLS side of every websocket that was opened."""
         self.port = port
         self.path: str | None = None
         """The only path that is known here, any other one gets 404; None: any."""
@@ -33,7 +38,7 @@ class CsmsServer:
 
     @property
     def url(self) -> str:
-        return f"ws://{self._host}:{self.port}/ocpp"
+        return f"{'ws' if self.tls is None else 'wss'}://{self._host}:{self.port}/ocpp"
 
     async def accept(self) -> None:
         """Listen (again), on the same port as before."""
@@ -45,6 +50,7 @@ class CsmsServer:
                 subprotocols=[Subprotocol("ocpp2.0.1")],
                 process_request=self._admit,
                 ping_interval=None,
+                ssl=self.tls,
             )
             self.port = next(iter(self._server.sockets)).getsockname()[1]
 
@@ -85,6 +91,9 @@ class CsmsServer:
         if self.deaf_links_s:
             await self._ignore(connection, self.deaf_links_s.pop(0))
             return
+        secured = connection.transport.get_extra_info("ssl_object")
+        if secured is not None:
+            self.secured.append(secured)
 
         async def send(text: str) -> None:
             try:

@@ -11,7 +11,8 @@ from enum import Enum
 from urllib.parse import urlsplit
 
 from agent.core.effects import Dial
-from agent.csms.link import PONG_TIMEOUT_S, Credentials, Link, basic_authorization
+from agent.csms.link import Credentials, Link, basic_authorization
+from agent.csms.words import PONG_TIMEOUT_S
 from agent.errors import LinkError
 from hil.parts.csms import BenchCsms
 
@@ -84,6 +85,8 @@ class MemoryNetwork:
 
 class MemoryLink:
     """One open link; frames under way are lost when it breaks, and arrive when it is closed."""
+
+    trusted_by = ""
 
     def __init__(self, network: MemoryNetwork, dial: Dial, on_pong: Callable[[], None]) -> None:
         self._network = network

@@ -14,7 +14,8 @@ import msgspec
 import pytest
 
 from agent import app
-from agent.app import WIRING, connection_url, password_of
+from agent.app import WIRING, connection_url
+from agent.credentials import password_of
 from agent.errors import SettingsError
 from agent.ocpp.messages import parse_time
 from agent.settings import CsmsEndpoint, Settings

@@ -86,6 +86,7 @@ class Bench:
             hardware=self,
             wire=self,
             jobs=self,
+            chores=self,
             read_clock=lambda: ClockReading(self.now_s, 1e9 + self.now_s, self.is_synced, "b"),
             random=lambda: 0.5,
             new_id=lambda: "id",
@@ -145,6 +146,9 @@ class Bench:
         self.log.append("stop all")
 
     # wire and hardware
+
+    def do(self, order: ef.Chore) -> None:
+        self.log.append(f"chore {type(order).__name__}")
 
     def dial(self, effect: ef.Dial) -> None:
         self.log.append("dial")

@@ -12,6 +12,8 @@ import pytest
 
 from hil.conformance import Octt
 from hil.parts.csms import StationError
+from hil.parts.pki import Root
+from hil.secure import SecureRig, run_secured
 from hil.sim import SimBench
 from hil.virtual_time import run_virtual
 
@@ -833,6 +835,52 @@ def test_TC_B_49_CS() -> None:
         assert network.dials[-1][0] - network.dials[-2][0] > wait_s - 0.001
 
     play(scene)
+
+
+async def migrate_secured(rig: SecureRig) -> int:
+    """Slot 2 leads to the other place; returns the dials before."""
+    await rig.octt.accepted(
+        "SetNetworkProfile",
+        network_profile(2, ocppCsmsUrl=rig.place(rig.other), securityProfile=2),
+    )
+    priority = {"component": COMM, "variable": {"name": "NetworkConfigurationPriority"}}
+    (result,) = await set_variables(rig.octt, priority | {"attributeValue": "2,1"})
+    assert result["attributeStatus"] in ("Accepted", "RebootRequired"), result
+    await rig.octt.accepted("Reset", {"type": "OnIdle"})
+    before = len(rig.dials)
+    await rig.restarted()
+    return before
+
+
+CSMS_ROOT = "CSMSRootCertificate"
+
+
+def test_TC_B_47_CS(tmp_path: Path) -> None:
+    async def scene(rig: SecureRig) -> None:
+        octt, new = rig.octt, Root("second root", signer=rig.root)
+        await octt.set_variable("OCPPCommCtrlr", "NetworkProfileConnectionAttempts", "1")
+        await octt.certificate_installed(CSMS_ROOT, new.pem)
+        before = await migrate_secured(rig)
+        await octt.booted()
+        hosts = [urlsplit(dial.url).hostname for dial in rig.dials[before:]]
+        assert hosts == ["other.test", "csms.test"]
+        installed = await octt.installed_certificates(CSMS_ROOT)
+        assert (CSMS_ROOT, rig.root.hash_data()) in installed
+
+    run_secured(scene, tmp_path, is_strict=True)
+
+
+@pytest.mark.parametrize("is_strict", [False, True])
+def test_TC_B_50_CS(tmp_path: Path, is_strict: bool) -> None:
+    async def scene(rig: SecureRig) -> None:
+        new = Root("second root", signer=rig.root if is_strict else None)
+        await rig.octt.certificate_installed(CSMS_ROOT, new.pem)
+        await rig.listen(rig.other, rig.context(new.server("other.test")))
+        before = await migrate_secured(rig)
+        await rig.octt.booted()
+        assert [urlsplit(dial.url).hostname for dial in rig.dials[before:]] == ["other.test"]
+
+    run_secured(scene, tmp_path, is_strict=is_strict)
 
 
 # --- away from the CSMS ---------------------------------------------------------------------------

@@ -160,6 +160,7 @@ TRIGGERS: dict[str, Callable[[MessageTriggered, View], bool]] = {
     "Heartbeat": _always,
     "LogStatusNotification": _always,
     "MeterValues": _has_reading,
+    "SignChargingStationCertificate": _always,
     "StatusNotification": _knows_connector,
     "TransactionEvent": _has_transaction,
 }

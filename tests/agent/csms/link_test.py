@@ -12,6 +12,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from agent.core.effects import Dial
 from agent.csms.link import Credentials, WebsocketLink, connect_websocket, hang_up
+from agent.csms.tls import Trust
 from agent.errors import LinkError
 
 PASSWORD = "correct-horse-battery"
@@ -228,10 +229,10 @@ async def test_a_url_that_must_not_be_dialled_is_refused(url: str, profile: int,
     assert PASSWORD not in str(caught.value)
 
 
-async def test_a_missing_root_certificate_file_is_named_as_such() -> None:
+async def test_a_root_certificate_that_is_none_is_named_as_such() -> None:
     dial = dial_to(1, url="wss://127.0.0.1:1/x", security_profile=2)
-    with pytest.raises(LinkError, match="certificate file"):
-        await connect_websocket(dial, Credentials(ca_file="/nowhere/roots.pem"), lambda: None)
+    with pytest.raises(LinkError, match="certificate or its key"):
+        await connect_websocket(dial, Credentials(trust=Trust(("no PEM",))), lambda: None)
 
 
 @pytest.mark.parametrize(("code", "word"), [(1000, "normally"), (1011, "internal error")])

@@ -15,6 +15,8 @@ DIAL = Dial(3, "ws://csms/ocpp/CS001", "CS001", 1, 30.0, 0.0)
 
 
 class FakeLink:
+    trusted_by = ""
+
     def __init__(self, on_pong: Callable[[], None]) -> None:
         self.on_pong = on_pong
         self.sent: list[str] = []

@@ -13,6 +13,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from agent.core.effects import Dial
 from agent.csms import tls
 from agent.csms.link import Credentials, connect_websocket
+from agent.csms.tls import Trust
 from agent.errors import LinkError
 from hil.parts.certificates import HAS_OPENSSL, Authority
 
@@ -63,10 +64,14 @@ async def csms(certificate: Path) -> AsyncIterator[Secure]:
         await server.wait_closed()
 
 
+def trust_in(roots: Path) -> Trust:
+    return Trust((roots.read_text(),))
+
+
 async def dial(port: int, roots: Path) -> None:
     """Connects and hangs up. Raises LinkError."""
     where = Dial(0, f"wss://127.0.0.1:{port}/ocpp/CS1", "CS1", 2, 20.0, 0.0)
-    credentials = Credentials(password="sixteen-letters!", ca_file=str(roots))
+    credentials = Credentials(password="sixteen-letters!", trust=trust_in(roots))
     link = await connect_websocket(where, credentials, lambda: None)
     await link.close()
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from agent.ocpp.certificates import CSMS
 from agent.ocpp.device_model import Variable
 from agent.ocpp.messages import format_time
 from agent.ocpp.network import SLOT_NUMBERS
@@ -34,20 +35,25 @@ def _station_status(view: View) -> str:
     )
 
 
-def _security_profile(view: View) -> str:
-    connection = view.connection
-    return str(connection.slots[connection.slot].security_profile)
-
-
 def _slot_order(view: View, kept: str | None) -> str:
     """While nobody has set it, the order of charger.yaml."""
-    return kept or ",".join(str(slot.number) for slot in view.connection.slots)
-
-
-def _unconfigured(view: View, order: str) -> str:
-    """B10.FR.02."""
+    order = kept.split(",") if kept else [str(slot.number) for slot in view.connection.slots]
     known = {str(number) for number in view.network.numbers}
-    return "" if set(order.split(",")) <= known else "InvalidValue"
+    return ",".join(number for number in order if number in known)
+
+
+def _unusable(view: View, order: str) -> str:
+    """B10.FR.02; A05.FR.02, FR.03, FR.10."""
+    numbers = [int(number) for number in order.split(",")]
+    if not set(numbers) <= set(view.network.numbers):
+        return "InvalidValue"
+    active = view.connection.slots[view.connection.slot].security_profile
+    profiles = [view.network.security_profile(number) for number in numbers]
+    raised = [profile for profile in profiles if profile > active]
+    has_root = bool(view.certificates.roots(CSMS))
+    has_certificate = view.station_certificate.newest is not None
+    lacks = (raised and not has_root) or (3 in raised and not has_certificate)
+    return "InvalidValue" if min(profiles) < active or lacks else ""
 
 
 def _message_timeout(view: View, kept: str | None) -> str | None:
@@ -165,7 +171,7 @@ _COMMUNICATION = (
         values=SLOTS,
         reboot_needed=True,
         resolve=_slot_order,
-        objection=_unconfigured,
+        objection=_unusable,
     ),
     Variable(
         "OCPPCommCtrlr",
@@ -236,35 +242,6 @@ _STATION = (
         max_length=50,
         mutability="ReadOnly",
         read=lambda view: view.facts.vendor,
-    ),
-    Variable(
-        "SecurityCtrlr",
-        "Identity",
-        max_length=48,
-        mutability="ReadOnly",
-        read=lambda view: view.facts.identity,
-    ),
-    Variable(
-        "SecurityCtrlr",
-        "OrganizationName",
-        max_length=64,
-        resolve=lambda view, kept: kept or view.facts.vendor,
-    ),
-    _constant("SecurityCtrlr", "CertificateEntries", 0),
-    Variable(
-        "SecurityCtrlr",
-        "BasicAuthPassword",
-        min_length=16,
-        max_length=64,
-        mutability="WriteOnly",
-        secret=True,
-    ),
-    Variable(
-        "SecurityCtrlr",
-        "SecurityProfile",
-        data_type="integer",
-        mutability="ReadOnly",
-        read=_security_profile,
     ),
     Variable(
         "ClockCtrlr",

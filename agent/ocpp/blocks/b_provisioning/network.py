@@ -7,8 +7,8 @@ from agent.ocpp.block import Answer, Consequences, Payload
 from agent.ocpp.network import SLOT_NUMBERS, NetworkProfile, NetworkProfileSet, save_profile
 from agent.ocpp.view import View
 
-SCHEMES = {1: "ws", 2: "wss"}
-"""Security profile -> scheme. Profile 3 needs a certificate of the station's own."""
+SCHEMES = {1: "ws", 2: "wss", 3: "wss"}
+"""Security profile -> scheme."""
 LONGEST_MESSAGE_TIMEOUT_S = 600
 
 
@@ -46,7 +46,7 @@ def _problem(data: Payload) -> str:
     if "apn" in data or "vpn" in data:
         return "mobile networks and VPNs are set up on the board, not here"
     if data["securityProfile"] not in SCHEMES:
-        return "security profile 1 or 2 is possible"
+        return "security profile 1, 2 or 3 is possible"
     if not 1 <= data["messageTimeout"] <= LONGEST_MESSAGE_TIMEOUT_S:
         return f"messageTimeout is 1 to {LONGEST_MESSAGE_TIMEOUT_S} s"
     return _url_problem(data["ocppCsmsUrl"], SCHEMES[data["securityProfile"]])

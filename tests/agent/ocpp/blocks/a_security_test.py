@@ -1,18 +1,20 @@
 """Block A: a start is a security event."""
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from agent.core.effects import Enqueue
-from agent.core.events import Now, Started, StopCause
+from agent.core.effects import Enqueue, LogSecurity
+from agent.core.events import Now, SecurityNoted, Started, StopCause
 from agent.ocpp.blocks import a_security
+from agent.ocpp.blocks.a_security import noted
 from agent.ocpp.messages import close_stamps, validate_request
+from agent.ocpp.security import SecurityMemory
 from drivers.contract import Permit
 
 NOW = Now(100.0, 1e9, True, "b", Permit(0), lambda: 0.5, lambda: "id")
-NO_VIEW: Any = None
 
 
 @pytest.mark.parametrize(
@@ -27,7 +29,10 @@ NO_VIEW: Any = None
 )
 def test_a_start_is_queued_as_a_critical_event(reason: str, kind: str) -> None:
     started = Started(StopCause.REBOOT, reason)
-    (effect,) = a_security.ON_EVENT[Started](started, NO_VIEW, NOW).effects
+    view: Any = SimpleNamespace(security=SecurityMemory())
+    (event,) = noted.started(started, view, NOW).events
+    effect, line = a_security.ON_EVENT[SecurityNoted](event, view, NOW).effects
+    assert line == LogSecurity(kind, NOW.utc_s())
     assert isinstance(effect, Enqueue)
     assert effect.action == "SecurityEventNotification"
     assert effect.event_type not in ("Started", "Updated", "Ended"), "never thinned out"

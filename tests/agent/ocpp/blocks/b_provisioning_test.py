@@ -14,10 +14,12 @@ from jsonschema import Draft6Validator
 from agent.core.effects import Save
 from agent.core.events import Now, PolicyChanged
 from agent.ocpp.block import Answer, CallError
-from agent.ocpp.blocks import b_provisioning, g_availability
+from agent.ocpp.blocks import a_security, b_provisioning, g_availability
+from agent.ocpp.certificates import Certificates
 from agent.ocpp.device_model import DeviceModel, Variable, VariablesSet
 from agent.ocpp.dialling import Slot
 from agent.ocpp.network import Network
+from agent.ocpp.station_certificate import StationCertificate
 from agent.ocpp.turns import Turns
 from agent.ocpp.view import Facts, Plug
 
@@ -55,10 +57,14 @@ def view_of(*extra: Variable, statuses: Iterable[str] = ("Available",)) -> Any:
         for number, profile in ((1, 2), (2, 2))
     )
     return SimpleNamespace(
-        variables=DeviceModel((*b_provisioning.VARIABLES, AUTH, *extra), ((1, (1,)),), {}),
+        variables=DeviceModel(
+            (*b_provisioning.VARIABLES, *a_security.VARIABLES, AUTH, *extra), ((1, (1,)),), {}
+        ),
         station=Connectors({(n, 1): status for n, status in enumerate(statuses, 1)}),
         connection=SimpleNamespace(slots=slots, slot=1, turns=Turns()),
-        network=SimpleNamespace(numbers=(1, 2)),
+        network=SimpleNamespace(numbers=(1, 2), security_profile=lambda number: 2),
+        certificates=Certificates({}),
+        station_certificate=StationCertificate({}),
         facts=Facts("CP1", "Maker", "Box", plugs={(1, 1): Plug("cType2", 3)}),
     )
 
@@ -437,7 +443,7 @@ def test_criteria_choose_components_and_names_choose_of_them() -> None:
     assert {row[0] for row in asked(view, componentCriteria=["Problem"])} == {"EVSE", "Connector"}
     clock = [{"component": {"name": "ClockCtrlr"}}]
     assert asked(view, componentCriteria=["Problem"], componentVariable=clock) == []
-    assert len(asked(view, componentCriteria=["Enabled"], componentVariable=clock)) == 2
+    assert len(asked(view, componentCriteria=["Enabled"], componentVariable=clock)) == 3
     everything = len(view.variables.entries("FullInventory"))
     assert len(asked(view)) == everything
 
@@ -462,7 +468,7 @@ VPN = {"server": "s", "user": "u", "password": "p", "key": "k", "type": "IKEv2"}
         (0, {}, "InvalidConfSlot"),
         (2, {}, "InvalidConfSlot"),
         (3, {"securityProfile": 1, "ocppCsmsUrl": "ws://a/b"}, "NoSecurityDowngrade"),
-        (3, {"securityProfile": 3}, "InvalidNetworkConf"),
+        (3, {"securityProfile": 4}, "InvalidNetworkConf"),
         (3, {"ocppVersion": "OCPP16"}, "InvalidNetworkConf"),
         (3, {"ocppTransport": "SOAP"}, "InvalidNetworkConf"),
         (3, {"messageTimeout": 0}, "InvalidNetworkConf"),

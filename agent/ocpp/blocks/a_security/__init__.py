@@ -1,0 +1,99 @@
+"""Block A: security. Events (A04), the password (A01), the station's certificate (A02, A03), and
+the way up to a higher security profile (A05). TLS itself is in `csms.tls`."""
+
+from collections.abc import Callable
+from typing import Any
+
+from agent.core.effects import Log
+from agent.core.events import (
+    ClockSet,
+    CsmsReached,
+    FrameReceived,
+    KeyMade,
+    LinkClosed,
+    LinkOpened,
+    MessageTriggered,
+    Now,
+    SecurityNoted,
+    Started,
+    Tick,
+)
+from agent.ocpp.block import Consequences, Incoming, OnEvent, OnResponse, Outgoing
+from agent.ocpp.blocks.a_security import certificate, noted
+from agent.ocpp.blocks.a_security.declared import VARIABLES
+from agent.ocpp.device_model import VariablesSet
+from agent.ocpp.station_certificate import IdentityInstalled, IdentityRefused
+from agent.ocpp.view import View
+
+__all__ = ["INCOMING", "ON_EVENT", "ON_RESPONSE", "OUTGOING", "VARIABLES"]
+
+PASSWORD_KEY = "var/SecurityCtrlr/BasicAuthPassword"
+Take = Callable[[Any, View, Now], Consequences]
+
+
+def _variables_set(event: VariablesSet, view: View, now: Now) -> Consequences:
+    """A01.FR.03, FR.11, FR.12: the next link is opened with the new password, at once."""
+    newest = next((c.value for c in event.changes if c.key == PASSWORD_KEY), None)
+    if newest is None:
+        return Consequences()
+    saved = view.passwords.changed(view.connection.credential, newest)
+    told = Log(5, "security: the CSMS changed the password of Basic authentication")
+    event_ = SecurityNoted("ReconfigurationOfSecurityParameters", "BasicAuthPassword changed")
+    again = view.connection.redial("the password changed")
+    return Consequences((event_,), (saved, told, *again))
+
+
+def _opened(event: LinkOpened, view: View, now: Now) -> Consequences:
+    view.passwords.opened(view.connection.failed_dials)
+    return Consequences()
+
+
+def _heard(event: FrameReceived, view: View, now: Now) -> Consequences:
+    return Consequences(effects=tuple(view.passwords.heard(view.connection.credential)))
+
+
+def _reached(event: CsmsReached, view: View, now: Now) -> Consequences:
+    """A05.FR.06: what is less secure than this link is gone for good."""
+    connection = view.connection
+    profile = connection.slots[connection.slot].security_profile
+    if profile <= view.network.floor:
+        return Consequences()
+    saves = view.network.reached(profile)
+    connection.forget_below(profile)
+    words = f"security profile {profile} reached, lower ones are not used any more"
+    return Consequences(
+        (SecurityNoted("ReconfigurationOfSecurityParameters", words),), tuple(saves)
+    )
+
+
+def _each(*takes: Take) -> Take:
+    """Several things that the block makes of one fact, in this order."""
+
+    def take(event: Any, view: View, now: Now) -> Consequences:
+        found = [one(event, view, now) for one in takes]
+        return Consequences(
+            tuple(event for one in found for event in one.events),
+            tuple(effect for one in found for effect in one.effects),
+        )
+
+    return take
+
+
+INCOMING: Incoming = {"CertificateSigned": certificate.certificate_signed}
+OUTGOING: Outgoing = {}
+ON_RESPONSE: OnResponse = {"SignCertificate": certificate.sign_answered}
+ON_EVENT: OnEvent = {
+    Started: _each(noted.started, certificate.started),
+    SecurityNoted: noted.noted,
+    ClockSet: noted.clock_set,
+    VariablesSet: _variables_set,
+    LinkOpened: _each(noted.link_opened, _opened),
+    LinkClosed: noted.link_closed,
+    FrameReceived: _each(_heard, certificate.heard),
+    CsmsReached: _reached,
+    MessageTriggered: certificate.triggered,
+    Tick: certificate.ticked,
+    KeyMade: certificate.key_made,
+    IdentityInstalled: certificate.installed,
+    IdentityRefused: certificate.refused,
+}

@@ -1,0 +1,63 @@
+"""Security events (A04): all go into the security log, the critical ones to the CSMS, too."""
+
+from agent.core.effects import Enqueue, LogSecurity
+from agent.core.events import ClockSet, LinkClosed, LinkOpened, Now, SecurityNoted, Started
+from agent.ocpp.block import Consequences
+from agent.ocpp.messages import dump, open_stamp
+from agent.ocpp.security import CRITICAL
+from agent.ocpp.view import View
+
+UNPLANNED = frozenset({"PowerUp", "Unknown"})
+TECH_INFO = 255
+"""Characters of techInfo."""
+SAME_AGAIN_S = 60.0
+"""A trifle that repeats itself is not written sooner: it must not push the rest out of the log."""
+
+TRIFLES = frozenset({"InvalidMessages"})
+"""What anybody who can send a frame can cause as often as he likes."""
+
+
+def started(event: Started, view: View, now: Now) -> Consequences:
+    """A04.FR.01: a start is a critical event."""
+    view.security.utc_offset_s = now.utc_offset_s
+    kind = "StartupOfTheDevice" if event.boot_reason in UNPLANNED else "ResetOrReboot"
+    return Consequences(events=(SecurityNoted(kind),))
+
+
+def noted(event: SecurityNoted, view: View, now: Now) -> Consequences:
+    line = LogSecurity(event.type, now.utc_s(), event.info)
+    if event.type not in CRITICAL:
+        written_s = view.security.written_s.get(event.type, float("-inf"))
+        if now.mono_s - written_s < SAME_AGAIN_S and event.type in TRIFLES:
+            return Consequences()
+        view.security.written_s[event.type] = now.mono_s
+        return Consequences(effects=(line,))
+    body = {"type": event.type, "timestamp": open_stamp(now.at_s)}
+    if event.info:
+        body["techInfo"] = event.info[:TECH_INFO]
+    row = Enqueue(now.new_id(), "SecurityEventNotification", dump(body), True, "Critical")
+    return Consequences(effects=(row, line))
+
+
+def link_closed(event: LinkClosed, view: View, now: Now) -> Consequences:
+    """A00.FR.310, FR.316, FR.323: once for each outage, however often it is dialled meanwhile."""
+    kind = event.security_event
+    if not kind or kind in view.security.of_outage:
+        return Consequences()
+    view.security.of_outage.add(kind)
+    return Consequences(events=(SecurityNoted(kind, event.reason),))
+
+
+def link_opened(event: LinkOpened, view: View, now: Now) -> Consequences:
+    view.security.of_outage.clear()
+    return Consequences()
+
+
+def clock_set(event: ClockSet, view: View, now: Now) -> Consequences:
+    """SettingSystemTime; the loop's clock is as it was, what it means in UTC changed."""
+    before_s, view.security.utc_offset_s = view.security.utc_offset_s, now.utc_offset_s
+    threshold_s = float(view.variables.value("ClockCtrlr", "TimeAdjustmentReportingThreshold"))
+    if before_s is None or abs(now.utc_offset_s - before_s) <= threshold_s:
+        return Consequences()
+    words = f"the time was wrong by {now.utc_offset_s - before_s:.0f} s"
+    return Consequences(events=(SecurityNoted("SettingSystemTime", words),))
