@@ -248,21 +248,22 @@ def test_what_waited_for_a_slow_disk_is_told_with_its_own_time() -> None:
     async def scene(bench: SimBench) -> None:
         await begin(bench, 1, CARD)
         slow = SlowStore(bench)
-        slow.seconds = 8.0
         bench.plug_in(2)
-        await asyncio.sleep(1.0)
-        left = parse_time(bench.csms.utc())
-        bench.plug_out(1)
+        await asyncio.sleep(5.0)
+        slow.seconds = 9.0
+        bench.swipe(OTHER)
+        await asyncio.sleep(3.0)
+        happened_s = parse_time(bench.csms.utc())
+        bench.board.ev_state(1, 1, "B")
         await asyncio.sleep(30.0)
         slow.seconds = 0.0
         await bench.until(lambda: "disk" not in bench.agent.status(), limit_s=900)
         await drained(bench)
-        (events,) = bench.csms.transactions.values()
-        lost = next(e for e in events if e["triggerReason"] == "EVCommunicationLost")
-        assert abs(parse_time(lost["timestamp"]) - left) < 2.0
-        statuses = bench.csms.of("StatusNotification")
-        freed = [s for s in statuses if (s["evseId"], s["connectorStatus"]) == (1, "Available")]
-        assert abs(parse_time(freed[-1]["timestamp"]) - left) < 2.0
+        events = bench.csms.of("TransactionEvent")
+        told = next(e for e in events if e["transactionInfo"]["chargingState"] == "SuspendedEV")
+        assert abs(parse_time(told["timestamp"]) - happened_s) < 2.0
+        for evse_id in (1, 2):
+            await leave(bench, evse_id)
 
     run(scene)
 

@@ -1,11 +1,13 @@
 """How a charge begins: plug, card, remote start, and every place where nothing may begin."""
 
 import pytest
+from msgspec.structs import replace
 
 from agent.core import effects as ef
 from agent.core import events as ev
 from agent.core.events import IdToken, TokenInfo
 from agent.core.granting import NO_TOKEN
+from drivers.contract import PilotReading, PilotState, PowerPath
 
 GROUP = IdToken("FAMILY", "Central")
 APP = IdToken("APP", "Central")
@@ -534,3 +536,13 @@ def test_a_place_that_does_not_exist_is_logged_and_nothing_else(play, event) -> 
     effects = play().do(event)
     assert [type(e) for e in effects] == [ef.Log]
     assert effects[0].level == 3
+
+
+def test_a_status_is_told_with_the_time_the_plug_went_in(play) -> None:
+    p = play()
+    p.pilot("A")
+    p.wait(100)
+    plug = ev.PilotChanged(1, 1, PilotReading(p.now_s - 7.0, PilotState.B, PowerPath.OPEN))
+    effects = p.station.handle(plug, replace(p.now(), happened_s=p.now_s - 7.0))
+    (status,) = [e for e in effects if isinstance(e, ef.StatusChanged)]
+    assert (status.status, status.at_s) == ("Occupied", p.now_s - 7.0)
