@@ -49,6 +49,9 @@ class Record(Struct, frozen=True):
     at_s: float
     evse_id: int
     connector_id: int | None = None
+    """Told with the first event after the EV was plugged in (E01.FR.16)."""
+    known_connector_id: int | None = None
+    """Where the EV is or was plugged in, in every event."""
     charging_state: str | None = None
     stopped_reason: str | None = None
     remote_start_id: int | None = None

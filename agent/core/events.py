@@ -45,6 +45,11 @@ class IdToken(Struct, frozen=True):
     additional_info: tuple[tuple[str, str], ...] = ()
     """(additionalIdToken, type) pairs; they do not count for equality."""
 
+    def __repr__(self) -> str:
+        """For a log, where no code that a driver typed may stand (C04.FR.04), nor a whole card."""
+        shown = "" if self.type == "KeyCode" else self.value[:4]
+        return f"IdToken({shown}..., {self.type})"
+
     @property
     def key(self) -> tuple[str, str]:
         """What two equal tokens share."""

@@ -90,6 +90,7 @@ class Transaction(Struct):
             at_s=now.at_s,
             evse_id=self.evse_id,
             connector_id=self.connector_id if tell_place else None,
+            known_connector_id=self.connector_id,
             charging_state=self.charging_state,
             stopped_reason=stopped_reason,
             remote_start_id=tell_remote,

@@ -1,12 +1,14 @@
 """Part 6, block C: authorization by card, cache, group and master pass."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
 import pytest
 
+from agent.core.events import IdToken, StartRequested
 from agent.settings import Settings
 from drivers.contract import SimReaderOptions
 from hil.conformance import CARD, INVALID_CARD, OTHER_CARD, Octt, check_event
@@ -738,3 +740,35 @@ def test_TC_C_49_CS(stop: str) -> None:
             await unplugged(each)
 
     case(scene, evse_count=2)
+
+
+def test_a_typed_code_stands_in_no_log_at_any_level(caplog: pytest.LogCaptureFixture) -> None:
+    """C04.FR.04: accepted, refused, remotely, for a place that is not there, and offline."""
+    caplog.set_level(logging.DEBUG)
+    code = "70417041"
+
+    async def scene(octt: Octt) -> None:
+        for status in ("Invalid", "Accepted"):
+            judge(octt, {code: info(status)})
+            octt.bench.board.swipe("keypad", code, "KeyCode")
+            assert (await octt.expect("Authorize"))["idToken"]["type"] == "KeyCode"
+            await asyncio.sleep(1.0)
+        octt.bench.plug_in()
+        await octt.expect_event(eventType="Started")
+        octt.bench.board.swipe("keypad", code, "KeyCode")
+        await octt.expect_event(eventType="Ended")
+        token = {"idToken": code, "type": "KeyCode"}
+        request = {"idToken": token, "remoteStartId": 1, "evseId": 9}
+        await octt.call("RequestStartTransaction", request)
+        await octt.csms.send_text(f'[2,"x","Authorize",{{"idToken":{{"idToken":"{code}"}}}}]')
+        await octt.csms.send_text(f'[2,"y","RequestStartTransaction",{{"idToken":"{code}"}}]')
+        await octt.csms.send_text(f'[3,"z",{{"idToken":"{code}"}}]')
+        await octt.csms.send_text(f'{{"idToken":"{code}"')
+        await octt.bench.network.drop()
+        octt.bench.board.swipe("keypad", code, "KeyCode")
+        await asyncio.sleep(5.0)
+        assert code not in str(octt.bench.agent.status())
+
+    case(scene, change=with_keypad)
+    assert code not in caplog.text
+    assert code not in repr(StartRequested(9, IdToken(code, "KeyCode"), None, 1))

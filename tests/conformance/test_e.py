@@ -298,6 +298,23 @@ def test_a_card_that_the_csms_refuses_in_started_ends_before_any_plug() -> None:
     play(scene, start="Authorized")
 
 
+@pytest.mark.parametrize("repeats", [False, True])
+def test_the_evse_stands_in_every_event_for_a_csms_that_wants_it(repeats: bool) -> None:
+    """E01.FR.16 asks for it once; TxCtrlr.RepeatEvse is for back ends that keep no transactions."""
+
+    async def scene(octt: Octt) -> None:
+        await octt.set_variable("TxCtrlr", "RepeatEvse", "true" if repeats else "false")
+        await octt.energy_transfer_started()
+        await octt.stop_authorized()
+        events = octt.csms.of("TransactionEvent")
+        named = ["evse" in event for event in events]
+        assert named == [number == 1 or (repeats and number > 1) for number in range(len(events))]
+        assert "evse" not in events[0], "nothing was plugged in yet"
+        assert all(event.get("evse", octt.evse) == octt.evse for event in events)
+
+    play(scene, start="Authorized", stop="Authorized")
+
+
 def test_the_start_button_starts_and_ends_a_charge_without_a_card() -> None:
     async def scene(octt: Octt) -> None:
         octt.bench.plug_in(2)

@@ -49,8 +49,11 @@ def _transaction_event(record: Record, view: View, now: Now) -> OutgoingCall:
         "seqNo": record.seq_no,
         "transactionInfo": info,
     }
-    if record.connector_id is not None:
-        payload["evse"] = {"id": record.evse_id, "connectorId": record.connector_id}
+    connector_id = record.connector_id
+    if view.variables.value("TxCtrlr", "RepeatEvse") == "true":
+        connector_id = record.known_connector_id
+    if connector_id is not None:
+        payload["evse"] = {"id": record.evse_id, "connectorId": connector_id}
     elif record.evse_id and (record.seq_no == 0 or record.trigger_reason == "Trigger"):
         payload["evse"] = {"id": record.evse_id}
     if record.token is not None:
@@ -147,6 +150,12 @@ VARIABLES: tuple[Variable, ...] = (
         value_needs=NEEDS,
         default="PowerPathClosed",
         policy="tx_stop_point",
+    ),
+    Variable(
+        "TxCtrlr",
+        "RepeatEvse",
+        data_type="boolean",
+        default="false",
     ),
     Variable(
         "TxCtrlr",

@@ -19,7 +19,7 @@ from hil.virtual_time import run_virtual
 Payload = dict[str, Any]
 
 TABLE = Path(__file__).parent / "standard_variables.csv"
-OWN = {("OCPPCommCtrlr", "SetAsideEvents")}
+OWN = {("OCPPCommCtrlr", "SetAsideEvents"), ("TxCtrlr", "RepeatEvse")}
 """Variables of this station that no standard knows."""
 STRICTER = {("AuthCacheCtrlr", "Policy")}
 """ReadOnly here though the standard lets the CSMS set it: it can have one value only."""
