@@ -12,6 +12,7 @@ from agent.core.authorization import (
     Outcome,
     Question,
     Verdict,
+    expired,
 )
 from agent.core.effects import Show
 from agent.core.events import IdToken, Now, TokenInfo
@@ -66,7 +67,12 @@ class Granting:
         return self._conclude(outcome, policy, now)
 
     def looked_up(self, event: ev.LookedUp, policy: Policy, now: Now) -> list[object]:
-        judged = self._authorization.looked_up(event.token, event.info, policy, self.online, now)
+        question, info = self._authorization.open.get(event.token.key), event.info
+        is_good = info is not None and info.accepted and not expired(info, policy, now)
+        if question and info and is_good and self._is_ended_by(question, info.group):
+            del self._authorization.open[event.token.key]
+            return self._conclude(([], Verdict(question, True, info)), policy, now)
+        judged = self._authorization.looked_up(event.token, info, policy, self.online, now)
         return self._conclude(judged, policy, now)
 
     def answered(self, event: ev.TokenAnswered, policy: Policy, now: Now) -> list[object]:
@@ -193,7 +199,7 @@ class Granting:
         if is_master(info.group, policy):
             return effects + self._master_pass(question, policy, now)
         served = self._served(question.evse_ids)
-        if question.remote_start_id is None and not any(evse.awaits_card for evse in served):
+        if self._is_ended_by(question, info.group):
             running = next((e for e in served if _is_of_group(e.grant, info.group)), None)
             if running is not None:
                 return effects + _stop_locally(running, question.token, policy, now)
@@ -207,6 +213,14 @@ class Granting:
         if not takers and any(e.resetting for e in usable):
             return [*effects, Show(0, RESTARTS)]
         return effects + self._place(grant, takers, policy, now)
+
+    def _is_ended_by(self, question: Question, group: IdToken | None) -> bool:
+        """The card ends what one of its group began; nobody is asked first (C09.FR.07)."""
+        served = self._served(question.evse_ids)
+        if question.remote_start_id is not None or any(evse.awaits_card for evse in served):
+            return False
+        grants = [*(e.grant for e in served), *(f.grant for f in self.floating)]
+        return any(_is_of_group(grant, group) for grant in grants)
 
     def _place(self, grant: Grant, free: list[Evse], policy: Policy, now: Now) -> list[object]:
         """Gives the grant to the EVSE last plugged in, else the only one, else to whoever plugs

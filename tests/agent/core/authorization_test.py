@@ -147,3 +147,34 @@ def test_with_a_keypad_the_pass_waits_for_a_number_and_forgets_after_a_while(pla
 )
 def test_numbers(number: str, found: tuple[int, ...] | None) -> None:
     assert chosen(number, (1, 2)) == found
+
+
+def test_a_known_card_of_the_group_ends_the_charge_and_nobody_is_asked(play) -> None:
+    """C01.FR.03, C09.FR.07: whatever LocalPreAuthorize says."""
+    group = IdToken("FAMILY", "Central")
+    p = play()
+    p.csms = {"A": TokenInfo("Accepted", group), "B": TokenInfo("Accepted", group)}
+    p.cache["B"] = TokenInfo("Accepted", group)
+    p.charging("A")
+    effects = p.swipe("B")
+    assert not [e for e in effects if isinstance(e, ef.AskCsms)]
+    p.pilot("C")
+    p.wait(5)
+    assert p.told()[-1].trigger_reason == "StopAuthorized"
+    assert p.told()[-1].token.value == "B"
+
+
+@pytest.mark.parametrize("case", ["refused", "expired", "another group"])
+def test_only_a_card_known_to_be_good_does(play, case: str) -> None:
+    group = IdToken("FAMILY", "Central")
+    p = play()
+    p.csms = {"A": TokenInfo("Accepted", group), "B": TokenInfo("Blocked")}
+    p.cache["B"] = {
+        "refused": TokenInfo("Blocked", group),
+        "expired": TokenInfo("Accepted", group, cache_expiry_s=1.0),
+        "another group": TokenInfo("Accepted", IdToken("OTHERS", "Central")),
+    }[case]
+    p.charging("A")
+    assert [e for e in p.swipe("B") if isinstance(e, ef.AskCsms)]
+    p.wait(5)
+    assert p.told()[-1].trigger_reason != "StopAuthorized"
