@@ -17,7 +17,6 @@ from hil.virtual_time import run_virtual
 ROOT = Path(__file__).parent.parent
 
 NOT_YET = {
-    "SecurityCtrlr.OrganizationName": "no certificate is asked for yet",
     "SmartChargingCtrlr.LimitChangeSignificance": "limits of others are not told yet",
 }
 """Settable without effect. Delete the entry when it has one, and name its test in the table."""
