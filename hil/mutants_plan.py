@@ -48,14 +48,15 @@ class Recording(Struct):
     called: set[str]
     """Actions the CSMS called."""
     effective: set[str]
-    """Those whose answer had consequences."""
+    """Those whose answer had consequences; and answers of the CSMS that had some."""
 
 
 class Mutant(Struct, frozen=True):
     """One thing wrong with the station, and the tests that should notice it.
 
-    kind: refused (NotSupported), idle (the right answer, no consequences), unsent, twice, other,
-    removed, added.
+    kind: refused (NotSupported), idle (the right answer, no consequences), deaf (an answer of the
+    CSMS has no consequences), unsent, twice, late
+    (after the CALL that should follow it), other, removed, added.
     """
 
     case_id: str
@@ -148,7 +149,7 @@ def _samples(recordings: list[Recording]) -> dict[tuple[str, str], Any]:
 
 
 def _of_actions(recordings: list[Recording]) -> Iterator[Mutant]:
-    """Each handler disabled in two ways, each message never sent or sent a second time."""
+    """Each handler disabled in two ways, each message never sent, sent twice or after the next."""
     called = sorted({action for recording in recordings for action in recording.called})
     for action in called:
         tests = tuple(r.test for r in recordings if action in r.called)
@@ -156,11 +157,15 @@ def _of_actions(recordings: list[Recording]) -> Iterator[Mutant]:
         tests = tuple(r.test for r in recordings if action in r.effective)
         if tests:
             yield Mutant(EVERY, "idle", f"{action}Request", tests=tests)
+    for message in sorted({name for r in recordings for name in r.effective if is_answer(name)}):
+        tests = tuple(r.test for r in recordings if message in r.effective)
+        yield Mutant(EVERY, "deaf", message, tests=tests)
     sent = {message for recording in recordings for message in recording.sent}
     for message in sorted(name for name in sent if name.endswith("Request")):
         tests = tuple(r.test for r in recordings if message in r.sent)
         yield Mutant(EVERY, "unsent", message, tests=tests)
         yield Mutant(EVERY, "twice", message, tests=tests)
+        yield Mutant(EVERY, "late", message, tests=tests)
 
 
 def _of_cases(
@@ -179,6 +184,18 @@ def _of_cases(
         effective = tuple(r.test for r in touched if action in r.effective)
         if action != validation.message and effective:
             yield Mutant(validation.case_id, "idle", f"{action}Request", tests=effective)
+        answer = f"{validation.message.removesuffix('Request')}Response"
+        effective = tuple(r.test for r in touched if answer in r.effective)
+        if answer != validation.message and effective and not is_state(validation):
+            yield Mutant(validation.case_id, "deaf", answer, tests=effective)
+
+
+def is_answer(name: str) -> bool:
+    return name.endswith("Response")
+
+
+def is_state(validation: Validation) -> bool:
+    return validation.case_id.startswith("state ")
 
 
 def _scope(recordings: list[Recording], case_id: str) -> list[Recording]:

@@ -5,7 +5,6 @@ outlives it. A test that takes far longer than it did has noticed, too.
 """
 
 import gc
-import json
 import os
 import signal
 import time
@@ -16,11 +15,8 @@ from typing import Any
 
 import pytest
 
-from agent.ocpp import router
-from agent.ocpp.block import Answer, Later
-from hil.mutants_frames import NOT_SENT, added, as_text, changed, other_value, rules
-from hil.mutants_plan import ROOT, Mutant, Recording, matches
-from hil.parts.memory_link import MemoryLink
+from hil.mutants_plan import ROOT, Mutant, Recording
+from hil.mutants_tamper import Tamper
 
 WORKERS = 2
 PATIENCE_S = 10.0
@@ -30,113 +26,6 @@ OPTIONS = ("-s", "-p", "no:terminal", "-p", "no:xdist", "-p", "no:timeout")
 
 class TookTooLong(SystemExit):
     """Raised inside a test; asyncio lets it through."""
-
-
-class Tamper:
-    """Between the station and its link: notes what passes, and does what the mutant says."""
-
-    def __init__(self, mutant: Mutant | None = None) -> None:
-        self.mutant = mutant
-        self.sent: dict[str, list[dict[str, Any]]] = {}
-        self.called: set[str] = set()
-        self.effective: set[str] = set()
-        self._actions: dict[str, str] = {}
-        self._copies = 0
-
-    def install(self) -> None:
-        """For this process, for good."""
-        send, arrive = MemoryLink.send, MemoryLink._from_csms
-
-        async def up(link: MemoryLink, text: str) -> None:
-            for part in self.from_station(link, text):
-                await send(link, part)
-
-        async def down(link: MemoryLink, text: str) -> None:
-            refusal = self.to_station(text)
-            await (arrive(link, text) if refusal is None else send(link, refusal))
-
-        for name, function in (("send", up), ("_from_csms", down)):
-            setattr(MemoryLink, name, function)
-        for action, handler in router.INCOMING.items():
-            router.INCOMING[action] = self._watched(action, handler)
-
-    def from_station(self, link: MemoryLink, text: str) -> Iterator[str]:
-        """What arrives of a frame of the station."""
-        frame = json.loads(text)
-        if frame[0] not in (2, 3):
-            yield text
-            return
-        message = f"{frame[2]}Request" if frame[0] == 2 else f"{self._actions[frame[1]]}Response"
-        self.sent.setdefault(message, []).append(frame[-1])
-        mutant = self.mutant
-        if mutant is None or mutant.message != message or not matches(frame[-1], mutant.where):
-            yield text
-        elif mutant.kind == "unsent":
-            link.answer_usually(text)
-        else:
-            yield json.dumps([*frame[:-1], corrupted(frame[-1], mutant)])
-            if mutant.kind == "twice":
-                self._copies += 1
-                yield json.dumps([frame[0], f"copy-{self._copies}", *frame[2:]])
-
-    def to_station(self, text: str) -> str | None:
-        """None: it arrives; or what the station is made to say to it."""
-        try:
-            frame = json.loads(text)
-            is_call = frame[0] == 2 and isinstance(frame[2], str)
-        except (ValueError, TypeError, LookupError):
-            return None
-        if not is_call:
-            return None
-        self._actions[frame[1]] = frame[2]
-        self.called.add(frame[2])
-        mutant = self.mutant
-        if mutant and (mutant.kind, mutant.message) == ("refused", f"{frame[2]}Request"):
-            return json.dumps([4, frame[1], "NotSupported", "", {}])
-        return None
-
-    def _watched(self, action: str, handler: Callable[..., Answer | Later]) -> Any:
-        mutant = self.mutant
-        is_idle = mutant and (mutant.kind, mutant.message) == ("idle", f"{action}Request")
-
-        def answer(*words: Any) -> Answer | Later:
-            found = handler(*words)
-            stream = isinstance(found, Answer) and found.stream
-            if found.events or found.effects or stream:
-                self.effective.add(action)
-            return _idle(found) if is_idle else found
-
-        return answer
-
-
-def _idle(answer: Answer | Later) -> Answer | Later:
-    if isinstance(answer, Answer):
-        return Answer(answer.payload)
-    decide = answer.decide
-
-    def decided(*words: Any) -> Answer | None:
-        found = decide(*words)
-        return None if found is None else Answer(found.payload)
-
-    return Later(answer.deadline_s, Answer(answer.otherwise.payload), decided)
-
-
-def corrupted(payload: dict[str, Any], mutant: Mutant) -> dict[str, Any]:
-    """A payload as the mutant sends it."""
-    if mutant.kind == "added":
-        return added(payload, mutant.path, mutant.value)
-    if mutant.kind == "removed":
-        return changed(payload, mutant.path, lambda value: NOT_SENT)
-    if mutant.kind != "other":
-        return payload
-    rule = rules(mutant.message)[mutant.path]
-    allowed = next((f.allowed for f in mutant.where if f.path == mutant.path), ())
-
-    def other(value: Any) -> Any:
-        is_meant = not allowed or as_text(value) in allowed
-        return other_value(value, rule, allowed) if is_meant else value
-
-    return changed(payload, mutant.path, other)
 
 
 class Bench:

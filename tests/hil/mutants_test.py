@@ -1,6 +1,7 @@
 """The mutants' machinery: what it makes of a frame, and that it tells noticed from not noticed."""
 
 import csv
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ from hil.mutants_plan import (
     read_explained,
     read_validations,
 )
-from hil.mutants_run import corrupted
+from hil.mutants_tamper import Tamper, corrupted
 
 EVENT = "TransactionEventRequest"
 ENDED = {
@@ -129,6 +130,49 @@ def test_every_validated_field_is_one_of_its_message() -> None:
     named = {found.case_id for found in read_validations()}
     assert {name for name in named if not name.startswith("state ")} <= cases
     assert all(read_explained().values())
+
+
+class AnsweringLink:
+    """What the tamper needs of a link."""
+
+    def __init__(self) -> None:
+        self.unseen: list[str] = []
+
+    def answer_usually(self, text: str) -> None:
+        self.unseen.append(text)
+
+
+def frame(*parts: object) -> str:
+    return json.dumps(parts)
+
+
+BEAT, STATUS = frame(2, "1", "Heartbeat", {}), frame(2, "2", "StatusNotification", {})
+ANSWER, STATUS_ANSWER = frame(3, "1", {"currentTime": "now"}), frame(3, "2", {})
+
+
+def test_a_call_sent_twice_is_answered_twice_before_the_station_goes_on() -> None:
+    tamper = Tamper(Mutant("any", "twice", "HeartbeatRequest"))
+    assert list(tamper.from_station(AnsweringLink(), BEAT)) == [BEAT]
+    assert tamper.to_station(ANSWER) == (None, frame(2, "1-2", "Heartbeat", {}))
+    assert tamper.to_station(frame(3, "1-2", {})) == (ANSWER, None)
+
+
+def test_a_late_call_comes_after_the_next_one() -> None:
+    tamper, link = Tamper(Mutant("any", "late", "HeartbeatRequest")), AnsweringLink()
+    assert list(tamper.from_station(link, BEAT)) == []
+    assert link.unseen == [BEAT]
+    assert list(tamper.from_station(link, STATUS)) == [STATUS]
+    assert tamper.to_station(STATUS_ANSWER) == (None, BEAT)
+    assert tamper.to_station(ANSWER) == (STATUS_ANSWER, None)
+
+
+def test_a_refused_call_never_arrives_and_what_is_no_call_does() -> None:
+    tamper = Tamper(Mutant("any", "refused", "ResetRequest"))
+    arrives, answer = tamper.to_station(frame(2, "7", "Reset", {}))
+    assert arrives is None
+    assert json.loads(answer or "")[:3] == [4, "7", "NotSupported"]
+    for text in (frame(2, "8", "ClearCache", {}), "no frame", frame(2, [], "Reset"), "{}", ANSWER):
+        assert tamper.to_station(text) == (text, None)
 
 
 def run_mutants(directory: Path) -> tuple[int, list[str]]:
