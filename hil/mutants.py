@@ -17,6 +17,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from hil.mutants_plan import (
+    EXPLAINED,
     ROOT,
     VALIDATED,
     Mutant,
@@ -90,39 +91,35 @@ def chosen(mutants: list[Mutant], words: argparse.Namespace) -> list[Mutant]:
     return found
 
 
-def run(bench: Bench, words: argparse.Namespace) -> tuple[int, dict[str, Mutant]]:
-    """(how many mutants, those that nobody noticed)."""
+def run(bench: Bench, words: argparse.Namespace) -> list[tuple[Mutant, Verdict]]:
+    """What became of each mutant."""
     say(f"{len(bench.items)} tests run once as they are ...")
     recordings = bench.record(list(bench.items))
     validations = read_validations(words.validated)
     mutants = chosen(plan(recordings, validations), words)
+    if words.unseen:
+        for validation in unseen(recordings, validations):
+            say(f"never seen: {validation.case_id}: {validation.message} {wanted(validation)}")
     memory = Memory(words.memory)
     verdicts: dict[str, Verdict] = {}
-    new = []
     for mutant in mutants:
         known, verdict = memory.verdict(mutant)
         if known:
             verdicts[mutant.key] = verdict
-        else:
-            new.append(mutant)
-    if words.unseen:
-        for validation in unseen(recordings, validations):
-            say(f"never seen: {validation.case_id}: {validation.message} {wanted(validation)}")
+    new = [mutant for mutant in mutants if mutant.key not in verdicts]
     seconds = {recording.test: recording.seconds for recording in recordings}
     say(f"{len(mutants)} mutants, {len(verdicts)} known; {estimate(new, seconds)}")
-    start, last = time.monotonic(), 0.0
+    last = start = time.monotonic()
     for mutant, verdict in bench.attack(new, seconds):
         verdicts[mutant.key] = verdict
         memory.keep(mutant, verdict)
-        now = time.monotonic()
-        if now - last > 5.0:
-            last = now
+        if time.monotonic() - last > 5.0:
+            last = time.monotonic()
             memory.write()
             missed = sum(found is None for found in verdicts.values())
-            say(f"  {len(verdicts)} of {len(mutants)}, {missed} not noticed, {now - start:.0f} s")
+            say(f"  {len(verdicts)} of {len(mutants)}, {missed} not noticed, {last - start:.0f} s")
     memory.write()
-    missed_ones = {m.key: m for m in mutants if verdicts[m.key] is None}
-    return len(mutants), missed_ones
+    return [(mutant, verdicts[mutant.key]) for mutant in mutants]
 
 
 def estimate(mutants: list[Mutant], seconds: dict[str, float]) -> str:
@@ -136,12 +133,16 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def report(made: int, missed: dict[str, Mutant], explained: dict[str, str]) -> int:
+def report(verdicts: list[tuple[Mutant, Verdict]], explained: dict[str, str]) -> int:
     """The list, and 1 when an entry has no explanation."""
+    missed = {mutant.key: mutant for mutant, verdict in verdicts if verdict is None}
     for key, mutant in sorted(missed.items()):
         reason = explained.get(key, f"NOT EXPLAINED, {len(mutant.tests)} tests")
         say(f"not noticed: {key} ({reason})")
-    say(f"mutants: {made} made, {made - len(missed)} killed, {len(missed)} not noticed")
+    for key in sorted(set(explained) & {mutant.key for mutant, _ in verdicts} - set(missed)):
+        say(f"noticed by now: {key}; take it out of {EXPLAINED.name}")
+    made, killed = len(verdicts), len(verdicts) - len(missed)
+    say(f"mutants: {made} made, {killed} killed, {len(missed)} not noticed")
     return 1 if set(missed) - set(explained) else 0
 
 
@@ -157,12 +158,12 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--validated", type=Path, default=VALIDATED, help="what cases validate")
     parser.add_argument("tests", nargs="*", default=["tests/conformance"])
     found = parser.parse_args(words)
-    ended: list[tuple[int, dict[str, Mutant]]] = []
+    ended: list[list[tuple[Mutant, Verdict]]] = []
     with_tests(found.tests, lambda bench: ended.append(run(bench, found)))
     if not ended:
         say(f"no tests in {' '.join(found.tests)}; name a directory or a file of tests")
         return 2
-    return report(*ended[0], read_explained())
+    return report(ended[0], read_explained())
 
 
 if __name__ == "__main__":

@@ -99,9 +99,12 @@ async def all_available(octt: Octt) -> None:
 
 def test_TC_B_01_CS() -> None:
     async def scene(octt: Octt) -> None:
+        octt.csms.interval_s = 240
         boot = await octt.booted()
         assert boot["reason"] == "PowerUp"
         assert boot["chargingStation"] == {"vendorName": "Bench", "model": "Sim"}
+        found = await octt.get_variable("OCPPCommCtrlr", "HeartbeatInterval")
+        assert found["attributeValue"] == "240", "as the answer said (B01.FR.04)"
 
     play(scene, boots=False)
 
@@ -491,7 +494,7 @@ def check_evse_state(rows: list[Payload]) -> None:
     assert set(row["variableCharacteristics"]["valuesList"].split(",")) == STATES
     (attribute,) = row["variableAttribute"]
     assert attribute["mutability"] == "ReadOnly"
-    assert attribute.get("type", "Actual") == "Actual"
+    assert attribute["type"] == "Actual"
 
 
 def test_TC_B_17_CS() -> None:

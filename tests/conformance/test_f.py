@@ -273,6 +273,7 @@ def test_TC_F_14_CS() -> None:
 def test_TC_F_15_CS() -> None:
     async def scene(octt: Octt) -> None:
         assert await triggered(octt, "LogStatusNotification") == {"status": "Idle"}
+        await octt.expect_none("LogStatusNotification")
 
     case(scene)
 
@@ -281,6 +282,7 @@ def test_TC_F_17_CS() -> None:
     async def scene(octt: Octt) -> None:
         told = await triggered(octt, "FirmwareStatusNotification", {"id": octt.evse_id})
         assert told == {"status": "Idle"}
+        await octt.expect_none("FirmwareStatusNotification")
 
     case(scene)
 
@@ -288,13 +290,20 @@ def test_TC_F_17_CS() -> None:
 def test_TC_F_18_CS() -> None:
     async def scene(octt: Octt) -> None:
         assert await triggered(octt, "FirmwareStatusNotification") == {"status": "Idle"}
+        await octt.expect_none("FirmwareStatusNotification")
 
     case(scene)
 
 
 def test_TC_F_20_CS() -> None:
     async def scene(octt: Octt) -> None:
+        octt.csms.clock_error_s = 3600.0
         assert await triggered(octt, "Heartbeat") == {}
+        await asyncio.sleep(1.0)
+        told = await triggered(octt, "StatusNotification", octt.evse)
+        assert told["timestamp"][:16] == octt.csms.utc()[:16], (
+            "the answer sets the clock (G02.FR.06)"
+        )
 
     case(scene)
 
