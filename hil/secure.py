@@ -9,20 +9,24 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_pem_x509_certificate
 from msgspec import Struct
 from msgspec.structs import replace
 
 from agent.core.effects import Dial
 from agent.csms.link import Credentials, Link, connect_websocket
 from agent.settings import CsmsEndpoint, Security, Settings
-from hil.conformance import Octt
+from hil.conformance import Octt, Payload
 from hil.parts.csms_server import CsmsServer, serve_websocket
-from hil.parts.pki import Root, server_context
+from hil.parts.pki import Root, hash_data, read_request, server_context
 from hil.sim import SimBench
 from hil.virtual_time import run_virtual
 
 FIRST_HOST, OTHER_HOST = "csms.test", "other.test"
 PASSWORD = "sixteen-letters-of:SIM-1"
+KIND = "ChargingStationCertificate"
 GRACE_S = 0.002
 RECONNECT_S = 300.0
 
@@ -35,6 +39,7 @@ class SecureRig(Struct):
     first: CsmsServer
     other: CsmsServer
     directory: Path
+    clients_of: Root | None = None
     dials: list[Dial] = []
 
     @property
@@ -43,6 +48,48 @@ class SecureRig(Struct):
 
     def context(self, server_pem: str, **more: Any) -> ssl.SSLContext:
         return server_context(self.directory, server_pem, **more)
+
+    def first_context(self, **more: Any) -> ssl.SSLContext:
+        """What the first place shows when all is well."""
+        return self.context(self.root.server(FIRST_HOST), clients_of=self.clients_of, **more)
+
+    async def asked_to_sign(self, status: str = "Accepted") -> str:
+        """SignCertificate, answered so: the request, which is as A02.FR.03 wants it."""
+        self.octt.csms.answer["SignCertificate"] = {"status": status}
+        payload = await self.octt.expect("SignCertificate")
+        assert payload.get("certificateType", KIND) == KIND
+        key = read_request(payload["csr"]).public_key()
+        assert isinstance(key, EllipticCurvePublicKey)
+        assert key.key_size >= 224
+        return str(payload["csr"])
+
+    async def triggered(self) -> None:
+        """TriggerMessage for SignChargingStationCertificate."""
+        message = {"requestedMessage": "SignChargingStationCertificate"}
+        await self.octt.accepted("TriggerMessage", message)
+
+    async def signed(self, chain: str) -> Payload:
+        """The answer to CertificateSigned."""
+        return await self.octt.call(
+            "CertificateSigned", {"certificateChain": chain, "certificateType": KIND}
+        )
+
+    async def renewed(self) -> dict[str, str]:
+        """RenewChargingStationCertificate; returns the hash data of the new one."""
+        self.octt.csms.answer["SignCertificate"] = {"status": "Accepted"}
+        await self.triggered()
+        chain = self.root.sign(await self.asked_to_sign())
+        dials = len(self.dials)
+        answer = await self.signed(chain)
+        assert answer["status"] == "Accepted", answer
+        await self.reconnected(dials)
+        await asyncio.sleep(5)
+        certificate = load_pem_x509_certificate(chain.encode())
+        assert self.octt.csms.is_connected
+        if self.clients_of is not None:
+            shown = self.first.secured[-1].getpeercert(binary_form=True)
+            assert shown == certificate.public_bytes(Encoding.DER)
+        return hash_data(certificate, self.root.certificate, "SHA256")
 
     async def listen(self, server: CsmsServer, context: ssl.SSLContext) -> None:
         """The place cuts its links and shows another certificate from now on."""
@@ -94,9 +141,9 @@ async def secure_rig(
     rig = SecureRig(Octt(bench), root, first, other, directory)
     _resolve_locally()
     if profile > 1:
-        clients_of = root if profile == 3 else None
+        rig.clients_of = root if profile == 3 else None
         for server, host in ((first, FIRST_HOST), (other, OTHER_HOST)):
-            await rig.listen(server, rig.context(root.server(host), clients_of=clients_of))
+            await rig.listen(server, rig.context(root.server(host), clients_of=rig.clients_of))
     bench.settings = change(_secured(bench.settings, rig, profile, is_strict))
 
     async def connect(dial: Dial, who: Credentials, on_pong: Callable[[], None]) -> Link:

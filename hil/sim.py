@@ -199,9 +199,13 @@ class SimBench:
 
     async def restarted(self, limit_s: float = 60.0) -> None:
         """Waits for the agent to end by order, and starts it again on the same boot."""
+        await self.gone(limit_s)
+        await self.start(cold=False)
+
+    async def gone(self, limit_s: float = 60.0) -> None:
+        """Waits for the agent to end by order; `restarted` starts it again."""
         assert self._task is not None
         await asyncio.wait_for(asyncio.shield(self._task), limit_s)
-        await self.start(cold=False)
 
     async def power_cut(self) -> None:
         """Mains gone: the agent ends where it stands, controllers forget, contactors drop.

@@ -143,6 +143,8 @@ def _is_meant(facts: CertificateFacts, asked: Payload) -> bool:
 def _delete(payload: Payload, view: View, now: Now) -> Answer:
     """M04.FR.02 to FR.04; what the link lives on stays."""
     asked = payload["certificateHashData"]
+    if any(_is_meant(own.facts, asked) for own in view.station_certificate.all):
+        return _refusal("Failed", "Unspecified", "it is the station's own (M04.FR.06)")
     found = [root for root in view.certificates.roots() if _is_meant(root.facts, asked)]
     if not found:
         return Answer({"status": "NotFound"})
