@@ -21,10 +21,11 @@ from agent.settings import CsmsEndpoint, Security, Settings
 from hil.conformance import Octt, Payload
 from hil.parts.csms_server import CsmsServer, serve_websocket
 from hil.parts.pki import Root, hash_data, read_request, server_context
-from hil.sim import SimBench
+from hil.parts.tls_refusal import refusing
+from hil.sim import START_UTC_S, SimBench
 from hil.virtual_time import run_virtual
 
-FIRST_HOST, OTHER_HOST = "csms.test", "other.test"
+FIRST_HOST, OTHER_HOST = "csms.bench.test", "other.bench.test"
 PASSWORD = "sixteen-letters-of:SIM-1"
 KIND = "ChargingStationCertificate"
 GRACE_S = 0.002
@@ -112,6 +113,16 @@ class SecureRig(Struct):
         await self.listen(self.first, good)
         await self.reconnected(dials + 1)
 
+    async def refuses_until_good(self, context: ssl.SSLContext) -> list[str]:
+        """One dial comes to no handshake with that context; what the server says of it."""
+        dials = len(self.dials)
+        await self.first.drop()
+        async with refusing(self.first.port, context) as reasons:
+            await self.bench.until(lambda: bool(reasons), RECONNECT_S)
+        await self.first.accept()
+        await self.reconnected(dials + 1)
+        return reasons
+
     async def restarted(self) -> None:
         await self.bench.restarted()
         self.octt.csms.forget()
@@ -133,9 +144,12 @@ async def secure_rig(
     profile: int = 2,
     is_strict: bool = False,
     change: Change = lambda settings: settings,
+    utc_at_zero_s: float = START_UTC_S,
 ) -> AsyncIterator[SecureRig]:
     """Online, booted. `is_strict`: AdditionalRootCertificateCheck; profile 1: no root is known."""
-    bench = SimBench(variables={"OCPPCommCtrlr.RetryBackOffRandomRange": "0"})
+    bench = SimBench(
+        variables={"OCPPCommCtrlr.RetryBackOffRandomRange": "0"}, utc_at_zero_s=utc_at_zero_s
+    )
     root = Root("first root")
     first, other = [await serve_websocket(bench.csms) for _ in range(2)]
     rig = SecureRig(Octt(bench), root, first, other, directory)

@@ -16,7 +16,7 @@ PAST, FUTURE = datetime(2021, 1, 1, tzinfo=UTC), datetime(2080, 1, 1, tzinfo=UTC
 ALL_SUITES = "ALL:@SECLEVEL=0"
 
 
-def _name(common_name: str, organization: str) -> Name:
+def subject_of(common_name: str, organization: str) -> Name:
     return Name(
         [
             x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name),
@@ -37,7 +37,7 @@ class Root:
     ) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._signer: Root = signer or self
-        subject = _name(name, "Bench")
+        subject = subject_of(name, "Bench")
         self.subject = subject
         builder = _builder(subject, self._signer.subject, self._key.public_key(), start, end)
         builder = builder.add_extension(x509.BasicConstraints(True, None), critical=True)
@@ -62,7 +62,7 @@ class Root:
     ) -> str:
         """PEM of a server's certificate and key; `host` stands as alternative name."""
         key = ec.generate_private_key(ec.SECP256R1())
-        named = _name(host if common_name is None else common_name, "Bench")
+        named = subject_of(host if common_name is None else common_name, "Bench")
         builder = _builder(named, self.certificate.subject, key.public_key(), start, end)
         names = x509.SubjectAlternativeName([x509.DNSName(host)])
         builder = builder.add_extension(names, critical=False)
@@ -89,7 +89,7 @@ class Root:
     def identity(self, common_name: str, end: datetime = LATE) -> tuple[str, str]:
         """(certificate, key) of a station, PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = _name(common_name, "Bench")
+        subject = subject_of(common_name, "Bench")
         builder = _builder(subject, self.certificate.subject, key.public_key(), EARLY, end)
         private = key.private_bytes(
             PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

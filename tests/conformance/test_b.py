@@ -13,6 +13,8 @@ import pytest
 from hil.conformance import Octt
 from hil.parts.csms import StationError
 from hil.parts.pki import Root
+from hil.secure import FIRST_HOST as SECURE_FIRST
+from hil.secure import OTHER_HOST as SECURE_OTHER
 from hil.secure import SecureRig, run_secured
 from hil.sim import SimBench
 from hil.virtual_time import run_virtual
@@ -866,7 +868,7 @@ def test_TC_B_47_CS(tmp_path: Path) -> None:
         before = await migrate_secured(rig)
         await octt.booted()
         hosts = [urlsplit(dial.url).hostname for dial in rig.dials[before:]]
-        assert hosts == ["other.test", "csms.test"]
+        assert hosts == [SECURE_OTHER, SECURE_FIRST]
         installed = await octt.installed_certificates(CSMS_ROOT)
         assert (CSMS_ROOT, rig.root.hash_data()) in installed
 
@@ -878,10 +880,10 @@ def test_TC_B_50_CS(tmp_path: Path, is_strict: bool) -> None:
     async def scene(rig: SecureRig) -> None:
         new = Root("second root", signer=rig.root if is_strict else None)
         await rig.octt.certificate_installed(CSMS_ROOT, new.pem)
-        await rig.listen(rig.other, rig.context(new.server("other.test")))
+        await rig.listen(rig.other, rig.context(new.server(SECURE_OTHER)))
         before = await migrate_secured(rig)
         await rig.octt.booted()
-        assert [urlsplit(dial.url).hostname for dial in rig.dials[before:]] == ["other.test"]
+        assert [urlsplit(dial.url).hostname for dial in rig.dials[before:]] == [SECURE_OTHER]
 
     run_secured(scene, tmp_path, is_strict=is_strict)
 

@@ -8,7 +8,7 @@ import pytest
 
 from hil.conformance import Octt
 from hil.parts.pki import PAST, Root
-from hil.secure import SecureRig, run_secured
+from hil.secure import FIRST_HOST, SecureRig, run_secured
 from hil.sim import SimBench
 from hil.virtual_time import run_virtual
 
@@ -154,7 +154,7 @@ def test_TC_M_30_CS(tmp_path: Path) -> None:
         await rig.octt.certificate_installed(CSMS, new.pem)
         await rig.octt.accepted("Reset", {"type": "OnIdle"})
         await rig.bench.gone()
-        await rig.listen(rig.first, rig.context(new.server("csms.test")))
+        await rig.listen(rig.first, rig.context(new.server(FIRST_HOST)))
         await rig.restarted()
         await rig.octt.booted()
         installed = await rig.octt.installed_certificates(CSMS)
