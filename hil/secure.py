@@ -145,19 +145,31 @@ async def secure_rig(
     is_strict: bool = False,
     change: Change = lambda settings: settings,
     utc_at_zero_s: float = START_UTC_S,
+    root: Root | None = None,
+    data: Path | None = None,
+    shown: Root | None = None,
+    on_effect: Callable[[object], None] = lambda effect: None,
 ) -> AsyncIterator[SecureRig]:
-    """Online, booted. `is_strict`: AdditionalRootCertificateCheck; profile 1: no root is known."""
+    """Online, booted. `is_strict`: AdditionalRootCertificateCheck; profile 1: no root is known.
+
+    With `root` and `data` a station goes on that lived in the same `directory` before; `shown`:
+    the root that signed what the CSMS shows now.
+    """
     bench = SimBench(
-        variables={"OCPPCommCtrlr.RetryBackOffRandomRange": "0"}, utc_at_zero_s=utc_at_zero_s
+        variables={"OCPPCommCtrlr.RetryBackOffRandomRange": "0"},
+        utc_at_zero_s=utc_at_zero_s,
+        directory=None if data is None else str(data),
+        on_effect=on_effect,
     )
-    root = Root("first root")
+    root = root or Root("first root")
     first, other = [await serve_websocket(bench.csms) for _ in range(2)]
     rig = SecureRig(Octt(bench), root, first, other, directory)
     _resolve_locally()
     if profile > 1:
         rig.clients_of = root if profile == 3 else None
         for server, host in ((first, FIRST_HOST), (other, OTHER_HOST)):
-            await rig.listen(server, rig.context(root.server(host), clients_of=rig.clients_of))
+            certificate = (shown or root).server(host)
+            await rig.listen(server, rig.context(certificate, clients_of=rig.clients_of))
     bench.settings = change(_secured(bench.settings, rig, profile, is_strict))
 
     async def connect(dial: Dial, who: Credentials, on_pong: Callable[[], None]) -> Link:
@@ -193,8 +205,9 @@ def _secured(settings: Settings, rig: SecureRig, profile: int, is_strict: bool) 
 
 def _file(rig: SecureRig, name: str, text: str) -> str:
     path = rig.directory / name
-    path.write_text(text)
-    path.chmod(0o600)
+    if not path.exists():
+        path.write_text(text)
+        path.chmod(0o600)
     return str(path)
 
 

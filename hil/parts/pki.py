@@ -48,6 +48,11 @@ class Root:
     def pem(self) -> str:
         return _text(self.certificate)
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256, hex digits."""
+        return self.certificate.fingerprint(hashes.SHA256()).hex()
+
     def hash_data(self, algorithm: str = "SHA256") -> dict[str, str]:
         """CertificateHashDataType of this root."""
         return hash_data(self.certificate, self._signer.certificate, algorithm)

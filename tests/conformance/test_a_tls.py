@@ -13,8 +13,6 @@ from cryptography.x509 import NameOID, load_pem_x509_certificate
 from hil.conformance import Octt
 from hil.parts.pki import FUTURE, PAST, Root, read_request, subject_of
 from hil.secure import FIRST_HOST, OTHER_HOST, PASSWORD, SecureRig, run_secured
-from hil.sim import SimBench
-from hil.virtual_time import run_virtual
 
 CSMS = "CSMSRootCertificate"
 SUITES = {"ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384"}
@@ -417,22 +415,3 @@ def test_every_event_is_in_the_security_log_the_trifling_ones_too(tmp_path: Path
         rig.octt.csms.errors.clear()
 
     run_secured(scene, tmp_path)
-
-
-@pytest.mark.parametrize(("threshold_s", "is_told"), [("100", False), ("40", True)])
-def test_a_clock_that_is_set_is_told_of_from_the_threshold_on(
-    threshold_s: str, is_told: bool
-) -> None:
-    """SettingSystemTime, of the appendix."""
-
-    async def scene() -> None:
-        async with SimBench() as bench:
-            octt = Octt(bench)
-            await octt.booted()
-            await octt.set_variable("ClockCtrlr", "TimeAdjustmentReportingThreshold", threshold_s)
-            bench.csms.clock_error_s = 60.0
-            await asyncio.sleep(700)
-            types = [event["type"] for event in bench.csms.of("SecurityEventNotification")]
-            assert ("SettingSystemTime" in types) is is_told
-
-    run_virtual(scene())
