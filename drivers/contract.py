@@ -6,7 +6,7 @@ Energy is Wh, power W, current A, voltage V.
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import NewType, Protocol
+from typing import Literal, NewType, Protocol
 
 from msgspec import Struct
 
@@ -207,10 +207,11 @@ class NoAnswer(DriverError):
 
 
 class SerialLine(Struct, frozen=True, forbid_unknown_fields=True):
-    """An RS-485 line that several devices may share."""
+    """An RS-485 line, or a Modbus host on the network, that several devices may share."""
 
     port: str
-    """Device path; prefer /dev/serial/by-id or by-path names, they survive a reboot."""
+    """Device path; prefer /dev/serial/by-id or by-path names, they survive a reboot. Or a host:
+    tcp://192.168.1.9:502 for Modbus TCP, rtu-tcp://192.168.1.9:4196 for an RS-485 converter."""
     baud: int = 9600
     parity: str = "N"
     """N, E or O."""
@@ -220,7 +221,7 @@ class SerialLine(Struct, frozen=True, forbid_unknown_fields=True):
 class ModbusMeterOptions(
     Struct, frozen=True, tag_field="driver", tag="modbus_meter", forbid_unknown_fields=True
 ):
-    """An energy meter on Modbus RTU, described by a register map in config/meters."""
+    """An energy meter on Modbus, described by a register map in config/meters."""
 
     line: str
     """Name of the entry under `lines` that it hangs on."""
@@ -232,6 +233,10 @@ class ModbusMeterOptions(
     timeout_s: float = 1.0
     delay_s: float = 0.0
     """Pause before each request; some meters need 0.1."""
+    phase_rotation: Literal["RST", "RTS", "SRT", "STR", "TRS", "TSR"] = "RST"
+    """Supply phases at the meter's terminals 1, 2, 3: R is L1, S is L2, T is L3."""
+    reversed: bool = False
+    """Supply and load are swapped: the meter counts what the EV takes as export."""
 
 
 class OpenEvseOptions(

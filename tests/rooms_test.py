@@ -45,7 +45,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "agent.console",
         "drivers.contract",
     ),
-    "hil": ("agent", "drivers.sim", "drivers.contract", "drivers.meters.register_map"),
+    "hil": (
+        "agent",
+        "drivers.sim",
+        "drivers.contract",
+        "drivers.meters.register_map",
+        "drivers.meters.coding",
+    ),
 }
 """Room -> rooms it may import, beside itself. `agent.errors` and `agent.log` are everybody's in
 `agent` but the store's and the guard's."""

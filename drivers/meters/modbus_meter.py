@@ -1,8 +1,8 @@
-"""An energy meter on Modbus RTU: what it reports is the right value or an error."""
+"""An energy meter on Modbus: what it reports is the right value or an error."""
 
 import asyncio
+import logging
 import math
-from collections.abc import Mapping
 
 from drivers.bus.modbus_line import ModbusLine, Refused
 from drivers.contract import (
@@ -15,14 +15,18 @@ from drivers.contract import (
     ProtocolError,
     Report,
 )
-from drivers.meters import register_map
+from drivers.meters import register_map, sunspec
+from drivers.meters.coding import Field, decode, step_of
+from drivers.meters.packing import Block
 from drivers.meters.plausibility import doubt
-from drivers.meters.register_map import Block, Field, RegisterMap
+from drivers.meters.register_map import RegisterMap
+from drivers.meters.wiring import Values, energy_field, number, phases, power_w
 
 MISSES_UNTIL_LOST = 2
+REFUSALS_UNTIL_LEFT_OUT = 2
 LONGEST_PERIOD_S = 30.0
 
-Values = Mapping[str, float | str | None]
+log = logging.getLogger(__name__)
 
 
 class ModbusMeter:
@@ -47,12 +51,25 @@ class ModbusMeter:
         self._options = options
         self._line = line
         self._model = model or register_map.find(options.model)
+        self._shipped = self._model
+        """As in config/meters; what a SunSpec meter tells of itself replaces it in `_model`."""
+        self._import = energy_field(options)
+        self._blocks = () if self._model.sunspec else self._usable_blocks()
         self._soon = asyncio.Event()
         self._doubts_settled = -1
         self._serial: str | None = None
         self._confirm_serial = True
         self._last: MeterReading | None = None
         self._refusals: dict[Block, int] = {}
+
+    def _usable_blocks(self) -> tuple[Block, ...]:
+        try:
+            return self._model.blocks_with(self._import)
+        except (KeyError, ValueError):
+            raise DriverError(
+                f"meter {self.name}: the model {self._options.model} does not count the direction "
+                "that `reversed` asks for; wire supply and load the other way round"
+            ) from None
 
     def read_soon(self) -> None:
         """Asks for a report as soon as the bus allows; a lost meter keeps to its own pace."""
@@ -129,36 +146,65 @@ class ModbusMeter:
 
     async def _get_in_step(self) -> MeterReading:
         """Reads the energy alone; its value only serves to check the next one."""
-        energy = self._model.fields["energy_import"]
+        if self._model.sunspec:
+            self._model = await sunspec.discover(self._model, self._registers)
+            self._blocks = self._model.blocks_with(self._import)
+        energy = self._model.fields[self._import]
         at_s = asyncio.get_running_loop().time()
         registers = await self._registers(energy.function, energy.address, energy.count)
-        value = self._energy({"energy_import": self._decode(energy, registers)})
+        power = 0
+        if energy.exponent is not None:
+            (raw,) = await self._registers(energy.function, energy.exponent, 1)
+            power = sunspec.power_of_ten(raw)
+        value = self._energy({self._import: decode(energy, registers, self._order, power)})
         self._doubts_settled = self._line.doubts(self._options.unit)
-        return MeterReading(at_s, value, register_map.step_of(energy, value))
+        return MeterReading(at_s, value, step_of(energy, value, power))
 
     async def _identify(self) -> None:
-        """Reads the serial number where there is one; another meter starts with a clean slate."""
+        """Checks the model and reads the serial number, where the meter tells them.
+
+        Another meter starts with a clean slate. Raises ProtocolError where the model is another.
+        """
+        await self._check_model()
         item = self._model.fields.get("serial")
         serial = ""
         if item is not None:
             try:
                 registers = await self._registers(item.function, item.address, item.count)
             except Refused:
-                pass
+                log.info("meter %s: tells no serial number; a swap is not noticed", self.name)
             else:
-                value = self._decode(item, registers)
+                value = decode(item, registers, self._order)
                 serial = value if isinstance(value, str) else f"{value or 0:.0f}"
         if self._serial and serial and serial != self._serial:
             self._last = None
         self._serial = serial
         self._confirm_serial = False
 
+    async def _check_model(self) -> None:
+        identity = self._model.identity
+        if identity is None:
+            return
+        try:
+            (told,) = await self._registers(identity.function, identity.address, 1)
+        except Refused:
+            log.info("meter %s: does not tell its model; check it on the label", self.name)
+            return
+        if told not in identity.values:
+            self._model = self._shipped
+            expected = " or ".join(map(str, identity.values))
+            raise ProtocolError(
+                f"meter {self.name}: tells model number {told}, {self._options.model} has "
+                f"{expected}; correct `model` or `unit` in charger.yaml"
+            )
+
     async def _read_blocks(self) -> MeterReading:
         values: dict[str, float | str | None] = {}
         at_s = asyncio.get_running_loop().time()
-        energy = self._model.fields["energy_import"]
-        for block in self._model.blocks:
-            if self._refusals.get(block, 0) >= 2:
+        energy = self._model.fields[self._import]
+        power = 0
+        for block in self._blocks:
+            if self._refusals.get(block, 0) >= REFUSALS_UNTIL_LEFT_OUT:
                 continue
             asked_s = asyncio.get_running_loop().time()
             try:
@@ -166,32 +212,49 @@ class ModbusMeter:
             except Refused:
                 if not block.optional:
                     raise
-                self._refusals[block] = self._refusals.get(block, 0) + 1
+                self._left_out(block)
                 continue
+            values |= self._decoded(block, registers)
             if block.holds(energy):
                 at_s = asked_s
-            for name, item in self._model.fields.items():
-                if block.holds(item):
-                    start = item.address - block.address
-                    values[name] = self._decode(item, registers[start : start + item.count])
-        return self._reading(at_s, values)
+                power = _power(energy, block, registers)
+        return self._reading(at_s, values, power)
 
-    def _reading(self, at_s: float, values: Values) -> MeterReading:
+    def _left_out(self, block: Block) -> None:
+        self._refusals[block] = self._refusals.get(block, 0) + 1
+        if self._refusals[block] == REFUSALS_UNTIL_LEFT_OUT:
+            log.info(
+                "meter %s: has no registers at %d; they are not asked for again",
+                self.name,
+                block.address,
+            )
+
+    def _decoded(self, block: Block, registers: list[int]) -> dict[str, float | str | None]:
+        values: dict[str, float | str | None] = {}
+        for name, item in self._model.fields.items():
+            if block.holds(item):
+                start = item.address - block.address
+                ours = registers[start : start + item.count]
+                values[name] = decode(item, ours, self._order, _power(item, block, registers))
+        return values
+
+    def _reading(self, at_s: float, values: Values, power: int) -> MeterReading:
         energy_wh = self._energy(values)
+        count = self._model.phases
         return MeterReading(
             at_s=at_s,
             energy_wh=energy_wh,
-            step_wh=register_map.step_of(self._model.fields["energy_import"], energy_wh),
+            step_wh=step_of(self._model.fields[self._import], energy_wh, power),
             serial=self._serial or "",
-            power_w=_number(values.get("power_total")),
-            power_phase_w=self._phases(values, "power"),
-            current_a=self._phases(values, "current"),
-            voltage_v=self._phases(values, "voltage"),
-            frequency_hz=_frequency_hz(_number(values.get("frequency"))),
+            power_w=power_w(values, self._options),
+            power_phase_w=phases(values, "power", count, self._options),
+            current_a=phases(values, "current", count, self._options),
+            voltage_v=phases(values, "voltage", count, self._options),
+            frequency_hz=_frequency_hz(number(values.get("frequency"))),
         )
 
     def _energy(self, values: Values) -> float:
-        value = _number(values.get("energy_import"))
+        value = number(values.get(self._import))
         if value is None or value < 0:
             raise ProtocolError(
                 f"meter {self.name}: its energy register holds no energy; check that the model "
@@ -199,16 +262,9 @@ class ModbusMeter:
             )
         return value
 
-    def _phases(self, values: Values, quantity: str) -> tuple[float, ...]:
-        numbers = [
-            _number(values.get(f"{quantity}_l{phase}"))
-            for phase in range(1, self._model.phases + 1)
-        ]
-        known = tuple(number for number in numbers if number is not None)
-        return known if len(known) == len(numbers) else ()
-
-    def _decode(self, item: Field, registers: list[int]) -> float | str | None:
-        return register_map.decode(item, registers, self._model.word_order)
+    @property
+    def _order(self) -> str:
+        return self._model.word_order
 
     async def _registers(self, function: int, address: int, count: int) -> list[int]:
         options = self._options
@@ -217,8 +273,10 @@ class ModbusMeter:
         )
 
 
-def _number(value: float | str | None) -> float | None:
-    return value if isinstance(value, float) else None
+def _power(item: Field, block: Block, registers: list[int]) -> int:
+    if item.exponent is None:
+        return 0
+    return sunspec.power_of_ten(registers[item.exponent - block.address])
 
 
 def _frequency_hz(value: float | None) -> float | None:

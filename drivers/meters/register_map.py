@@ -1,38 +1,24 @@
 """Register maps: what a meter's Modbus registers mean, one YAML file per model in config/meters."""
 
 import importlib.util
-import math
 import re
-import struct
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 import yaml
 from msgspec import Meta, Struct, field
+from msgspec.structs import force_setattr, replace
 
 from drivers.contract import DriverError
+from drivers.meters.coding import TEXTS, Address, Field, FieldName, Function, NumberType
+from drivers.meters.packing import Block, pack
 
-NUMBER_FORMATS = {
-    "uint16": ">H",
-    "int16": ">h",
-    "uint32": ">I",
-    "int32": ">i",
-    "uint64": ">Q",
-    "int64": ">q",
-    "float32": ">f",
-}
-FieldName = Literal[
+READ: tuple[FieldName, ...] = (
     "energy_import",
-    "energy_import_l1",
-    "energy_import_l2",
-    "energy_import_l3",
-    "energy_export",
-    "energy_export_l1",
-    "energy_export_l2",
-    "energy_export_l3",
-    "energy_sum",
     "power_total",
+    "power_import",
+    "power_export",
     "power_l1",
     "power_l2",
     "power_l3",
@@ -43,47 +29,9 @@ FieldName = Literal[
     "voltage_l2",
     "voltage_l3",
     "frequency",
-    "serial",
-]
-Address = Annotated[int, Meta(ge=0, le=0xFFFF)]
-Function = Literal[3, 4]
-
-
-class Field(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where one quantity stands and how it is coded; times `scale` it is Wh, W, A, V or Hz."""
-
-    address: Address
-    type: Literal["uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "ascii"]
-    function: Function = 4
-    scale: Annotated[float, Meta(gt=0)] = 1.0
-    length: Annotated[int, Meta(ge=1, le=32)] = 1
-    """Number of registers; for ascii only."""
-    absent: int | None = None
-    """Raw value by which the meter says that it does not measure this."""
-
-    @property
-    def count(self) -> int:
-        """Registers it takes."""
-        if self.type == "ascii":
-            return self.length
-        return struct.calcsize(NUMBER_FORMATS[self.type]) // 2
-
-
-class Block(Struct, frozen=True, forbid_unknown_fields=True):
-    """Registers read with one request."""
-
-    address: Address
-    count: Annotated[int, Meta(ge=1, le=125)]
-    function: Function = 4
-    optional: bool = False
-    """Versions of the model without these registers exist."""
-
-    def holds(self, item: Field) -> bool:
-        return (
-            item.function == self.function
-            and self.address <= item.address
-            and item.address + item.count <= self.address + self.count
-        )
+)
+"""What is read in each cycle, where the meter has it; the others are for people with a manual."""
+IMPORT: FieldName = "energy_import"
 
 
 class FactorySettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,27 +43,70 @@ class FactorySettings(Struct, frozen=True, forbid_unknown_fields=True):
     stop_bits: Literal[1, 2] = 1
 
 
+class Identity(Struct, frozen=True, forbid_unknown_fields=True):
+    """A register that tells the model: any of `values`."""
+
+    address: Address
+    values: Annotated[tuple[int, ...], Meta(min_length=1)]
+    function: Function = 3
+
+
 class RegisterMap(Struct, frozen=True, forbid_unknown_fields=True):
     """One meter model."""
 
     names: Annotated[tuple[str, ...], Meta(min_length=1)]
-    phases: Literal[1, 3]
-    fields: dict[FieldName, Field]
-    blocks: Annotated[tuple[Block, ...], Meta(min_length=1)]
+    phases: Literal[1, 3] = 3
+    fields: dict[FieldName, Field] = {}
+    blocks: tuple[Block, ...] = ()
+    """Left out, they are packed from the fields."""
+    sunspec: bool = False
+    """The meter describes itself; fields and blocks are found in it."""
     word_order: Literal["big", "little"] = "big"
     max_registers: Annotated[int, Meta(ge=1, le=125)] = 125
+    even: bool = False
+    """It answers only requests of an even number of registers."""
+    absent: dict[NumberType, int] = {}
+    """By type: the raw value that means "not measured", where a field does not name its own."""
     max_power_w: Annotated[float, Meta(gt=0)] = 90_000.0
     """More than the meter can ever pass: 3 phases, 100 A, 300 V unless given."""
     refresh_s: Annotated[float, Meta(ge=0)] = 1.0
     """How often the meter renews its registers."""
+    identity: Identity | None = None
     factory: FactorySettings = field(default_factory=FactorySettings)
+    doubts: tuple[str, ...] = ()
+    """What sources of this map do not agree on; `chargepoint probe` shows it."""
 
     def __post_init__(self) -> None:
+        if self.sunspec:
+            if self.fields or self.blocks:
+                raise ValueError(
+                    "a sunspec meter names its own registers: leave out fields, blocks"
+                )
+            return
         if "energy_import" not in self.fields:
             raise ValueError("fields needs energy_import")
         energy = self.fields["energy_import"]
-        if energy.type == "ascii":
-            raise ValueError("energy_import cannot be ascii")
+        if energy.type in TEXTS or energy.optional:
+            raise ValueError("energy_import cannot be a text or optional")
+        for name, item in self.fields.items():
+            if item.absent is None and item.type in self.absent:
+                self.fields[name] = replace(item, absent=self.absent[item.type])
+        if not self.blocks:
+            force_setattr(self, "blocks", self._packed(IMPORT))
+        self._check_blocks(self.fields["energy_import"])
+
+    def blocks_with(self, energy: FieldName) -> tuple[Block, ...]:
+        """What is read in each cycle where `energy` is the counter. Raises ValueError."""
+        if any(block.holds(self.fields[energy]) for block in self.blocks):
+            return self.blocks
+        return self._packed(energy)
+
+    def _packed(self, energy: FieldName) -> tuple[Block, ...]:
+        must = {**self.fields, energy: replace(self.fields[energy], optional=False)}
+        wanted: list[FieldName] = [energy, *(name for name in READ if name != IMPORT)]
+        return pack(must, wanted, self.max_registers, energy, even=self.even)
+
+    def _check_blocks(self, energy: Field) -> None:
         if not any(block.holds(energy) and not block.optional for block in self.blocks):
             raise ValueError("a block that is not optional must hold all of energy_import")
         if any(block.count > self.max_registers for block in self.blocks):
@@ -127,28 +118,6 @@ class RegisterMap(Struct, frozen=True, forbid_unknown_fields=True):
                 f"({energy.count}), or a late answer could be taken for another block; "
                 "read one register more or less"
             )
-
-
-def decode(item: Field, registers: list[int], word_order: str) -> float | str | None:
-    """Value of a field in Wh, W, A, V, Hz or as text; None where the meter has none."""
-    words = list(registers) if word_order == "big" or item.type == "ascii" else registers[::-1]
-    data = b"".join(word.to_bytes(2, "big") for word in words)
-    if item.type == "ascii":
-        return data.split(b"\0")[0].decode("ascii", "replace").strip()
-    (raw,) = struct.unpack(NUMBER_FORMATS[item.type], data)
-    if raw == item.absent or not math.isfinite(raw):
-        return None
-    return float(round(raw * item.scale, 6))
-
-
-def step_of(item: Field, value: float) -> float:
-    """Resolution of a counter where it stands at `value` (both in its unit), never below 1."""
-    if item.type != "float32":
-        return max(1.0, item.scale)
-    (bits,) = struct.unpack(">I", struct.pack(">f", value / item.scale))
-    (above,) = struct.unpack(">f", struct.pack(">I", bits + 1))
-    (here,) = struct.unpack(">f", struct.pack(">I", bits))
-    return max(1.0, float(above - here) * item.scale)
 
 
 def map_directories() -> list[Path]:

@@ -4,7 +4,8 @@ import math
 import struct
 from collections.abc import Mapping
 
-from drivers.meters.register_map import NUMBER_FORMATS, Field, RegisterMap
+from drivers.meters.coding import NUMBER_FORMATS, TEXTS, Field
+from drivers.meters.register_map import RegisterMap
 from drivers.sim.live import LiveWorld
 from hil.parts.modbus_slave import Registers, Unit
 
@@ -30,25 +31,43 @@ def field_values(live: LiveWorld, evse_id: int, serial: int = 0) -> dict[str, fl
 
 def words_of(item: Field, value: float, word_order: str) -> list[int]:
     """The registers of one field; integers are rounded down as counters do."""
-    if item.type == "ascii":
-        data = f"{value:.0f}".encode("ascii").ljust(2 * item.count, b"\0")[: 2 * item.count]
+    if item.type in TEXTS:
+        text = f"{value:.0f}".encode("ascii")
+        if item.type == "ascii_low":
+            text = b"".join(bytes([0, letter]) for letter in text)
+        data = text.ljust(2 * item.count, b"\0")[: 2 * item.count]
     else:
-        raw = value / item.scale
-        number = raw if item.type == "float32" else math.floor(raw + 1e-6)
-        data = struct.pack(NUMBER_FORMATS[item.type], number)
+        data = struct.pack(NUMBER_FORMATS[item.type], _raw(item, value))
     words = [int.from_bytes(data[at : at + 2], "big") for at in range(0, len(data), 2)]
-    return words[::-1] if word_order == "little" and item.type != "ascii" else words
+    return words[::-1] if word_order == "little" and item.type not in TEXTS else words
+
+
+def _raw(item: Field, value: float) -> float | int:
+    raw = value / item.scale
+    if item.type == "float32":
+        return raw
+    if item.type in ("t5", "t6"):
+        exponent = 0
+        while abs(raw) >= 0x800000:
+            raw, exponent = raw / 10, exponent + 1
+        while exponent > -4 and abs(raw) * 10 < 0x800000:
+            raw, exponent = raw * 10, exponent - 1
+        return (exponent & 0xFF) << 24 | math.floor(raw + 1e-6) & 0xFFFFFF
+    return math.floor(raw + 1e-6)
 
 
 def encode(register_map: RegisterMap, values: Mapping[str, float]) -> Registers:
-    """All registers of the map; a field without a value reads 0."""
+    """All registers of the map; a field without a value reads 0, and so does a power of ten."""
     return {
-        (item.function, item.address + offset): word
+        (item.function, address): word
         for name, item in register_map.fields.items()
-        for offset, word in enumerate(
-            words_of(item, values.get(name, 0.0), register_map.word_order)
-        )
+        for address, word in _addressed(item, values.get(name, 0.0), register_map.word_order)
     }
+
+
+def _addressed(item: Field, value: float, word_order: str) -> list[tuple[int, int]]:
+    words = enumerate(words_of(item, value, word_order), item.address)
+    return list(words) if item.exponent is None else [*words, (item.exponent, 0)]
 
 
 def meter_unit(

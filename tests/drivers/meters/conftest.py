@@ -2,10 +2,14 @@
 
 import asyncio
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 from umodbus.client.serial.redundancy_check import get_crc
+
+from drivers.bus.modbus_line import ModbusLine
+from drivers.contract import ModbusMeterOptions, Observation, SerialLine
+from drivers.meters.modbus_meter import ModbusMeter
 
 
 def frame(body: bytes) -> bytes:
@@ -25,6 +29,8 @@ class Slave:
         self._far_end = far_end
         self.units = {1}
         self.registers: dict[tuple[int, int], int] = {}
+        self.alone: dict[tuple[int, int], int] = {}
+        """What some registers hold only when they are asked for alone."""
         self.requests: list[Request] = []
         self.behave: Callable[[Request, bytes], list[tuple[float, bytes]]] = self.obey
         self._buffer = b""
@@ -47,6 +53,8 @@ class Slave:
             self.registers.get((request.function, request.address + i), 0)
             for i in range(request.count)
         ]
+        if request.count == 1:
+            words = [self.alone.get((request.function, request.address), words[0])]
         head = bytes([unit or request.unit, request.function, 2 * request.count])
         return frame(head + b"".join(word.to_bytes(2, "big") for word in words))
 
@@ -68,3 +76,19 @@ class Slave:
 @pytest.fixture
 async def slave(far_end) -> Slave:
     return Slave(far_end)
+
+
+@pytest.fixture
+def first_report(far_end, eventually) -> Callable[..., Awaitable[list[Observation]]]:
+    """What a meter with these options reports first, as the only one on the line."""
+
+    async def report(options: ModbusMeterOptions) -> list[Observation]:
+        line = ModbusLine("bus", SerialLine(port=far_end.path, baud=115200))
+        seen: list[Observation] = []
+        task = asyncio.create_task(ModbusMeter("m", options, line).run(seen.append))
+        await eventually(lambda: seen)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return seen
+
+    return report

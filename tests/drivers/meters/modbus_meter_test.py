@@ -14,8 +14,10 @@ from drivers.contract import (
     SerialLine,
 )
 from drivers.meters import modbus_meter, register_map
+from drivers.meters.coding import Field
 from drivers.meters.modbus_meter import ModbusMeter
-from drivers.meters.register_map import Block, Field, RegisterMap
+from drivers.meters.packing import Block
+from drivers.meters.register_map import RegisterMap
 
 SDM630 = register_map.find("eastron_sdm630_v2")
 TWO_BLOCKS = RegisterMap(

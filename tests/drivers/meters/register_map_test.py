@@ -5,7 +5,7 @@ import pytest
 
 from drivers.contract import DriverError
 from drivers.meters import register_map
-from drivers.meters.register_map import Field, decode, step_of
+from drivers.meters.coding import Field, decode, step_of
 
 MAPS = Path(register_map.__file__).parents[2] / "config" / "meters"
 GOOD = (MAPS / "_template.yaml").read_text()
@@ -18,7 +18,7 @@ def words(data: bytes) -> list[int]:
 @pytest.mark.parametrize("model", [*register_map.models(), "_template"])
 def test_every_shipped_map_and_the_template_can_be_used(model: str) -> None:
     shipped = register_map.load(MAPS / f"{model}.yaml")
-    assert shipped.fields["energy_import"].type != "ascii"
+    assert shipped.sunspec or shipped.fields["energy_import"].type != "ascii"
 
 
 def test_the_sdm630_map_reads_all_the_driver_reports_in_one_request() -> None:

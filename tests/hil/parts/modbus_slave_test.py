@@ -7,7 +7,8 @@ from pymodbus.client import AsyncModbusSerialClient
 from pymodbus.exceptions import ModbusException
 from umodbus.client.serial.redundancy_check import add_crc
 
-from drivers.meters.register_map import decode, find, models
+from drivers.meters.coding import decode, step_of
+from drivers.meters.register_map import find, models
 from drivers.sim.connector import Ev
 from drivers.sim.live import LiveWorld
 from drivers.sim.world import World
@@ -173,7 +174,7 @@ async def test_noise_is_forgotten_after_a_silence(line: Line) -> None:
     assert await raw(line, REQUEST, len(GOOD)) == GOOD
 
 
-@pytest.mark.parametrize("model", models())
+@pytest.mark.parametrize("model", [model for model in models() if not find(model).sunspec])
 def test_every_value_of_a_shipped_map_comes_back_from_its_registers(model: str) -> None:
     register_map = find(model)
     world = World({1: [1]}, meter_start_wh=7_654_321)
@@ -183,4 +184,7 @@ def test_every_value_of_a_shipped_map_comes_back_from_its_registers(model: str) 
         words = [registers[item.function, item.address + at] for at in range(item.count)]
         got = decode(item, words, register_map.word_order)
         wanted = values.get(name, 0.0)
-        assert got == pytest.approx(wanted, rel=1e-7) or str(got) == f"{wanted:.0f}", name
+        if isinstance(got, str):
+            assert got == f"{wanted:.0f}", name
+        else:
+            assert got == pytest.approx(wanted, rel=1e-7, abs=step_of(item, wanted)), name
