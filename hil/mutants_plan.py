@@ -182,20 +182,13 @@ def _of_cases(
             yield replace(mutant, tests=tuple(r.test for r in touched))
         action = validation.message.removesuffix("Response")
         effective = tuple(r.test for r in touched if action in r.effective)
-        if action != validation.message and effective:
+        is_state = validation.case_id.startswith("state ")
+        if action != validation.message and effective and not is_state:
             yield Mutant(validation.case_id, "idle", f"{action}Request", tests=effective)
-        answer = f"{validation.message.removesuffix('Request')}Response"
-        effective = tuple(r.test for r in touched if answer in r.effective)
-        if answer != validation.message and effective and not is_state(validation):
-            yield Mutant(validation.case_id, "deaf", answer, tests=effective)
 
 
 def is_answer(name: str) -> bool:
     return name.endswith("Response")
-
-
-def is_state(validation: Validation) -> bool:
-    return validation.case_id.startswith("state ")
 
 
 def _scope(recordings: list[Recording], case_id: str) -> list[Recording]:
