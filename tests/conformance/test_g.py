@@ -391,7 +391,8 @@ def test_TC_G_20_CS() -> None:
         octt.bench.board.pilots["pilot1"].lock_jammed = True
         await octt.ev_connected_pre_session()
         assert await lock_problem(octt) == "false"
-        octt.bench.swipe()
+        await octt.configure(start="Authorized")
+        await octt.authorized()
         check_lock_event(await octt.expect("NotifyEvent"), "true")
         assert await lock_problem(octt) == "true"
         await asyncio.sleep(30)
