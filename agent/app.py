@@ -33,6 +33,7 @@ from agent.ocpp.blocks.k_smart_charging import ChargingProfiles
 from agent.ocpp.certificates import Certificates
 from agent.ocpp.connection import Connection, Slot
 from agent.ocpp.device_model import DeviceModel
+from agent.ocpp.firmware import Firmware
 from agent.ocpp.network import Network, connection_url
 from agent.ocpp.passwords import Passwords
 from agent.ocpp.router import VARIABLES, Router
@@ -167,6 +168,11 @@ class Agent:
             lambda: self.store.counts().set_aside,
             network=network,
             passwords=Passwords(self.store.saved),
+            firmware=Firmware(
+                self.store.saved,
+                is_possible=settings.firmware is not None,
+                takes_unsigned=settings.firmware is not None and settings.firmware.unsigned,
+            ),
             cache_bytes=lambda: self.store.counts().token_bytes,
             certificates=certificates,
             station_certificate=station_certificate,

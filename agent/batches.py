@@ -62,6 +62,7 @@ def to_batch(effects: Sequence[object], now: Now) -> Batch:
         set_aside=tuple((e.row_id, e.reason) for e in effects if isinstance(e, ef.SetAside)),
         freeze=tuple((e.row_id, e.body) for e in effects if isinstance(e, ef.FreezeBody)),
         save_tokens=tuple(tokens),
+        forget=tuple(e.token.key for e in effects if isinstance(e, ef.ForgetToken)),
         forget_tokens=any(isinstance(e, ef.ForgetTokens) for e in effects),
     )
 

@@ -114,6 +114,7 @@ DURABLE = (
     ef.Enqueue,
     ef.Save,
     ef.SaveToken,
+    ef.ForgetToken,
     ef.ForgetTokens,
     ef.SettleRow,
     ef.CountAttempt,

@@ -119,6 +119,43 @@ class Ocpp(Struct, frozen=True, forbid_unknown_fields=True):
     variables: tuple[FirstValue, ...] = ()
 
 
+class CommandInstaller(
+    Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="command"
+):
+    """Installs by a program of the maker's."""
+
+    command: Annotated[tuple[str, ...], Meta(min_length=1, max_length=32)]
+    """Program and arguments; the path of the verified file is added. Exit status 0: installed,
+    2: the file is no good. A line such as `40 %` on its output is shown as progress."""
+    confirm: tuple[str, ...] = ()
+    """Asked after the restart: exit status 0 when the new firmware runs. None: it is believed."""
+    restart: Literal["board", "process", "none"] = "board"
+    """What has to start anew for the new firmware to run."""
+    timeout_s: Annotated[float, Meta(ge=1, le=86_400)] = 1800.0
+
+
+class RaucInstaller(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="rauc"):
+    """Installs RAUC bundles over D-Bus; needs the extra `rauc` of this package."""
+
+    bus: str = ""
+    """Address of the D-Bus; the system's where it is empty."""
+    timeout_s: Annotated[float, Meta(ge=1, le=86_400)] = 1800.0
+
+
+class Firmware(Struct, frozen=True, forbid_unknown_fields=True):
+    """How UpdateFirmware of the CSMS is carried out (OCPP L01, L02)."""
+
+    installer: CommandInstaller | RaucInstaller
+    roots_file: str | None = None
+    """PEM of the maker's root certificates, who vouch for firmware signing certificates."""
+    unsigned: bool = False
+    """Accept updates without OCPP signature: only where the installer itself checks the maker's."""
+    largest_mb: Annotated[int, Meta(ge=1, le=65_536)] = 1024
+    """A file that is larger is not fetched."""
+    reboot: tuple[str, ...] = ("systemctl", "reboot")
+    """Restarts the board."""
+
+
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """charger.yaml."""
 
@@ -142,3 +179,5 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Messages that may wait for the CSMS, about 1 kB each; above it intermediate meter values are
     thinned out (E04.FR.08), starts and ends of transactions never."""
     ocpp: Ocpp = Ocpp()
+    firmware: Firmware | None = None
+    """Without it the CSMS cannot update this station."""

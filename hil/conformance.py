@@ -6,6 +6,7 @@ TxStopPoint, and checks them.
 """
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 from hil.parts.csms import Refused
@@ -352,6 +353,24 @@ class Octt:
     async def online(self) -> None:
         await self.bench.network.accept()
         await self.bench.until(lambda: self.bench.agent.view.connection.online)
+
+
+def firmware(octt: Octt, *, retrieve_h: float = -2.0, install_h: float | None = None) -> Payload:
+    """The `firmware` of an UpdateFirmware; times in hours from now."""
+    now_s = octt.bench.utc_s()
+    found: Payload = {
+        "location": "https://files.invalid/firmware.raucb",
+        "retrieveDateTime": iso(now_s + 3600 * retrieve_h),
+        "signingCertificate": "a certificate",
+        "signature": "a signature",
+    }
+    if install_h is not None:
+        found["installDateTime"] = iso(now_s + 3600 * install_h)
+    return found
+
+
+def iso(utc_s: float) -> str:
+    return datetime.fromtimestamp(utc_s, UTC).isoformat().replace("+00:00", "Z")
 
 
 PERIODIC = {"MeterValuePeriodic", "MeterValueClock"}

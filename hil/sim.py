@@ -24,6 +24,7 @@ from drivers.sim.board import SimBoard, plan_of
 from drivers.sim.connector import Ev
 from hil.parts.csms import BenchCsms
 from hil.parts.memory_link import MemoryNetwork
+from hil.parts.sim_work import SimWork
 
 START_UTC_S = 1_790_000_000.0
 REPORT_INTERVAL_S = 60.0
@@ -77,6 +78,7 @@ def settings_of(
             "devices": devices,
             "data_directory": directory,
             "ocpp": {"variables": first},
+            "firmware": {"installer": {"kind": "command", "command": ["install"]}},
         },
         Settings,
     )
@@ -134,6 +136,8 @@ class SimBench:
             report_interval_s=REPORT_INTERVAL_S,
             meter_start_wh=1_000_000.0,
         )
+        self.work = SimWork()
+        """How slow work goes here."""
         self.csms = BenchCsms(read_utc=self.utc_s)
         self.network = MemoryNetwork(self.csms, latency_s=0.01)
         self.effects: list[object] = []
@@ -176,6 +180,7 @@ class SimBench:
             random=self._ids.random,
             new_id=self._new_id,
             watch=self._watch,
+            workroom=self.work.room,
         )
         await self.agent.open()
         self._task = asyncio.create_task(self.agent.run(), name="agent")

@@ -87,6 +87,12 @@ class SaveToken(Struct, frozen=True):
     info: TokenInfo
 
 
+class ForgetToken(Struct, frozen=True):
+    """Take one token out of the authorization cache (N10)."""
+
+    token: IdToken
+
+
 class ForgetTokens(Struct, frozen=True):
     """Empty the authorization cache (C11)."""
 

@@ -238,6 +238,13 @@ class AvailabilityRequested(Struct, frozen=True):
     operative: bool
 
 
+class UpdatePending(Struct, frozen=True):
+    """A firmware update waits for the last transactions, or goes on: EVSEs that are not in use are
+    Unavailable (L01.FR.07); or it is over."""
+
+    pending: bool
+
+
 class UnlockRequested(Struct, frozen=True):
     """UnlockConnector (F05): tried whether a plug is seen or not."""
 

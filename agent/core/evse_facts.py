@@ -44,6 +44,8 @@ class EvseFacts:
         self.station_operative = True
         self.is_expected = False
         """A driver whose transaction runs already may plug in here: no other one begins."""
+        self.update_pending = False
+        """A firmware update waits for the last transactions, or goes on (L01.FR.07)."""
         self.resetting = False
         """A reset goes on here: nothing new begins."""
         self.finished_token: IdToken | None = None
@@ -125,7 +127,8 @@ class EvseFacts:
         )
 
     def is_operative(self, connector: Connector) -> bool:
-        return self.station_operative and self.operative and connector.operative
+        allowed = self.station_operative and self.operative and not self.update_pending
+        return allowed and connector.operative
 
     def _usable(self, connector: Connector) -> bool:
         return self.is_operative(connector) and not connector.faults

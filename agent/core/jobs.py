@@ -41,3 +41,80 @@ class JobFailed(Struct, frozen=True):
     job_id: str
     cause: str
     text: str
+
+
+# --- orders ---------------------------------------------------------------------------------------
+
+
+class UploadLog(Struct, frozen=True):
+    """Write the log and send it to `url`, once (N01). Times are UTC seconds, None: open.
+
+    Causes: PermissionDenied, BadMessage, NotSupportedOperation, UploadFailure.
+    """
+
+    url: str
+    file_name: str
+    log_type: str
+    """LogEnumType: DiagnosticsLog or SecurityLog."""
+    oldest_s: float | None = None
+    latest_s: float | None = None
+
+
+class CheckSigner(Struct, frozen=True):
+    """Does the manufacturer vouch for this firmware signing certificate (PEM) now (L01.FR.21)?
+
+    Causes: Invalid, Revoked.
+    """
+
+    certificate: str
+    utc_s: float
+    roots: tuple[str, ...]
+    """PEM of who may vouch."""
+
+
+class FetchFirmware(Struct, frozen=True):
+    """Download, going on where a try before it ended; any other update's file is removed.
+
+    Causes: DownloadFailed.
+    """
+
+    update_id: str
+    url: str
+
+
+class VerifyFirmware(Struct, frozen=True):
+    """Check the signature (Base64) over the whole downloaded file (L01.FR.04, FR.12).
+
+    Causes: InvalidSignature, DownloadFailed when the file is gone.
+    """
+
+    update_id: str
+    certificate: str
+    signature: str
+
+
+class InstallFirmware(Struct, frozen=True):
+    """Hand the file to the installer; JobDone tells `Installed`.
+
+    Causes: InstallVerificationFailed, InstallationFailed.
+    """
+
+    update_id: str
+
+
+class Installed(Struct, frozen=True):
+    """What activates the new firmware: restart of the "board", of the "process", or nothing
+    ("none"); and by what `ConfirmFirmware` will know it."""
+
+    restart: str
+    proof: str = ""
+
+
+class ConfirmFirmware(Struct, frozen=True):
+    """Does the new firmware run, and is it to stay? Causes: InstallationFailed."""
+
+    proof: str
+
+
+class DropFirmware(Struct, frozen=True):
+    """Remove what was downloaded."""

@@ -319,6 +319,11 @@ class Station:
     def _availability(self, event: ev.AvailabilityRequested, now: Now) -> list[object]:
         return [self.availability.change(event.evse_id, event.connector_id, event.operative)]
 
+    def _update_pending(self, event: ev.UpdatePending, now: Now) -> list[object]:
+        for evse in self.evses.values():
+            evse.update_pending = event.pending
+        return []
+
     def _lock_seen(self, event: ev.LockSeen, now: Now) -> list[object]:
         connector = self.evses[event.evse_id].connectors[event.connector_id]
         connector.see_lock(event.locked, event.at_s)
@@ -407,6 +412,7 @@ _HANDLERS: dict[type, Callable[..., list[object]]] = {
     ev.CurrentLimited: Station._limited,
     ev.ResetRequested: Station._reset_requested,
     ev.AvailabilityRequested: Station._availability,
+    ev.UpdatePending: Station._update_pending,
     ev.LockSeen: Station._lock_seen,
     ev.UnlockRequested: Station._unlock_requested,
     ev.MessageTriggered: Station._message_triggered,

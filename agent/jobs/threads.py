@@ -76,8 +76,9 @@ class Jobs:
     def start(self, job_id: str, order: object) -> None:
         """Runs the order at once, or when another job has ended."""
         if type(order) not in self._works:
-            raise TypeError(f"no job carries out {type(order).__name__}")
-        if len(self._running) < THREADS:
+            log.error("no job carries out %s", type(order).__name__)
+            self._post(JobFailed(job_id, "NotSupported", "this station has no job for it"))
+        elif len(self._running) < THREADS:
             self._begin(job_id, order)
         elif len(self._waiting) < WAITING:
             self._waiting.append((job_id, order))

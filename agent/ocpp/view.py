@@ -11,11 +11,14 @@ from agent.core.events import CertificateChecked, RowsFound
 from agent.core.station import Station
 from agent.ocpp.certificates import Certificates
 from agent.ocpp.connection import Connection
+from agent.ocpp.customers import Customers
 from agent.ocpp.device_model import DeviceModel
+from agent.ocpp.firmware import Firmware
 from agent.ocpp.network import Network
 from agent.ocpp.passwords import Passwords
 from agent.ocpp.security import SecurityMemory
 from agent.ocpp.station_certificate import StationCertificate
+from agent.ocpp.uploads import Uploads
 
 if TYPE_CHECKING:
     from agent.ocpp.blocks.k_smart_charging import ChargingProfiles
@@ -60,6 +63,7 @@ class View:
         set_aside: Callable[[], int] = lambda: 0,
         network: Network | None = None,
         passwords: Passwords | None = None,
+        firmware: Firmware | None = None,
         cache_bytes: Callable[[], int] = lambda: 0,
         certificates: Certificates | None = None,
         station_certificate: StationCertificate | None = None,
@@ -77,6 +81,9 @@ class View:
         self.rows_found: RowsFound | None = None
         """Block E: what the store said last of messages that wait."""
         self.passwords = passwords or Passwords({})
+        self.firmware = firmware or Firmware({})
+        self.uploads = Uploads()
+        self.customers = Customers()
         self.told_status: dict[Place, str] = {}
         """Block G: what the CSMS was last told of each connector."""
         self.told_locks: dict[Place, bool] = {}

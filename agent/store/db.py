@@ -136,6 +136,7 @@ class _Database:
         save_state(self._connection, batch.save)
         if batch.forget_tokens:
             self.tokens.forget_all()
+        self.tokens.remove(batch.forget)
         self.tokens.write_uses()
         if batch.save_tokens:
             self.tokens.save(batch.save_tokens)

@@ -67,6 +67,8 @@ class Batch(Struct, frozen=True):
     set_aside: tuple[tuple[int, str], ...] = ()
     """(row id, reason) of rows refused to the end; they leave the queue and are kept."""
     save_tokens: tuple[TokenRow, ...] = ()
+    forget: tuple[tuple[str, str], ...] = ()
+    """(value_key, type) of tokens to remove, before any is saved."""
     forget_tokens: bool = False
 
 

@@ -91,6 +91,15 @@ class Tokens:
         self._connection.execute("DELETE FROM token")
         self.count = self.bytes = 0
 
+    def remove(self, names: Iterable[tuple[str, str]]) -> None:
+        """Single entries, by (value_key, type)."""
+        gone = self._connection.executemany(
+            "DELETE FROM token WHERE value_key = ? AND type = ?", names
+        )
+        if gone.rowcount > 0:
+            self.forget()
+            self.recount()
+
     def save(self, rows: Iterable[TokenRow]) -> None:
         for row in rows:
             self._last_use += 1

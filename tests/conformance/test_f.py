@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from hil.conformance import CARD, OTHER_CARD, Octt
+from agent.core.jobs import VerifyFirmware
+from hil.conformance import CARD, OTHER_CARD, Octt, firmware
 from hil.sim import SimBench
 from hil.virtual_time import run_virtual
 
@@ -278,6 +279,18 @@ def test_TC_F_15_CS() -> None:
     case(scene)
 
 
+def test_TC_F_16_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        log = {"remoteLocation": "http://files.invalid/logs"}
+        request = {"logType": "DiagnosticsLog", "requestId": 16, "log": log}
+        await octt.accepted("GetLog", request)
+        uploading = {"status": "Uploading", "requestId": 16}
+        assert await octt.expect("LogStatusNotification") == uploading
+        assert await triggered(octt, "LogStatusNotification") == uploading
+
+    case(scene)
+
+
 def test_TC_F_17_CS() -> None:
     async def scene(octt: Octt) -> None:
         told = await triggered(octt, "FirmwareStatusNotification", {"id": octt.evse_id})
@@ -291,6 +304,24 @@ def test_TC_F_18_CS() -> None:
     async def scene(octt: Octt) -> None:
         assert await triggered(octt, "FirmwareStatusNotification") == {"status": "Idle"}
         await octt.expect_none("FirmwareStatusNotification")
+
+    case(scene)
+
+
+def test_TC_F_19_CS() -> None:
+    """Erratum 2025-02: the update is left to a wrong signature, so that it does not go on."""
+
+    async def scene(octt: Octt) -> None:
+        octt.bench.work.fails[VerifyFirmware] = ["InvalidSignature"]
+        await octt.accepted("UpdateFirmware", {"requestId": 19, "firmware": firmware(octt)})
+        downloading = {"status": "Downloading", "requestId": 19}
+        assert await octt.expect("FirmwareStatusNotification") == downloading
+        assert await triggered(octt, "FirmwareStatusNotification") == downloading
+        for status in ("Downloaded", "InvalidSignature"):
+            told = await octt.expect("FirmwareStatusNotification")
+            assert told == {"status": status, "requestId": 19}
+        event = await octt.expect("SecurityEventNotification")
+        assert event["type"] == "InvalidFirmwareSignature"
 
     case(scene)
 

@@ -1,30 +1,188 @@
-"""Block L: firmware management.
+"""Block L: firmware management. What is decided stands in `ocpp.firmware`; here are its messages.
 
-No update yet: its CALLs are answered NotSupported.
+PublishFirmware belongs to a local controller with a file server, which this station is not.
 """
 
-from agent.core.events import MessageTriggered, Now
+from collections.abc import Callable
+
+from agent.core.events import MessageTriggered, Now, Started
+from agent.core.jobs import CheckSigner, JobDone, JobFailed, JobMoved, StartJob
 from agent.ocpp.block import (
+    Answer,
     Consequences,
     Incoming,
+    Later,
     OnEvent,
     OnResponse,
     Outgoing,
     OutgoingCall,
+    Payload,
 )
-from agent.ocpp.device_model import Variable
+from agent.ocpp.firmware import Update, UpdateRequested
+from agent.ocpp.messages import parse_time
+from agent.ocpp.security_events import security_event
+from agent.ocpp.transfers import patience, protocol_of
+from agent.ocpp.variable import Variable
 from agent.ocpp.view import View
+
+CHECK_S = 20.0
+"""How long a check of the signing certificate may take before the request is refused."""
+STATUS = "FirmwareStatusNotification"
+ALLOW_NEW = "AllowNewSessionsPendingFirmwareUpdate"
+
+
+# --- UpdateFirmware -------------------------------------------------------------------------------
+
+
+def _update_firmware(payload: Payload, view: View, now: Now) -> Answer | Later:
+    """L01, L02. The signing certificate is checked before the answer (L01.FR.21)."""
+    refusal = _refusal(payload, view)
+    if refusal:
+        return _rejected(refusal)
+    update = _update(payload, now)
+    if not update.certificate:
+        return _accept(update, view)
+    job_id = f"signer/{now.new_id()}"
+    order = CheckSigner(update.certificate, now.utc_s(), view.firmware.roots)
+    return Later(
+        now.mono_s + CHECK_S,
+        otherwise=_rejected("InternalError"),
+        decide=_when_checked(job_id, update),
+        effects=(StartJob(job_id, order),),
+    )
+
+
+def _refusal(payload: Payload, view: View) -> str:
+    """Why no update of this kind, from there, is taken: a reason code, or ""."""
+    firmware = payload["firmware"]
+    if not view.firmware.is_possible:
+        return "NotEnabled"
+    if protocol_of(firmware["location"]) is None:
+        return "InvalidURL"
+    times = ("retrieveDateTime", "installDateTime")
+    if any(name in firmware and _time(firmware[name]) is None for name in times):
+        return "InvalidValue"
+    signs = [bool(firmware.get(name)) for name in ("signingCertificate", "signature")]
+    if any(signs) != all(signs) or not (any(signs) or view.firmware.takes_unsigned):
+        return "MissingParam"
+    return ""
+
+
+def _update(payload: Payload, now: Now) -> Update:
+    firmware = payload["firmware"]
+    retries, interval_s = patience(payload.get("retries"), payload.get("retryInterval"))
+    retrieve_s = _time(firmware["retrieveDateTime"])
+    install = firmware.get("installDateTime")
+    assert retrieve_s is not None
+    return Update(
+        update_id=now.new_id(),
+        request_id=payload["requestId"],
+        url=firmware["location"],
+        retrieve_s=retrieve_s,
+        install_s=_time(install) if install is not None else None,
+        certificate=firmware.get("signingCertificate", ""),
+        signature=firmware.get("signature", ""),
+        retries=retries,
+        retry_interval_s=interval_s,
+    )
+
+
+def _time(text: str) -> float | None:
+    try:
+        return parse_time(text)
+    except ValueError:
+        return None
+
+
+def _when_checked(job_id: str, update: Update) -> Callable[[View, Now], Answer | None]:
+    def decide(view: View, now: Now) -> Answer | None:
+        cause = view.firmware.checked.get(job_id)
+        if cause is None:
+            return None
+        if cause in ("Invalid", "Revoked"):
+            status = f"{cause}Certificate" if cause == "Invalid" else "RevokedCertificate"
+            event = security_event("InvalidFirmwareSigningCertificate", now)
+            return Answer({"status": status}, effects=(event,))
+        return _rejected("InternalError") if cause else _accept(update, view)
+
+    return decide
+
+
+def _accept(update: Update, view: View) -> Answer:
+    """L01.FR.24, FR.27: what is not yet being installed can be canceled."""
+    firmware = view.firmware
+    if not firmware.can_cancel:
+        return _rejected("FwUpdateInProgress")
+    status = "AcceptedCanceled" if firmware.is_running else "Accepted"
+    return Answer({"status": status}, events=(UpdateRequested(update),))
+
+
+def _rejected(reason: str) -> Answer:
+    return Answer({"status": "Rejected", "statusInfo": {"reasonCode": reason}})
+
+
+# --- what goes on ---------------------------------------------------------------------------------
+
+
+def go_on(view: View, now: Now) -> Consequences:
+    """What has become due since the last fact."""
+    found = view.firmware.go_on(
+        now,
+        online=view.connection.online,
+        is_busy=any(evse.transaction is not None for evse in view.station.evses.values()),
+        takes_drivers=view.variables.value("ChargingStation", ALLOW_NEW) == "true",
+    )
+    return Consequences(effects=tuple(found))
+
+
+def _requested(event: UpdateRequested, view: View, now: Now) -> Consequences:
+    return Consequences(effects=tuple(view.firmware.request(event.update, now)))
+
+
+def _started(event: Started, view: View, now: Now) -> Consequences:
+    return Consequences(effects=tuple(view.firmware.started(now)))
+
+
+def _moved(event: JobMoved, view: View, now: Now) -> Consequences:
+    view.firmware.job_moved(event)
+    return Consequences()
+
+
+def _done(event: JobDone, view: View, now: Now) -> Consequences:
+    if event.job_id.startswith("signer/"):
+        view.firmware.check_ended(event.job_id, "")
+    return Consequences(effects=tuple(view.firmware.job_done(event, now)))
+
+
+def _failed(event: JobFailed, view: View, now: Now) -> Consequences:
+    if event.job_id.startswith("signer/"):
+        view.firmware.check_ended(event.job_id, event.cause)
+    return Consequences(effects=tuple(view.firmware.job_failed(event, now)))
 
 
 def _triggered(event: MessageTriggered, view: View, now: Now) -> Consequences:
-    """F06.FR.16, L01.FR.25: nothing is under way."""
-    if event.message != "FirmwareStatusNotification":
+    if event.message != STATUS:
         return Consequences()
-    return Consequences(effects=(OutgoingCall(event.message, {"status": "Idle"}),))
+    return Consequences(effects=(OutgoingCall(STATUS, view.firmware.trigger()),))
 
 
-INCOMING: Incoming = {}
+def _told(request: Payload, response: Payload | None, view: View, now: Now) -> Consequences:
+    """One that the CSMS refuses is told all the same; one that the link lost is not."""
+    arrived = response is not None or view.connection.online
+    return Consequences(effects=tuple(view.firmware.answered(request, arrived=arrived)))
+
+
+INCOMING: Incoming = {"UpdateFirmware": _update_firmware}
 OUTGOING: Outgoing = {}
-ON_RESPONSE: OnResponse = {}
-ON_EVENT: OnEvent = {MessageTriggered: _triggered}
-VARIABLES: tuple[Variable, ...] = ()
+ON_RESPONSE: OnResponse = {STATUS: _told}
+ON_EVENT: OnEvent = {
+    MessageTriggered: _triggered,
+    UpdateRequested: _requested,
+    Started: _started,
+    JobMoved: _moved,
+    JobDone: _done,
+    JobFailed: _failed,
+}
+VARIABLES: tuple[Variable, ...] = (
+    Variable("ChargingStation", ALLOW_NEW, data_type="boolean", default="false"),
+)

@@ -104,6 +104,14 @@ async def test_only_a_few_run_at_once_and_the_queue_is_bounded() -> None:
     assert done == {str(n) for n in range(THREADS + WAITING)} - {str(THREADS)}
 
 
+async def test_an_order_that_nobody_carries_out_fails() -> None:
+    heard = Heard()
+    heard.jobs.start("a", "an order")
+    assert heard.events == [
+        JobFailed("a", "NotSupported", "this station has no job for it"),
+    ]
+
+
 async def test_close_ends_all() -> None:
     heard = Heard()
     for number in range(THREADS + 1):

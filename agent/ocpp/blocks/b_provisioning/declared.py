@@ -7,6 +7,7 @@ from agent.ocpp.certificates import CSMS
 from agent.ocpp.device_model import Variable
 from agent.ocpp.messages import format_time
 from agent.ocpp.network import SLOT_NUMBERS
+from agent.ocpp.transfers import PROTOCOLS
 from agent.ocpp.view import View
 
 ITEMS_PER_MESSAGE = 64
@@ -184,11 +185,10 @@ _COMMUNICATION = (
         "OCPPCommCtrlr",
         "FileTransferProtocols",
         data_type="MemberList",
-        values=("FTP", "FTPS", "HTTP", "HTTPS", "SFTP"),
-        may_be_empty=True,
+        values=tuple(PROTOCOLS.values()),
         mutability="ReadOnly",
         persistent=False,
-        default="",
+        default=",".join(PROTOCOLS.values()),
     ),
 )
 
