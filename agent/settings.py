@@ -146,14 +146,10 @@ class Firmware(Struct, frozen=True, forbid_unknown_fields=True):
     """How UpdateFirmware of the CSMS is carried out (OCPP L01, L02)."""
 
     installer: CommandInstaller | RaucInstaller
-    roots_file: str | None = None
-    """PEM of the maker's root certificates, who vouch for firmware signing certificates."""
     unsigned: bool = False
     """Accept updates without OCPP signature: only where the installer itself checks the maker's."""
     largest_mb: Annotated[int, Meta(ge=1, le=65_536)] = 1024
     """A file that is larger is not fetched."""
-    reboot: tuple[str, ...] = ("systemctl", "reboot")
-    """Restarts the board."""
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):

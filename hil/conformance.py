@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hil.parts.csms import Refused
+from hil.parts.pki import Root
 from hil.sim import SimBench
 
 Payload = dict[str, Any]
@@ -355,17 +356,21 @@ class Octt:
         await self.bench.until(lambda: self.bench.agent.view.connection.online)
 
 
-def firmware(octt: Octt, *, retrieve_h: float = -2.0, install_h: float | None = None) -> Payload:
-    """The `firmware` of an UpdateFirmware; times in hours from now."""
+async def firmware(
+    octt: Octt, *, retrieve_s: float = -7200.0, install_s: float | None = None
+) -> Payload:
+    """The `firmware` of an UpdateFirmware with a signer the station trusts; seconds from now."""
+    maker = Root("maker")
+    await octt.certificate_installed("ManufacturerRootCertificate", maker.pem)
     now_s = octt.bench.utc_s()
     found: Payload = {
         "location": "https://files.invalid/firmware.raucb",
-        "retrieveDateTime": iso(now_s + 3600 * retrieve_h),
-        "signingCertificate": "a certificate",
-        "signature": "a signature",
+        "retrieveDateTime": iso(now_s + retrieve_s),
+        "signingCertificate": maker.signer(),
+        "signature": "c2lnbmF0dXJl",
     }
-    if install_h is not None:
-        found["installDateTime"] = iso(now_s + 3600 * install_h)
+    if install_s is not None:
+        found["installDateTime"] = iso(now_s + install_s)
     return found
 
 

@@ -60,18 +60,6 @@ class UploadLog(Struct, frozen=True):
     latest_s: float | None = None
 
 
-class CheckSigner(Struct, frozen=True):
-    """Does the manufacturer vouch for this firmware signing certificate (PEM) now (L01.FR.21)?
-
-    Causes: Invalid, Revoked.
-    """
-
-    certificate: str
-    utc_s: float
-    roots: tuple[str, ...]
-    """PEM of who may vouch."""
-
-
 class FetchFirmware(Struct, frozen=True):
     """Download, going on where a try before it ended; any other update's file is removed.
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from agent.core.effects import Announce, Log, Restart, Save
-from agent.core.events import Now, UpdatePending
+from agent.core.events import Now, SecurityNoted, UpdatePending
 from agent.core.jobs import (
     CancelJob,
     ConfirmFirmware,
@@ -27,7 +27,6 @@ from agent.core.jobs import (
     VerifyFirmware,
 )
 from agent.ocpp.calls import OutgoingCall, Payload
-from agent.ocpp.security_events import security_event
 
 KEY = "firmware"
 """State key of the update under way, or of the last one."""
@@ -39,7 +38,6 @@ RESTART_WAIT_S = 40.0
 RESTART_AGAIN_S = 120.0
 """A board that was to restart and did not is ordered to again."""
 MOST_UNTOLD = 32
-CHECKS_KEPT = 8
 
 
 class Phase(StrEnum):
@@ -105,12 +103,8 @@ class Firmware:
         self.is_possible = is_possible
         """There is an installer."""
         self.takes_unsigned = takes_unsigned
-        self.roots: tuple[str, ...] = ()
-        """PEM of the manufacturer's roots in the technician's file."""
         self.update: Update | None = None
         self.percent = -1
-        self.checked: dict[str, str] = {}
-        """Check of a signer -> "" or the cause of its failure."""
         self._warning = ""
         self._job_id = ""
         self._again_s: float | None = None
@@ -231,14 +225,8 @@ class Firmware:
         failed = event.cause if event.cause in status else otherwise
         told += self._fail(failed, now)
         if failed == "InvalidSignature":
-            told.append(security_event("InvalidFirmwareSignature", now, event.text))
+            told.append(Announce(SecurityNoted("InvalidFirmwareSignature", event.text)))
         return told
-
-    def check_ended(self, job_id: str, cause: str) -> None:
-        """The last few are kept for whoever waits for them."""
-        self.checked[job_id] = cause
-        while len(self.checked) > CHECKS_KEPT:
-            del self.checked[next(iter(self.checked))]
 
     def answered(self, request: Payload, *, arrived: bool) -> Effects:
         """The CSMS has a notification, or it got lost with the link and is sent again."""
@@ -339,7 +327,7 @@ class Firmware:
         """L01.FR.28, FR.31."""
         self._holds = False
         effects = self._enter("Installed", Phase.ENDED)
-        return [*effects, security_event("FirmwareUpdated", now), _drop(now)]
+        return [*effects, Announce(SecurityNoted("FirmwareUpdated")), _drop(now)]
 
     def _fail(self, status: str, now: Now) -> Effects:
         self._holds, self._again_s = False, None

@@ -77,6 +77,10 @@ class Root:
         )
         return _text(certificate) + private.decode()
 
+    def signer(self) -> str:
+        """PEM of a certificate for signing firmware, without its key."""
+        return self.server("firmware").partition("-----BEGIN PRIVATE KEY")[0]
+
     def sign(
         self,
         request_pem: str,

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 from agent.core.jobs import (
-    CheckSigner,
     ConfirmFirmware,
     FetchFirmware,
     Installed,
@@ -22,7 +21,6 @@ from agent.core.jobs import (
 )
 
 TAKES_S: dict[type, float] = {
-    CheckSigner: 0.2,
     FetchFirmware: 20.0,
     VerifyFirmware: 2.0,
     InstallFirmware: 30.0,

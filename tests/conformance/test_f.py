@@ -313,7 +313,7 @@ def test_TC_F_19_CS() -> None:
 
     async def scene(octt: Octt) -> None:
         octt.bench.work.fails[VerifyFirmware] = ["InvalidSignature"]
-        await octt.accepted("UpdateFirmware", {"requestId": 19, "firmware": firmware(octt)})
+        await octt.accepted("UpdateFirmware", {"requestId": 19, "firmware": await firmware(octt)})
         downloading = {"status": "Downloading", "requestId": 19}
         assert await octt.expect("FirmwareStatusNotification") == downloading
         assert await triggered(octt, "FirmwareStatusNotification") == downloading

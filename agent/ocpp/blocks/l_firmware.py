@@ -5,8 +5,9 @@ PublishFirmware belongs to a local controller with a file server, which this sta
 
 from collections.abc import Callable
 
-from agent.core.events import MessageTriggered, Now, Started
-from agent.core.jobs import CheckSigner, JobDone, JobFailed, JobMoved, StartJob
+from agent.core.effects import CheckCertificate
+from agent.core.events import CertificateChecked, MessageTriggered, Now, SecurityNoted, Started
+from agent.core.jobs import JobDone, JobFailed, JobMoved
 from agent.ocpp.block import (
     Answer,
     Consequences,
@@ -18,9 +19,9 @@ from agent.ocpp.block import (
     OutgoingCall,
     Payload,
 )
+from agent.ocpp.certificates import MANUFACTURER, period_problem
 from agent.ocpp.firmware import Update, UpdateRequested
 from agent.ocpp.messages import parse_time
-from agent.ocpp.security_events import security_event
 from agent.ocpp.transfers import patience, protocol_of
 from agent.ocpp.variable import Variable
 from agent.ocpp.view import View
@@ -42,13 +43,13 @@ def _update_firmware(payload: Payload, view: View, now: Now) -> Answer | Later:
     update = _update(payload, now)
     if not update.certificate:
         return _accept(update, view)
-    job_id = f"signer/{now.new_id()}"
-    order = CheckSigner(update.certificate, now.utc_s(), view.firmware.roots)
+    question = now.new_id()
+    roots = tuple(root.pem for root in view.certificates.roots(MANUFACTURER))
     return Later(
         now.mono_s + CHECK_S,
         otherwise=_rejected("InternalError"),
-        decide=_when_checked(job_id, update),
-        effects=(StartJob(job_id, order),),
+        decide=_when_checked(question, update),
+        effects=(CheckCertificate(question, update.certificate, roots),),
     )
 
 
@@ -94,18 +95,30 @@ def _time(text: str) -> float | None:
         return None
 
 
-def _when_checked(job_id: str, update: Update) -> Callable[[View, Now], Answer | None]:
+def _when_checked(question: str, update: Update) -> Callable[[View, Now], Answer | None]:
     def decide(view: View, now: Now) -> Answer | None:
-        cause = view.firmware.checked.get(job_id)
-        if cause is None:
+        checked = view.certificates_checked.get(question)
+        if checked is None:
             return None
-        if cause in ("Invalid", "Revoked"):
-            status = f"{cause}Certificate" if cause == "Invalid" else "RevokedCertificate"
-            event = security_event("InvalidFirmwareSigningCertificate", now)
-            return Answer({"status": status}, effects=(event,))
-        return _rejected("InternalError") if cause else _accept(update, view)
+        if checked.trouble:
+            return _rejected("InternalError")
+        problem = _problem(checked, now)
+        if not problem:
+            return _accept(update, view)
+        noted = SecurityNoted("InvalidFirmwareSigningCertificate", problem)
+        return Answer({"status": "InvalidCertificate"}, events=(noted,))
 
     return decide
+
+
+def _problem(checked: CertificateChecked, now: Now) -> str:
+    """L01.FR.12, FR.22: signed by the manufacturer, and valid now."""
+    if checked.problem:
+        return checked.problem
+    if not checked.vouched_by:
+        return "no manufacturer root vouches for it"
+    periods = (period_problem(facts, now) for facts in checked.chain)
+    return next((problem for problem in periods if problem), "")
 
 
 def _accept(update: Update, view: View) -> Answer:
@@ -149,14 +162,10 @@ def _moved(event: JobMoved, view: View, now: Now) -> Consequences:
 
 
 def _done(event: JobDone, view: View, now: Now) -> Consequences:
-    if event.job_id.startswith("signer/"):
-        view.firmware.check_ended(event.job_id, "")
     return Consequences(effects=tuple(view.firmware.job_done(event, now)))
 
 
 def _failed(event: JobFailed, view: View, now: Now) -> Consequences:
-    if event.job_id.startswith("signer/"):
-        view.firmware.check_ended(event.job_id, event.cause)
     return Consequences(effects=tuple(view.firmware.job_failed(event, now)))
 
 
