@@ -69,6 +69,12 @@ def dialling_words(error: Exception, dial: Dial) -> str | None:
             )
         case ConnectionRefusedError():
             return "nothing listens there; check host and port in csms.url, and that the CSMS runs"
+        case ConnectionError() | InvalidMessage() | EOFError() if dial.security_profile == 3:
+            return (
+                "the other side cut the connection in or right after the TLS handshake: perhaps it "
+                "does not accept this station's certificate; compare its name and its signer with "
+                "what the CSMS expects, and the port in csms.url"
+            )
         case ConnectionError():
             return (
                 "the other side cut the connection at once; check the port, and ws:// against "

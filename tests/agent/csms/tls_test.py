@@ -1,10 +1,12 @@
 """TLS by real handshakes on loopback: who is trusted, at which time, and what is said of it."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec import Struct
@@ -16,6 +18,8 @@ from agent.csms.link import Credentials, connect_websocket
 from agent.csms.tls import Trust
 from agent.errors import LinkError
 from hil.parts.certificates import HAS_OPENSSL, Authority
+from hil.parts.pki import Root, server_context
+from hil.parts.tls_refusal import refusing
 
 pytestmark = pytest.mark.skipif(
     not HAS_OPENSSL, reason="needs the program openssl; install the Debian package openssl"
@@ -166,3 +170,91 @@ def test_a_build_notes_its_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     hatch_build.write_build_date(tmp_path)
     assert (tmp_path / hatch_build.BUILD_DATE).read_text() == "2030-01-01\n"
     assert Path(tls.__file__).parent / Path(hatch_build.BUILD_DATE).name == tls.BUILD_DATE
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+
+def named(common_name: str | None, *names: str) -> dict[str, Any]:
+    """What `getpeercert` says of a certificate."""
+    subject = () if common_name is None else ((("commonName", common_name),),)
+    return {"subject": subject, "subjectAltName": tuple(("DNS", name) for name in names)}
+
+
+GOOD_NAMES = [
+    (named("csms.example.com", "csms.example.com"), "csms.example.com", False),
+    (named("CSMS.example.com", "other.com", "csms.Example.com"), "csms.example.com", False),
+    (named("csms.example.com"), "csms.example.com", False),
+    (named(None, "csms.example.com"), "csms.example.com", False),
+    (named("anything"), "127.0.0.1", False),
+    (named("anything"), "::1", False),
+    (named("*.example.com", "*.example.com"), "csms.example.com", True),
+    (named("csms.example.com", "*.example.com"), "csms.example.com", True),
+]
+BAD_NAMES = [
+    (named("example.com", "csms.example.com"), "csms.example.com", False, "is not csms"),
+    (named("example.com", "csms.example.com"), "csms.example.com", True, "is not csms"),
+    (named("*.example.com", "*.example.com"), "csms.example.com", False, "wildcard"),
+    (named("csms.example.com", "*.example.com"), "csms.example.com", False, "wildcard"),
+    (named(None, "*.example.com"), "csms.example.com", False, "wildcard"),
+    (named("*.example.com"), "a.b.example.com", True, "is not a.b"),
+    (named("*.com"), "csms.example.com", True, "is not csms"),
+]
+
+
+@pytest.mark.parametrize(("certificate", "host", "wildcards"), GOOD_NAMES)
+def test_the_csms_s_own_certificate_is_taken(
+    certificate: dict[str, Any], host: str, wildcards: bool
+) -> None:
+    assert tls.name_problem(certificate, host, wildcards) == ""
+
+
+@pytest.mark.parametrize(("certificate", "host", "wildcards", "word"), BAD_NAMES)
+def test_a_certificate_for_others_too_is_refused(
+    certificate: dict[str, Any], host: str, wildcards: bool, word: str
+) -> None:
+    """A00.FR.309, FR.412, FR.510."""
+    assert word in tls.name_problem(certificate, host, wildcards)
+
+
+# --- what a failure is called ---------------------------------------------------------------------
+
+
+async def failed_event(context: ssl.SSLContext, trust: Trust, profile: int = 2) -> LinkError:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    async with refusing(port, context) as reasons:
+        where = Dial(0, f"wss://localhost:{port}/ocpp/CS1", "CS1", profile, 20.0, 0.0)
+        with pytest.raises(LinkError) as caught:
+            await connect_websocket(where, Credentials(trust=trust), lambda: None)
+        assert len(reasons) <= 1
+    return caught.value
+
+
+async def test_each_failure_has_its_name_in_the_standard_s_list(tmp_path: Path) -> None:
+    root = Root("root")
+    good, trust = root.server("localhost"), Trust((root.pem,))
+    old = server_context(tmp_path, good, version=ssl.TLSVersion.TLSv1_1)
+    assert (await failed_event(old, trust)).security_event == "InvalidTLSVersion"
+    two = ssl.TLSVersion.TLSv1_2
+    weak = server_context(tmp_path, good, version=two, suites="ECDHE-ECDSA-AES128-SHA")
+    assert (await failed_event(weak, trust)).security_event == "InvalidTLSCipherSuite"
+    stranger = server_context(tmp_path, Root("stranger").server("localhost"))
+    assert (await failed_event(stranger, trust)).security_event == "InvalidCsmsCertificate"
+
+
+async def test_a_station_certificate_that_is_not_wanted_is_named_as_such(tmp_path: Path) -> None:
+    root = Root("root")
+    certificate, key = Root("stranger").identity("CS1")
+    (tmp_path / "key.pem").write_text(key)
+    trust = Trust((root.pem,), certificate, str(tmp_path / "key.pem"))
+    strict = server_context(
+        tmp_path, root.server("localhost"), clients_of=root, version=ssl.TLSVersion.TLSv1_2
+    )
+    error = await failed_event(strict, trust, profile=3)
+    assert error.security_event == "FailedToAuthenticateAtCsms"
+    assert "does not accept this station's certificate" in str(error)
+    newer = server_context(tmp_path, root.server("localhost"), clients_of=root)
+    error = await failed_event(newer, trust, profile=3)
+    assert "this station's certificate" in str(error)
