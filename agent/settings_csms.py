@@ -1,6 +1,7 @@
 """What must hold of the back ends in charger.yaml: URL, password, link security."""
 
 import os
+import stat
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -46,6 +47,7 @@ def _certificates(settings: Settings) -> Iterator[Finding]:
                 f"{file} does not exist on this machine; put the PEM file there",
                 fatal=False,
             )
+    yield from _open_to_others(("security", "key_file"), security.key_file)
     given = [isinstance(getattr(security, name, None), str) for name in names[1:]]
     if given == [False, True]:
         yield Finding(
@@ -77,6 +79,18 @@ def _password(path: Path, endpoint: CsmsEndpoint) -> Iterator[Finding]:
             (*path, "password_file"),
             f"{file} does not exist on this machine; create it (one line, mode 0600)",
             fatal=False,
+        )
+    yield from _open_to_others((*path, "password_file"), file)
+
+
+def _open_to_others(here: Path, file: object) -> Iterator[Finding]:
+    """A secret that every process of the board can read."""
+    if not isinstance(file, str) or not os.path.isfile(file):
+        return
+    mode = stat.S_IMODE(os.stat(file).st_mode)
+    if mode & 0o077:
+        yield Finding(
+            here, f"{file} can be read by others (mode {mode:04o}); chmod 0600 it", fatal=False
         )
 
 

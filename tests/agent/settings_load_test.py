@@ -335,7 +335,7 @@ def test_ws_without_a_password_is_refused_unless_the_lab_says_so() -> None:
 
 
 def test_ws_with_a_password_is_security_profile_1(tmp_path: Path) -> None:
-    (tmp_path / "secret").touch()
+    (tmp_path / "secret").touch(0o600)
     good((URL, f"url: ws://10.0.0.1/ocpp\n    password_file: {tmp_path}/secret"))
 
 
@@ -357,6 +357,40 @@ def test_whatever_is_wrong_with_a_password_it_is_not_shown() -> None:
     assert walk.value(node, msgspec.inspect.IntType(), ("csms", 0, "password")) is msgspec.UNSET
     assert len(walk.mistakes) == 1
     assert "hunter2" not in str(walk.mistakes[0])
+
+
+def test_a_secret_that_others_can_read_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "secret").touch(0o644)
+    warning = the_warning((URL, f"{URL}\n    password_file: {tmp_path}/secret"))
+    assert "chmod 0600" in warning
+    files = f"certificate_file: {tmp_path}/secret, key_file: {tmp_path}/secret"
+    warning = the_warning(("supply:", f"security: {{{files}}}\nsupply:"))
+    assert "security.key_file" in warning
+
+
+@pytest.mark.parametrize(("profile", "scheme"), [(1, "wss"), (2, "ws"), (3, "ws")])
+def test_a_security_profile_goes_with_its_scheme(profile: int, scheme: str) -> None:
+    url = f"url: {scheme}://csms.example.com/ocpp\n    lab_unsecured: true"
+    found = the_mistake((URL, f"{url}\n    security_profile: {profile}"))
+    assert f"security profile {profile} goes with" in found
+
+
+@pytest.mark.parametrize("profile", [2, 3])
+def test_a_security_profile_may_be_named(profile: int) -> None:
+    loaded = good((URL, f"{URL}\n    security_profile: {profile}"))
+    assert loaded.csms[0].security_profile == profile
+
+
+def test_a_certificate_file_that_is_not_there_is_a_warning() -> None:
+    assert "put the PEM file there" in the_warning(
+        ("supply:", "security: {ca_file: /nowhere/ca.pem}\nsupply:")
+    )
+
+
+def test_a_key_without_its_certificate_is_of_no_use(tmp_path: Path) -> None:
+    (tmp_path / "key").touch(0o600)
+    found = the_mistake(("supply:", f"security: {{key_file: {tmp_path}/key}}\nsupply:"))
+    assert "certificate_file" in found
 
 
 @pytest.mark.parametrize("scheme", ["wss", "http"])

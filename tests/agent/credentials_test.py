@@ -1,0 +1,91 @@
+"""Certificate files of the technician: each content is taken over once, then the CSMS decides."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from agent.core.effects import Save
+from agent.credentials import TAKEN_KEY, certificates_of_file
+from agent.errors import SettingsError
+from agent.jobs.certificates import facts_of
+from agent.ocpp.certificates import Certificates
+from agent.ocpp.station_certificate import StationCertificate
+from agent.settings import Security
+from hil.parts.pki import Root
+
+
+def after(saved: dict[str, str], saves: tuple[Save, ...]) -> dict[str, str]:
+    """The state table, those saves done."""
+    state = dict(saved)
+    for save in saves:
+        if save.value is None:
+            state.pop(save.key, None)
+        else:
+            state[save.key] = save.value
+    return state
+
+
+def file_of(path: Path, text: str) -> str:
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_bundle_of_roots_is_taken_over_once(tmp_path: Path) -> None:
+    roots = [Root("one"), Root("two")]
+    security = Security(file_of(tmp_path / "ca.pem", "".join(root.pem for root in roots)))
+    state = after({}, certificates_of_file(security, {}, facts_of))
+    known = Certificates(state).roots()
+    assert {root.facts.fingerprint for root in known} == {root.fingerprint for root in roots}
+    assert certificates_of_file(security, state, facts_of) == ()
+
+
+def test_a_root_that_the_csms_deleted_does_not_come_back_until_the_file_changes(
+    tmp_path: Path,
+) -> None:
+    old, new = Root("old"), Root("new")
+    security = Security(file_of(tmp_path / "ca.pem", old.pem))
+    state = after({}, certificates_of_file(security, {}, facts_of))
+    (root,) = Certificates(state).roots()
+    state = after(state, tuple(Certificates(state).delete(root)))
+    assert certificates_of_file(security, state, facts_of) == ()
+    file_of(tmp_path / "ca.pem", new.pem)
+    state = after(state, certificates_of_file(security, state, facts_of))
+    assert [root.facts.common_name for root in Certificates(state).roots()] == ["new"]
+
+
+def test_a_station_certificate_of_the_file_replaces_what_was_kept(tmp_path: Path) -> None:
+    root = Root("root")
+    kept = ""
+    state: dict[str, str] = {}
+    for _ in range(2):
+        certificate, key = root.identity("CP-1")
+        security = Security(
+            certificate_file=file_of(tmp_path / "own.pem", certificate),
+            key_file=file_of(tmp_path / "own.key", key),
+        )
+        state = after(state, certificates_of_file(security, state, facts_of))
+        newest = StationCertificate(state).newest
+        assert newest is not None
+        assert newest.key == str(tmp_path / "own.key")
+        assert newest.facts.fingerprint != kept
+        kept = newest.facts.fingerprint
+    assert len(msgspec.json.decode(state[TAKEN_KEY])) == 2
+
+
+def test_the_library_is_not_needed_for_files_that_are_known(tmp_path: Path) -> None:
+    """It costs 8 MB on a board that starts."""
+    security = Security(file_of(tmp_path / "ca.pem", Root("root").pem))
+    state = after({}, certificates_of_file(security, {}, facts_of))
+
+    def never(text: str) -> list[object]:
+        raise AssertionError("read again")
+
+    assert certificates_of_file(security, state, never) == ()  # type: ignore[arg-type]
+
+
+def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read"):
+        certificates_of_file(Security(str(tmp_path / "gone.pem")), {}, facts_of)
+    with pytest.raises(SettingsError, match="is no PEM certificate"):
+        certificates_of_file(Security(file_of(tmp_path / "x", "nonsense")), {}, facts_of)
