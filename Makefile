@@ -5,7 +5,8 @@ STAMP := $(VENV)/.installed
 ARGS ?=
 N ?= 200
 
-.PHONY: help venv demo test check bench conformance conformance-mutants powercut obeyed wheel schema clean
+.PHONY: help venv demo test check bench conformance conformance-mutants powercut obeyed interop wheel \
+	schema clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -44,6 +45,9 @@ obeyed: venv ## makes each settable variable dead, and sees its test fail
 conformance-mutants: venv ## what no case notices when the station does it wrong; ARGS="--block E"
 	$(BIN)/python -m hil.mutants $(ARGS)
 
+interop: venv ## the agent before CSMSs of others, from PyPI and npm
+	$(BIN)/python -m hil.interop $(ARGS)
+
 wheel: venv ## the board's wheel in dist/, without the benches
 	tools/make_wheel $(BIN)/python dist
 
@@ -52,4 +56,4 @@ schema: venv ## config/charger.schema.json from the settings' types
 	mv $(VENV)/schema.json config/charger.schema.json
 
 clean: ## the environment and all caches away
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) .interop .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

@@ -53,6 +53,7 @@ class DeskBench:
 
     Leaving the block always ends the process. The directory goes with it, unless it was left by
     an exception or `keep_directory` is set: it holds charger.yaml, agent.log and the data.
+    `csms_url` and `password` lead the agent to another CSMS than the bench's own.
     Loop times (`_s`) of bench, CSMS and world are those of the running loop.
     """
 
@@ -63,6 +64,8 @@ class DeskBench:
         sample_interval_s: int = 2,
         controller_time_scale: float = 1.0,
         main_meter: bool = False,
+        csms_url: str | None = None,
+        password: str | None = None,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.say = say
@@ -87,6 +90,8 @@ class DeskBench:
         self._sample_interval_s = sample_interval_s
         self._controller_time_scale = controller_time_scale
         self._has_main_meter = main_meter
+        self._csms_url = csms_url
+        self._password = password
         self._ports: dict[str, PtyPort] = {}
         self._swiped_s = float("-inf")
         self._process: asyncio.subprocess.Process | None = None
@@ -139,13 +144,22 @@ class DeskBench:
         self.server = await serve_websocket(self.csms)
         desk_file = DeskFile(
             ports={name: port.path for name, port in self._ports.items()},
-            csms_url=self.server.url,
+            csms_url=self._csms_url or self.server.url,
             data_directory=str(self._data),
             supply_a=self._supply_a,
             sample_interval_s=self._sample_interval_s,
             main_meter=self._has_main_meter,
+            password_file=self._keep_password(),
         )
         self.config.write_text(desk_file.text())
+
+    def _keep_password(self) -> str | None:
+        if self._password is None:
+            return None
+        path = self.directory / "csms-password"
+        path.touch(mode=0o600)
+        path.write_text(self._password + "\n")
+        return str(path)
 
     async def _take_down(self) -> None:
         if hasattr(self, "server"):

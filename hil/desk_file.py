@@ -5,6 +5,7 @@ from typing import Any
 import yaml
 from msgspec import Struct
 
+IDENTITY = "DESK-1"
 METER_MODEL = "eastron_sdm630_v2"
 PILOTS = {1: "left", 2: "right"}
 """EVSE -> name of its controller, which is also the name of its port."""
@@ -23,17 +24,18 @@ class DeskFile(Struct, frozen=True):
     supply_a: float
     sample_interval_s: int
     main_meter: bool = False
+    password_file: str | None = None
 
     def text(self) -> str:
         """charger.yaml, with everything that an installation would have."""
         content = {
             "station": {
-                "identity": "DESK-1",
+                "identity": IDENTITY,
                 "vendor": "Chargepoint",
                 "model": "Desk bench",
                 "serial": "D-0001",
             },
-            "csms": [{"url": self.csms_url, "lab_unsecured": True}],
+            "csms": [{"url": self.csms_url} | self._login()],
             "supply": {"current_a": self.supply_a},
             "evses": [
                 {
@@ -50,6 +52,11 @@ class DeskFile(Struct, frozen=True):
             "ocpp": {"variables": self._first_values()},
         }
         return yaml.safe_dump(content, sort_keys=False)
+
+    def _login(self) -> dict[str, Any]:
+        if self.password_file is None:
+            return {"lab_unsecured": True}
+        return {"password_file": self.password_file}
 
     def _devices(self) -> dict[str, Any]:
         devices: dict[str, Any] = {

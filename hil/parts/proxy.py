@@ -4,6 +4,7 @@ import asyncio
 import socket
 import ssl
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 
 from msgspec import Struct
@@ -68,6 +69,9 @@ class FaultProxy:
         """Loop time of every connection that was accepted."""
         self.taken = 0
         """Bytes that were read from the station."""
+        self.on_bytes: Callable[[int, str, bytes], None] = lambda connection, way, data: None
+        """Called with all bytes that are handed on: number of the connection, "<" from the station
+        or ">" to it."""
         self._host = host
         self._tls = tls
         self._server: asyncio.Server | None = None
@@ -153,6 +157,7 @@ class _Pipe:
         self, proxy: FaultProxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self._proxy = proxy
+        self._number = len(proxy.arrivals)
         self._station = (reader, writer)
         self._csms: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._changed = asyncio.Event()
@@ -227,6 +232,7 @@ class _Pipe:
             self._proxy.taken += len(data)
             await asyncio.sleep(self._proxy.fault.delay_s)
             if not self._proxy.fault.swallows_up and not writer.is_closing():
+                self._proxy.on_bytes(self._number, "<", data)
                 writer.write(data)
                 await writer.drain()
 
@@ -260,6 +266,7 @@ class _Pipe:
             self._is_spoilt, data = True, fault.garbage
         if fault.cut_after is not None:
             data = data[: max(0, fault.cut_after - self._down)]
+        self._proxy.on_bytes(self._number, ">", data)
         pieces = [data[i : i + 1] for i in range(len(data))] if fault.drip_s else [data]
         for piece in pieces:
             await asyncio.sleep(fault.drip_s)

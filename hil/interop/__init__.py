@@ -1,0 +1,1 @@
+"""Foreign eyes: the real agent against CSMSs that nobody here wrote. `python -m hil.interop`."""
