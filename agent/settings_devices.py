@@ -10,6 +10,7 @@ from msgspec import UNSET, Struct
 from agent.settings import Settings
 from agent.settings_finding import Finding, known, named
 from agent.settings_walk import PATTERN_WORDS, Path, advice
+from drivers.bus.place import host_of
 from drivers.contract import ModbusMeterOptions, SerialReaderOptions
 
 NAME = re.compile("^[A-Za-z0-9_.-]{1,50}$")
@@ -34,8 +35,10 @@ def _lines(settings: Settings) -> Iterator[Finding]:
             )
         if not known(meter.unit):
             continue
-        if not 1 <= meter.unit <= 247:
-            yield Finding((*path, "unit"), f"is {meter.unit}; a Modbus unit is 1 to 247")
+        entry = settings.lines.get(meter.line) if known(settings.lines) else None
+        highest = 255 if "tcp://" in str(getattr(entry, "port", "")) else 247
+        if not 1 <= meter.unit <= highest:
+            yield Finding((*path, "unit"), f"is {meter.unit}; a Modbus unit is 1 to {highest}")
         other = units.setdefault((meter.line, meter.unit), name)
         if other != name and known(meter.line):
             yield Finding(
@@ -58,7 +61,11 @@ def _ports(settings: Settings) -> Iterator[Finding]:
             if not isinstance(port, str):
                 continue
             path = (block, name, "port")
-            owner = owners.setdefault(os.path.realpath(port), f"{block}.{name}")
+            if "://" in port:
+                yield from _host(path, port, is_line=block == "lines")
+            owner = owners.setdefault(
+                port if "://" in port else os.path.realpath(port), f"{block}.{name}"
+            )
             if owner != f"{block}.{name}":
                 yield Finding(path, f"{port} is used already by {owner}; name another port")
             if BARE_PORT.fullmatch(port):
@@ -68,6 +75,16 @@ def _ports(settings: Settings) -> Iterator[Finding]:
                     "/dev/serial/by-id (ls -l /dev/serial/by-id)",
                     fatal=False,
                 )
+
+
+def _host(path: Path, port: str, *, is_line: bool) -> Iterator[Finding]:
+    try:
+        host_of(port)
+    except ValueError as error:
+        yield Finding(path, str(error))
+        return
+    if not is_line:
+        yield Finding(path, "only lines may be on the network; name a serial device")
 
 
 def _devices(settings: Settings) -> Iterator[Finding]:

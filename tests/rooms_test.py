@@ -20,7 +20,12 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "agent.errors": ("drivers.contract",),
     "agent.log": ("drivers.contract",),
     "agent.settings": ("drivers.contract", "drivers.registry"),
-    "agent.settings_load": ("agent.settings", "drivers.contract", "drivers.registry"),
+    "agent.settings_load": (
+        "agent.settings",
+        "drivers.contract",
+        "drivers.registry",
+        "drivers.bus.place",
+    ),
     "agent.core": ("drivers.contract",),
     "agent.ocpp": ("agent.core", "drivers.contract"),
     "agent.store": (),

@@ -1,4 +1,4 @@
-"""One Modbus RTU line and its arbiter; the only file that knows pymodbus.
+"""One Modbus line or host and its arbiter; the only file that knows pymodbus.
 
 RTU has no transaction id, so an answer that comes after its time-out looks like the answer to the
 next request. Hence: one request at a time, silence and an emptied buffer after every failure, an
@@ -13,17 +13,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from drivers.bus.place import host_of
 from drivers.bus.serial_port import FIRST_PAUSE_S, cannot_open, is_pty, next_pause_s
 from drivers.contract import NoAnswer, PortError, ProtocolError, SerialLine
 
 if TYPE_CHECKING:
-    from pymodbus.client import AsyncModbusSerialClient
+    from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
     from pymodbus.pdu import ModbusPDU
+
+    Client = AsyncModbusSerialClient | AsyncModbusTcpClient
 
 READ_HOLDING = 3
 READ_INPUT = 4
 NEVER_S = 3600.0
 """pymodbus' own time-out; ours is always shorter, per device."""
+CONNECT_S = 3.0
+"""A host that does not answer holds up its line no longer than this."""
 
 
 class Refused(ProtocolError):
@@ -42,12 +47,16 @@ class ModbusLine:
     """Reads registers of the devices on one line, one request at a time."""
 
     def __init__(self, name: str, line: SerialLine) -> None:
-        """Does no I/O; the port is opened by the first read."""
+        """Does no I/O; the port is opened by the first read. Raises PortError."""
+        try:
+            self._host = host_of(line.port)
+        except ValueError as error:
+            raise PortError(f"line {name}: {error}") from None
         self._name = name
         self._line = line
         self._lock = asyncio.Lock()
         self._users = 0
-        self._client: AsyncModbusSerialClient | None = None
+        self._client: Client | None = None
         self._free_at_s = 0.0
         self._open_at_s = 0.0
         self._open_pause_s = FIRST_PAUSE_S
@@ -100,7 +109,7 @@ class ModbusLine:
 
     async def _exchange(
         self,
-        client: "AsyncModbusSerialClient",
+        client: "Client",
         unit: int,
         function: int,
         address: int,
@@ -121,7 +130,7 @@ class ModbusLine:
 
     async def _ask(
         self,
-        client: "AsyncModbusSerialClient",
+        client: "Client",
         unit: int,
         function: int,
         address: int,
@@ -166,16 +175,24 @@ class ModbusLine:
                 f"{self._where(unit)}: an answer to another request ({len(registers)} registers "
                 f"instead of {count}); if this repeats, raise timeout_s of the device"
             )
-        if self._heard_bytes != 5 + 2 * count:
+        if self._heard_bytes != self._answer_bytes(count):
             self._line_doubts += 1
         return list(registers)
 
     def _end(self, unit: int, ended_well: bool, timeout_s: float) -> None:
         now_s = asyncio.get_running_loop().time()
-        self._free_at_s = now_s + silence_s(self._line)
-        if not ended_well:
-            self._unit_doubts[unit] = self._unit_doubts.get(unit, 0) + 1
+        self._free_at_s = now_s + (silence_s(self._line) if self._host is None else 0.0)
+        if ended_well:
+            return
+        self._unit_doubts[unit] = self._unit_doubts.get(unit, 0) + 1
+        if self._host is None:
             self._free_at_s = now_s + timeout_s
+        else:
+            self._close()  # what comes late dies with the connection
+
+    def _answer_bytes(self, count: int) -> int:
+        """Of a good answer with so many registers: RTU adds unit, checksum; TCP a longer head."""
+        return 2 * count + (9 if self._host is not None and self._host.scheme == "tcp" else 5)
 
     async def _silence(self, delay_s: float) -> None:
         loop = asyncio.get_running_loop()
@@ -183,7 +200,7 @@ class ModbusLine:
         if pause_s > 0:
             await asyncio.sleep(pause_s)
 
-    def _drain(self, client: "AsyncModbusSerialClient") -> None:
+    def _drain(self, client: "Client") -> None:
         transport = client.ctx.transport
         port = getattr(transport, "sync_serial", None)
         if port is None:
@@ -195,16 +212,45 @@ class ModbusLine:
         except (OSError, termios.error) as error:
             raise self._port_lost() from error
 
-    async def _opened(self) -> "AsyncModbusSerialClient":
+    async def _opened(self) -> "Client":
         if self._client is not None and self._client.connected:
             return self._client
         loop = asyncio.get_running_loop()
         if loop.time() < self._open_at_s:
-            raise cannot_open(self._line.port, _why_closed(self._line.port))
-        from pymodbus.client import AsyncModbusSerialClient  # after the start, which is to be fast
-
+            raise self._cannot_open()
         self._close()
-        client = AsyncModbusSerialClient(
+        client = self._made()
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                opened = await client.connect()
+        except (OSError, ValueError, termios.error):  # TimeoutError is an OSError
+            opened = False
+        if not opened:
+            client.close()
+            self._open_at_s = loop.time() + self._open_pause_s
+            self._open_pause_s = next_pause_s(self._open_pause_s)
+            raise self._cannot_open()
+        self._open_pause_s = FIRST_PAUSE_S
+        self._line_doubts += 1
+        self._client = client
+        return client
+
+    def _made(self) -> "Client":
+        from pymodbus import FramerType  # after the start, which is to be fast
+        from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
+
+        if self._host is not None:
+            framer = FramerType.RTU if self._host.scheme == "rtu-tcp" else FramerType.SOCKET
+            return AsyncModbusTcpClient(
+                self._host.name,
+                port=self._host.tcp_port,
+                framer=framer,
+                timeout=NEVER_S,
+                retries=0,
+                reconnect_delay=0,
+                trace_packet=self._watch,
+            )
+        return AsyncModbusSerialClient(
             self._line.port,
             baudrate=self._line.baud,
             parity="N" if is_pty(self._line.port) else self._line.parity,
@@ -214,19 +260,6 @@ class ModbusLine:
             reconnect_delay=0,
             trace_packet=self._watch,
         )
-        try:
-            opened = await client.connect()
-        except (OSError, ValueError, termios.error):
-            opened = False
-        if not opened:
-            client.close()
-            self._open_at_s = loop.time() + self._open_pause_s
-            self._open_pause_s = next_pause_s(self._open_pause_s)
-            raise cannot_open(self._line.port, _why_closed(self._line.port))
-        self._open_pause_s = FIRST_PAUSE_S
-        self._line_doubts += 1
-        self._client = client
-        return client
 
     def _close(self) -> None:
         if self._client is not None:
@@ -241,8 +274,20 @@ class ModbusLine:
                 self._line_doubts += 1
         return data
 
+    def _cannot_open(self) -> PortError:
+        if self._host is None:
+            return cannot_open(self._line.port, _why_closed(self._line.port))
+        return PortError(
+            f"{self._line.port}: does not take a connection; check its address, cable and supply, "
+            "and that no other program holds its only connection"
+        )
+
     def _port_lost(self) -> PortError:
         self._close()
+        if self._host is not None:
+            return PortError(
+                f"{self._line.port}: connection lost; check the network and its supply"
+            )
         return PortError(f"{self._line.port}: port lost; check the adapter of line {self._name}")
 
     def _where(self, unit: int) -> str:
