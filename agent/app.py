@@ -28,7 +28,7 @@ from agent.guard import Guard
 from agent.health import Health
 from agent.jobs import Jobs
 from agent.jobs.certificates import facts_of
-from agent.jobs.chores import KEYS, Chores
+from agent.jobs.chores import KEYS, SECURITY_LOG, Chores
 from agent.ocpp.blocks.k_smart_charging import ChargingProfiles
 from agent.ocpp.certificates import Certificates
 from agent.ocpp.connection import Connection, Slot
@@ -54,6 +54,8 @@ log = logging.getLogger(__name__)
 
 WIRING = "wiring.json"
 SYNCED = "/run/systemd/timesync/synchronized"
+LOG_KEPT_KEY = "meta/security_log"
+"""State key that says: there is a security log."""
 RESTART_EXIT_CODE = 0
 REBOOT_EXIT_CODE = 150
 """Asks the service manager for a restart of the board; the first code that is left to services."""
@@ -215,6 +217,10 @@ class Agent:
         first = (*self.view.network.first_saves, *self.view.variables.first_saves)
         self._first_saves += [*(ef.Save(key, value) for key, value in boot.saves), *first]
         self.runtime.post(ev.Started(boot.cause, boot.reason))
+        if LOG_KEPT_KEY not in self.store.saved:
+            self._first_saves.append(ef.Save(LOG_KEPT_KEY, "1"))
+        elif not (self._directory / SECURITY_LOG).exists():
+            self.runtime.post(ev.SecurityNoted("SecurityLogWasCleared", "the file was gone"))
         if boot.is_looping:
             log.error("three crashes in ten minutes: not selling; send the journal to the maker")
             for evse_id in self.view.station.evse_ids:
@@ -330,6 +336,7 @@ def _facts(settings: Settings) -> Facts:
         settings.supply.voltage_v,
         {e.id: max(c.phases for c in e.connectors) for e in settings.evses},
         {(e.id, c.id): Plug(c.type, c.phases) for e in settings.evses for c in e.connectors},
+        queue_rows=settings.queue_rows,
     )
 
 

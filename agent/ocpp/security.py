@@ -31,3 +31,5 @@ class SecurityMemory:
         """What failed dials were found guilty of since a link was open."""
         self.written_s: dict[str, float] = {}
         self.utc_offset_s: float | None = None
+        self.is_full = False
+        """The CSMS was told that the outbox is getting full."""

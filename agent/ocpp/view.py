@@ -44,6 +44,8 @@ class Facts(Struct, frozen=True):
     voltage_v: float = 230.0
     phases_by_evse: dict[int, int] = {}
     plugs: dict[Place, Plug] = {}
+    queue_rows: int = 0
+    """Messages that may wait for the CSMS; 0: not known."""
 
     def phases(self, evse_id: int) -> int:
         """Phases of the EVSE, 3 when not known (K01.FR.49)."""

@@ -10,9 +10,12 @@ import msgspec
 import pytest
 from cryptography.x509 import NameOID, load_pem_x509_certificate
 
+from agent.settings import Settings
 from hil.conformance import Octt
 from hil.parts.pki import FUTURE, PAST, Root, read_request, subject_of
 from hil.secure import FIRST_HOST, OTHER_HOST, PASSWORD, SecureRig, run_secured
+from hil.sim import SimBench
+from hil.virtual_time import run_virtual
 
 CSMS = "CSMSRootCertificate"
 SUITES = {"ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384"}
@@ -415,3 +418,33 @@ def test_every_event_is_in_the_security_log_the_trifling_ones_too(tmp_path: Path
         rig.octt.csms.errors.clear()
 
     run_secured(scene, tmp_path)
+
+
+def test_a_security_log_that_was_removed_and_an_outbox_that_fills_up_are_told() -> None:
+    """SecurityLogWasCleared, MemoryExhaustion: both critical."""
+
+    def small(settings: Settings) -> Settings:
+        return msgspec.structs.replace(settings, queue_rows=20)
+
+    async def scene() -> None:
+        async with SimBench(change=small) as bench:
+            octt = Octt(bench)
+            await octt.booted()
+            await octt.offline()
+            await bench.stop()
+            (bench.directory / "security.log").unlink()
+            for _ in range(20):
+                await bench.start()
+                await asyncio.sleep(3)
+                await bench.stop()
+            await bench.start()
+            await octt.online()
+            await asyncio.sleep(60)
+            events = [event["type"] for event in bench.csms.of("SecurityEventNotification")]
+            assert events.count("SecurityLogWasCleared") == 1
+            assert events.count("MemoryExhaustion") >= 1
+            logged = [line["type"] for line in json_lines(bench.directory / "security.log")]
+            assert logged[:2] == ["StartupOfTheDevice", "SecurityLogWasCleared"]
+            assert logged.count("MemoryExhaustion") == events.count("MemoryExhaustion")
+
+    run_virtual(scene())

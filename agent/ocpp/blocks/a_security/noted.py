@@ -1,13 +1,23 @@
 """Security events (A04): all go into the security log, the critical ones to the CSMS, too."""
 
 from agent.core.effects import Enqueue, LogSecurity
-from agent.core.events import ClockSet, LinkClosed, LinkOpened, Now, SecurityNoted, Started
+from agent.core.events import (
+    ClockSet,
+    LinkClosed,
+    LinkOpened,
+    Now,
+    OutboxHead,
+    SecurityNoted,
+    Started,
+)
 from agent.ocpp.block import Consequences
 from agent.ocpp.messages import dump, open_stamp
 from agent.ocpp.security import CRITICAL
 from agent.ocpp.view import View
 
 UNPLANNED = frozenset({"PowerUp", "Unknown"})
+NEARLY_FULL = 0.9
+"""Share of the outbox."""
 TECH_INFO = 255
 """Characters of techInfo."""
 SAME_AGAIN_S = 60.0
@@ -46,6 +56,18 @@ def link_closed(event: LinkClosed, view: View, now: Now) -> Consequences:
         return Consequences()
     view.security.of_outage.add(kind)
     return Consequences(events=(SecurityNoted(kind, event.reason),))
+
+
+def outbox_seen(event: OutboxHead, view: View, now: Now) -> Consequences:
+    """MemoryExhaustion: told once, and again after it had room."""
+    full = view.facts.queue_rows * NEARLY_FULL
+    if event.waiting < full / 2:
+        view.security.is_full = False
+    if view.security.is_full or full == 0 or event.waiting < full:
+        return Consequences()
+    view.security.is_full = True
+    words = f"{event.waiting} messages wait for the CSMS, {view.facts.queue_rows} find room"
+    return Consequences(events=(SecurityNoted("MemoryExhaustion", words),))
 
 
 def link_opened(event: LinkOpened, view: View, now: Now) -> Consequences:

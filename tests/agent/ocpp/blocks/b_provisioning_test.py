@@ -514,6 +514,18 @@ def test_a_network_profile_is_saved_and_may_then_be_preferred() -> None:
     )
 
 
+@pytest.mark.parametrize("order", ["1,2", "2,1", "2"])
+def test_a_less_secure_slot_cannot_be_preferred_before_the_boot_was_accepted_either(
+    order: str,
+) -> None:
+    """A05.FR.10."""
+    view = view_of()
+    view.network = Network("CP1", (Slot("wss://a/x", "CP1", 2), Slot("ws://a/x", "CP1", 1, 2)), {})
+    priority = {"component": COMM, "variable": {"name": "NetworkConfigurationPriority"}}
+    assert set_one(view, order, **priority)["attributeStatus"] == "Rejected"
+    assert set_one(view, "1", **priority)["attributeStatus"] == "RebootRequired"
+
+
 # --- boot -----------------------------------------------------------------------------------------
 
 
