@@ -33,6 +33,8 @@ def words_of(value: float) -> list[int]:
 REGISTERS: dict[int, int] = {}
 for at, value in ((0, VOLTAGE_V), (2, VOLTAGE_V), (4, VOLTAGE_V), (72, ENERGY_WH / 1000)):
     REGISTERS.update(enumerate(words_of(value), at))
+SERIAL = 0x01234567
+REGISTERS |= {0xFC00: SERIAL >> 16, 0xFC01: SERIAL & 0xFFFF}
 
 
 class Server:
@@ -58,9 +60,15 @@ class Server:
         for writer in self._writers:
             writer.transport.abort()
 
+    def one_behind(self, frame: bytes) -> list[tuple[float, bytes]]:
+        """Each question brings the answer to the one before, until the connection ends."""
+        due, self._held = self._held, frame
+        return [(0.0, due)] if due else []
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         self.connections += 1
+        self._held = b""
         try:
             while True:
                 request = await reader.readexactly(8 if self.is_rtu else 12)
@@ -140,19 +148,51 @@ async def test_a_meter_on_the_network_is_read(bench, server, eventually) -> None
     ],
     ids=["late", "doubled", "short", "long", "of another", "none"],
 )
-async def test_a_value_is_right_or_there_is_none(spoil, bench, server, eventually) -> None:
-    await eventually(lambda: bench.count(MeterSeen))
-    for spoilt in (1, 2, 3, 5):  # single ones first: what is late must not fit the next question
-        left = [spoilt]
+async def test_a_value_is_right_or_there_is_none(spoil, server, eventually) -> None:
+    asked, spoilt = 0, set[int]()
 
-        def behave(frame: bytes, left=left) -> list[tuple[float, bytes]]:
-            left[0] -= 1
-            return spoil(frame) if left[0] >= 0 else [(0.0, frame)]
+    def behave(frame: bytes) -> list[tuple[float, bytes]]:
+        nonlocal asked
+        asked += 1
+        return spoil(frame) if asked % 8 in spoilt else [(0.0, frame)]
+
+    server.behave = behave
+    scheme = "rtu-tcp" if server.is_rtu else "tcp"
+    for pattern in ({1}, {2}, {3}, {4}, {1, 2}, {2, 5}):
+        asked, spoilt = 0, pattern
+        bench = Bench(f"{scheme}://127.0.0.1:{server.port}")
+        await eventually(lambda bench=bench: bench.count(MeterSeen) > 3)
+        bench.task.cancel()
+        await asyncio.gather(bench.task, return_exceptions=True)
+        readings = [r.reading for r in bench.seen if isinstance(r, MeterSeen)]
+        assert {reading.energy_wh for reading in readings} == {ENERGY_WH}
+        assert {reading.serial for reading in readings} == {str(SERIAL)}
+
+
+async def test_answers_that_lag_behind_are_never_taken_for_those_asked_for(
+    server, eventually
+) -> None:
+    """One time-out and all later answers would fit the question before theirs."""
+    scheme = "rtu-tcp" if server.is_rtu else "tcp"
+    asked = 0
+    for first in range(5):
+        asked = 0
+
+        def behave(frame: bytes, first: int = first) -> list[tuple[float, bytes]]:
+            nonlocal asked
+            asked += 1
+            return server.one_behind(frame) if first < asked < 40 else [(0.0, frame)]
 
         server.behave = behave
-        before = bench.count(MeterSeen)
-        await eventually(lambda before=before: bench.count(MeterSeen) > before + 2)
-    assert bench.energies() == {ENERGY_WH}
+        bench = Bench(f"{scheme}://127.0.0.1:{server.port}")
+        await eventually(lambda first=first: asked >= first + 3)  # noqa: B023
+        asked = 40
+        await eventually(lambda bench=bench: bench.count(MeterSeen) > 1)
+        bench.task.cancel()
+        await asyncio.gather(bench.task, return_exceptions=True)
+        readings = [r.reading for r in bench.seen if isinstance(r, MeterSeen)]
+        assert {reading.energy_wh for reading in readings} == {ENERGY_WH}
+        assert {reading.serial for reading in readings} == {str(SERIAL)}
 
 
 async def test_a_dropped_connection_is_made_again(bench, server, eventually) -> None:
