@@ -40,7 +40,7 @@ SIX = (
     kill(Moment.OPEN, 0.0),
     kill(Moment.START, 0.3, cold=False),
     kill(Moment.LONG_RUN, 3.0, controllers=True),
-    kill(Moment.RUN, 2.5, cold=False),
+    kill(Moment.IN_FLIGHT, 0.0, cold=False),
 )
 
 
