@@ -1,9 +1,10 @@
-"""One Modbus line or host and its arbiter; the only file that knows pymodbus.
+"""One Modbus line or host and its arbiter, over pymodbus.
 
 RTU has no transaction id, so an answer that comes after its time-out looks like the answer to the
 next request. Hence: one request at a time, silence and an emptied buffer after every failure, an
 answer counts only with the unit, function and length asked for, and each unit has a counter of
-doubts by which its driver knows that it must get back in step first.
+doubts by which its driver knows that it must get back in step first. Meters and controllers share
+a line; an urgent request, a stop, is the next to go.
 """
 
 import asyncio
@@ -13,8 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from drivers.bus.modbus_request import READ_HOLDING, READ_INPUT, Request
 from drivers.bus.place import host_of
 from drivers.bus.serial_port import FIRST_PAUSE_S, cannot_open, is_pty, next_pause_s
+from drivers.bus.turns import Turns
 from drivers.contract import NoAnswer, PortError, ProtocolError, SerialLine
 
 if TYPE_CHECKING:
@@ -23,8 +26,6 @@ if TYPE_CHECKING:
 
     Client = AsyncModbusSerialClient | AsyncModbusTcpClient
 
-READ_HOLDING = 3
-READ_INPUT = 4
 NEVER_S = 3600.0
 """pymodbus' own time-out; ours is always shorter, per device."""
 CONNECT_S = 3.0
@@ -44,7 +45,7 @@ def silence_s(line: SerialLine) -> float:
 
 
 class ModbusLine:
-    """Reads registers of the devices on one line, one request at a time."""
+    """Asks the devices on one line, one request at a time."""
 
     def __init__(self, name: str, line: SerialLine) -> None:
         """Does no I/O; the port is opened by the first read. Raises PortError."""
@@ -54,7 +55,7 @@ class ModbusLine:
             raise PortError(f"line {name}: {error}") from None
         self._name = name
         self._line = line
-        self._lock = asyncio.Lock()
+        self._turns = Turns()
         self._users = 0
         self._client: Client | None = None
         self._free_at_s = 0.0
@@ -89,95 +90,83 @@ class ModbusLine:
         timeout_s: float = 1.0,
         delay_s: float = 0.0,
     ) -> list[int]:
-        """Registers of one unit; raises PortError, NoAnswer, ProtocolError, Refused.
+        """Registers of one unit by function 3 or 4; otherwise as `ask`."""
+        if function not in (READ_HOLDING, READ_INPUT):
+            raise ProtocolError(f"Modbus function {function} reads no registers; use 3 or 4")
+        return await self.ask(Request(unit, function, address, count), timeout_s, delay_s)
 
-        Cancelling is safe: it counts as a failed request.
+    async def ask(
+        self, request: Request, timeout_s: float = 1.0, delay_s: float = 0.0, urgent: bool = False
+    ) -> list[int]:
+        """What was read or written; raises PortError, NoAnswer, ProtocolError, Refused.
+
+        An urgent request overtakes those that wait, and the pause after a failed one. Cancelling
+        is safe: it counts as a failed request.
         """
-        async with self._lock:
+        async with self._turns.taken(urgent):
             task = asyncio.current_task()
             cancelled = task.cancelling() if task else 0
             try:
-                client = await self._opened()
-                await self._silence(delay_s)
+                client = await self._opened(urgent)
+                await self._silence(0.0 if urgent else delay_s, urgent)
                 self._drain(client)
-                return await self._exchange(client, unit, function, address, count, timeout_s)
+                return await self._exchange(client, request, timeout_s)
             finally:
                 # pymodbus waits with asyncio.wait_for, which before Python 3.12 swallows a
                 # cancellation that meets the answer; the task would then never end.
                 if task and task.cancelling() > cancelled:
                     raise asyncio.CancelledError
 
-    async def _exchange(
-        self,
-        client: "Client",
-        unit: int,
-        function: int,
-        address: int,
-        count: int,
-        timeout_s: float,
-    ) -> list[int]:
+    async def _exchange(self, client: "Client", request: Request, timeout_s: float) -> list[int]:
         ended_well = False
         try:
-            response = await self._ask(client, unit, function, address, count, timeout_s)
-            registers = self._checked(response, unit, function, count)
+            response = await self._heard(client, request, timeout_s)
+            self._check(response, request)
             ended_well = True
-            return registers
+            return request.values_of(response)
         except Refused:
             ended_well = True
             raise
         finally:
-            self._end(unit, ended_well, timeout_s)
+            self._end(request.unit, ended_well, timeout_s)
 
-    async def _ask(
-        self,
-        client: "Client",
-        unit: int,
-        function: int,
-        address: int,
-        count: int,
-        timeout_s: float,
-    ) -> "ModbusPDU":
-        if function == READ_INPUT:
-            read = client.read_input_registers
-        elif function == READ_HOLDING:
-            read = client.read_holding_registers
-        else:
-            raise ProtocolError(f"Modbus function {function} reads no registers; use 3 or 4")
+    async def _heard(self, client: "Client", request: Request, timeout_s: float) -> "ModbusPDU":
         from pymodbus.exceptions import ModbusException
 
         self._heard_bytes = 0
         self._waiting = True
         try:
             async with asyncio.timeout(timeout_s):
-                return await read(address, count=count, device_id=unit)
+                return await request.send(client)
         except TimeoutError:
             if not client.connected:
                 raise self._port_lost() from None
-            raise NoAnswer(self._silent(unit, timeout_s)) from None
+            raise NoAnswer(self._silent(request.unit, timeout_s)) from None
         except ModbusException as error:
             if not client.connected:
                 raise self._port_lost() from error
             raise ProtocolError(
-                f"{self._where(unit)}: no usable answer ({error}); check the wiring and the line"
+                f"{self._where(request.unit)}: no usable answer ({error}); check the wiring and "
+                "the line"
             ) from error
         finally:
             self._waiting = False
 
-    def _checked(self, response: "ModbusPDU", unit: int, function: int, count: int) -> list[int]:
-        if response.isError():
+    def _check(self, response: "ModbusPDU", request: Request) -> None:
+        if request.is_refused_by(response):
             raise Refused(
-                f"{self._where(unit)}: refuses the request (exception code "
+                f"{self._where(request.unit)}: refuses the request (exception code "
                 f"{response.exception_code}); check that the model fits the device"
             )
-        registers = response.registers
-        if response.dev_id != unit or response.function_code != function or len(registers) != count:
+        mismatch = request.mismatch(response)
+        if mismatch:
             raise ProtocolError(
-                f"{self._where(unit)}: an answer to another request ({len(registers)} registers "
-                f"instead of {count}); if this repeats, raise timeout_s of the device"
+                f"{self._where(request.unit)}: an answer to another request ({mismatch}); if this "
+                "repeats, raise timeout_s of the device"
             )
-        if self._heard_bytes != self._answer_bytes(count):
+        longer_head = 4 if self._host is not None and self._host.scheme == "tcp" else 0
+        if self._heard_bytes != request.answer_bytes + longer_head:
             self._line_doubts += 1
-        return list(registers)
 
     def _end(self, unit: int, ended_well: bool, timeout_s: float) -> None:
         now_s = asyncio.get_running_loop().time()
@@ -190,13 +179,11 @@ class ModbusLine:
         else:
             self._close()  # what comes late dies with the connection
 
-    def _answer_bytes(self, count: int) -> int:
-        """Of a good answer with so many registers: RTU adds unit, checksum; TCP a longer head."""
-        return 2 * count + (9 if self._host is not None and self._host.scheme == "tcp" else 5)
-
-    async def _silence(self, delay_s: float) -> None:
+    async def _silence(self, delay_s: float, urgent: bool) -> None:
         loop = asyncio.get_running_loop()
         pause_s = max(self._free_at_s - loop.time(), delay_s)
+        if urgent:
+            pause_s = min(pause_s, silence_s(self._line))
         if pause_s > 0:
             await asyncio.sleep(pause_s)
 
@@ -212,11 +199,11 @@ class ModbusLine:
         except (OSError, termios.error) as error:
             raise self._port_lost() from error
 
-    async def _opened(self) -> "Client":
+    async def _opened(self, urgent: bool) -> "Client":
         if self._client is not None and self._client.connected:
             return self._client
         loop = asyncio.get_running_loop()
-        if loop.time() < self._open_at_s:
+        if loop.time() < self._open_at_s and not urgent:
             raise self._cannot_open()
         self._close()
         client = self._made()

@@ -9,9 +9,10 @@ from msgspec import Struct
 from hil.parts.pty_port import PtyPort
 
 Registers = Mapping[tuple[int, int], int]
-"""(function code 3 or 4, 0-based address) -> 16-bit value."""
+"""(function code 1, 3 or 4, 0-based address) -> 16-bit value, or a coil's 0 or 1."""
 READ_FUNCTIONS = (3, 4)
-REQUEST_BYTES = 8
+READ_COILS, WRITE_COIL, WRITE_REGISTER, WRITE_REGISTERS = 1, 5, 6, 16
+SHORTEST_REQUEST = 8
 SILENCE_S = 0.05
 """A frame that makes no sense is forgotten after this much silence on the line."""
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
@@ -23,18 +24,23 @@ class Fault(StrEnum):
     SILENT = "silent"
     LATE = "late"
     SHORT = "short"
-    """Two registers are missing, byte count and checksum fit."""
+    """Two registers, or two bytes, are missing; byte count and checksum fit."""
     DOUBLED = "doubled"
     WRONG_UNIT = "wrong unit"
     BAD_CRC = "bad crc"
 
 
 class Unit(Struct, frozen=True):
-    """One meter on the line: its registers at the moment of asking, and its largest block."""
+    """One device on the line: its registers at the moment of asking, and its largest block.
+
+    `write(function, address, value)` is called for each register (3) or coil (1) that is written;
+    False refuses the address. Without it nothing can be written.
+    """
 
     read: Callable[[], Registers]
     max_registers: int = 125
     answer_after_s: float = 0.0
+    write: Callable[[int, int, int], bool] | None = None
 
 
 class _Injected(Struct):
@@ -61,23 +67,56 @@ def framed(unit: int, pdu: bytes) -> bytes:
 
 
 def answer(unit: Unit, pdu: bytes) -> bytes:
-    """The answer PDU to a request PDU: registers, or a Modbus exception.
+    """The answer PDU to a request PDU: values, what was written, or a Modbus exception.
 
     Gaps between registers of the same function read as 0; outside of the map is exception 2.
     """
     function = pdu[0]
-    if function not in READ_FUNCTIONS:
-        return bytes([function | 0x80, ILLEGAL_FUNCTION])
+    if function in (WRITE_COIL, WRITE_REGISTER, WRITE_REGISTERS) and unit.write is not None:
+        return _written(unit.write, pdu)
+    if function not in (*READ_FUNCTIONS, READ_COILS):
+        return _exception(function, ILLEGAL_FUNCTION)
     address, count = int.from_bytes(pdu[1:3], "big"), int.from_bytes(pdu[3:5], "big")
     if not 1 <= count <= unit.max_registers:
-        return bytes([function | 0x80, ILLEGAL_VALUE])
+        return _exception(function, ILLEGAL_VALUE)
     registers = unit.read()
     known = [at for kind, at in registers if kind == function]
     if not known or address < min(known) or address + count - 1 > max(known):
-        return bytes([function | 0x80, ILLEGAL_ADDRESS])
-    words = (registers.get((function, at), 0) for at in range(address, address + count))
-    data = b"".join(word.to_bytes(2, "big") for word in words)
+        return _exception(function, ILLEGAL_ADDRESS)
+    words = [registers.get((function, at), 0) for at in range(address, address + count)]
+    if function == READ_COILS:
+        bits = sum(bool(word) << n for n, word in enumerate(words))
+        data = bits.to_bytes(-(-count // 8), "little")
+    else:
+        data = b"".join(word.to_bytes(2, "big") for word in words)
     return bytes([function, len(data)]) + data
+
+
+def _written(write: Callable[[int, int, int], bool], pdu: bytes) -> bytes:
+    function, address, word = pdu[0], *(int.from_bytes(pdu[i : i + 2], "big") for i in (1, 3))
+    if function == WRITE_REGISTERS:
+        words = [int.from_bytes(pdu[i : i + 2], "big") for i in range(6, len(pdu), 2)]
+        if word != len(words) or pdu[5] != 2 * word:
+            return _exception(function, ILLEGAL_VALUE)
+    elif function == WRITE_COIL:
+        if word not in (0x0000, 0xFF00):
+            return _exception(function, ILLEGAL_VALUE)
+        words = [int(word == 0xFF00)]
+    else:
+        words = [word]
+    kind = READ_COILS if function == WRITE_COIL else 3
+    if not all(write(kind, address + n, one) for n, one in enumerate(words)):
+        return _exception(function, ILLEGAL_ADDRESS)
+    return pdu[:5]
+
+
+def _exception(function: int, code: int) -> bytes:
+    return bytes([function | 0x80, code])
+
+
+def _frame_length(start: bytes | bytearray) -> int:
+    """Of the request that begins so; only writing several registers is longer than the rest."""
+    return 9 + start[6] if start[1] == WRITE_REGISTERS else SHORTEST_REQUEST
 
 
 class ModbusSlave:
@@ -113,11 +152,11 @@ class ModbusSlave:
 
     def _on_bytes(self, data: bytes) -> None:
         self._buffer += data
-        while len(self._buffer) >= REQUEST_BYTES:
-            frame = bytes(self._buffer[:REQUEST_BYTES])
+        while len(self._buffer) >= SHORTEST_REQUEST:
+            frame = bytes(self._buffer[: _frame_length(self._buffer)])
             if crc16(frame[:-2]) != frame[-2:]:
                 break
-            del self._buffer[:REQUEST_BYTES]
+            del self._buffer[: len(frame)]
             self._handle(frame[0], frame[1:-2])
         if self._forget is not None:
             self._forget.cancel()
@@ -158,6 +197,8 @@ def _spoil(unit_id: int, reply: bytes, injected: _Injected | None) -> tuple[byte
         case Fault.LATE:
             return frame, injected.delay_s if injected else 0.0
         case Fault.SHORT:
+            if reply[0] not in READ_FUNCTIONS:
+                return framed(unit_id, reply[:-2]), 0.0
             data = reply[2:-4]
             return framed(unit_id, bytes([reply[0], len(data)]) + data), 0.0
         case Fault.DOUBLED:

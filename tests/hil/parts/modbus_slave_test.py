@@ -188,3 +188,35 @@ def test_every_value_of_a_shipped_map_comes_back_from_its_registers(model: str) 
             assert got == f"{wanted:.0f}", name
         else:
             assert got == pytest.approx(wanted, rel=1e-7, abs=step_of(item, wanted)), name
+
+
+@pytest.mark.parametrize(
+    ("request_pdu", "answer_pdu", "stored"),
+    [
+        ("06 03e8 0010", "06 03e8 0010", {(3, 1000): 16}),
+        ("10 03e8 0002 04 0010 0001", "10 03e8 0002", {(3, 1000): 16, (3, 1001): 1}),
+        ("10 03e8 0002 02 0010", "90 03", {}),
+        ("05 4e20 ff00", "05 4e20 ff00", {(1, 20000): 1}),
+        ("05 4e20 0001", "85 03", {}),
+        ("06 2000 0010", "86 02", {}),
+    ],
+)
+def test_writes_are_stored_and_repeated(
+    request_pdu: str, answer_pdu: str, stored: dict[tuple[int, int], int]
+) -> None:
+    written: dict[tuple[int, int], int] = {}
+
+    def write(kind: int, address: int, value: int) -> bool:
+        if address == 0x2000:
+            return False
+        written[kind, address] = value
+        return True
+
+    unit = Unit(lambda: REGISTERS, write=write)
+    assert answer(unit, bytes.fromhex(request_pdu)) == bytes.fromhex(answer_pdu)
+    assert written == stored
+
+
+def test_coils_are_read_as_bits() -> None:
+    coils = {(1, at): at % 2 for at in range(10)}
+    assert answer(Unit(lambda: coils), bytes.fromhex("01 0000 000a")) == bytes.fromhex("01 02 aa02")
