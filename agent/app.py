@@ -26,11 +26,10 @@ from agent.csms.session import Session
 from agent.errors import StoreError
 from agent.guard import Guard
 from agent.health import Health
-from agent.jobs import Jobs
 from agent.jobs.certificates import facts_of
 from agent.jobs.chores import KEYS, SECURITY_LOG, Chores
 from agent.ocpp.blocks.k_smart_charging import ChargingProfiles
-from agent.ocpp.certificates import Certificates
+from agent.ocpp.certificates import CSMS, Certificates
 from agent.ocpp.connection import Connection, Slot
 from agent.ocpp.device_model import DeviceModel
 from agent.ocpp.firmware import Firmware
@@ -43,7 +42,8 @@ from agent.ocpp.view import Facts, Plug, View
 from agent.queue_export import answer_from
 from agent.runtime import ClockReading, Runtime, Workroom
 from agent.settings import Settings
-from agent.status import snapshot
+from agent.slow_work import workroom
+from agent.status import report, snapshot
 from agent.store.db import Store, open_store
 from agent.store.file import DATABASE
 from agent.store.rows import Batch, StoreFault
@@ -95,9 +95,9 @@ class Agent:
         random: Callable[[], float] = random.random,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
         watch: Callable[[object], None] = lambda effect: None,
-        workroom: Callable[[Callable[[object], None]], Workroom] | None = None,
+        workshop: Callable[[Callable[[object], None]], Workroom] | None = None,
     ) -> None:
-        """`workroom(post)` makes what carries out slow work; by default threads do."""
+        """`workshop(post)` makes what carries out slow work; by default threads do."""
         self.settings = settings
         self.wiring = wiring
         self.store: Store
@@ -117,7 +117,7 @@ class Agent:
         self._random = random
         self._new_id = new_id
         self._watch = watch
-        self._workroom = workroom or (lambda post: Jobs({}, post))
+        self._workroom = workshop or self._make_workroom
         self._health = Health.from_environment()
 
     async def open(self) -> None:
@@ -274,6 +274,15 @@ class Agent:
             await self.store.close()
 
     # --- what others ask ----------------------------------------------------------------------
+
+    def _make_workroom(self, post: Callable[[object], None]) -> Workroom:
+        return workroom(self.settings, post, self._report, self._roots)
+
+    def _roots(self) -> list[str]:
+        return [root.pem for root in self.view.certificates.roots(CSMS)]
+
+    def _report(self) -> dict[str, Any]:
+        return report(self.status(), self.settings, self.store.saved, self.view)
 
     def read_meter(self, evse_id: int) -> None:
         self.wiring.meters[evse_id].read_soon()

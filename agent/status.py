@@ -1,12 +1,17 @@
 """The station at one glance: what `chargepoint status` and the service manager are told."""
 
+import os
+import sys
 from collections.abc import Mapping
 from typing import Any
+
+import msgspec
 
 from agent.core.evse import Evse
 from agent.core.main_meter import MainMeter
 from agent.ocpp.view import View
 from agent.runtime import Runtime
+from agent.settings import Settings
 from agent.store.rows import Counts
 from drivers.contract import MeterReading, PilotReading
 
@@ -26,6 +31,8 @@ def snapshot(
         "queue": counts.waiting,
         "set_aside": counts.set_aside,
         "thinned": counts.thinned,
+        "firmware": _firmware(view),
+        "log": _log(view),
         "connectors": [
             _connector(evse, connector_id, pilots)
             for evse in view.station.evses.values()
@@ -52,6 +59,51 @@ def _main_meter(meter: MainMeter) -> dict[str, Any] | str:
     if meter.reading is None:
         return meter.fault or "no reading yet"
     return _measured(meter.reading)
+
+
+def _firmware(view: View) -> str:
+    """Last FirmwareStatus and how far it is."""
+    update = view.firmware.update
+    if update is None or not update.status:
+        return "Idle"
+    return update.status + _percent(view.firmware.percent)
+
+
+def _log(view: View) -> str:
+    """Last LogStatus and how far it is."""
+    return view.uploads.told + _percent(view.uploads.percent)
+
+
+def _percent(percent: int) -> str:
+    return f" {percent} %" if percent >= 0 else ""
+
+
+def report(
+    status: Mapping[str, Any], settings: Settings, saved: Mapping[str, str], view: View
+) -> dict[str, Any]:
+    """The heart of a diagnostics bundle: what the station is, says of itself and was told; no
+    secrets."""
+    told = {key: text for key, text in saved.items() if key.startswith("var/")}
+    return {
+        "status": status,
+        "python": sys.version,
+        "board": list(os.uname()),
+        "firmware_version": view.facts.firmware_version,
+        "variables": {key: text for key, text in told.items() if "password" not in key.lower()},
+        "settings": without_secrets(settings),
+    }
+
+
+def without_secrets(settings: Settings) -> dict[str, Any]:
+    """charger.yaml as it was understood, with passwords masked."""
+    plain: dict[str, Any] = msgspec.to_builtins(settings)
+    for csms in plain["csms"]:
+        for name in ("password", "password_file"):
+            csms.pop(name, None)
+    for first in plain["ocpp"]["variables"]:
+        if "password" in first["variable"]["name"].lower():
+            first["value"] = "***"
+    return plain
 
 
 def _connector(

@@ -180,7 +180,7 @@ class SimBench:
             random=self._ids.random,
             new_id=self._new_id,
             watch=self._watch,
-            workroom=self.work.room,
+            workshop=self.work.room,
         )
         await self.agent.open()
         self._task = asyncio.create_task(self.agent.run(), name="agent")

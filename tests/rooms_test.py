@@ -66,6 +66,7 @@ BELONGS_TO = {
     "agent.batches": "agent.runtime",
     "agent.boot": "agent.app",
     "agent.credentials": "agent.app",
+    "agent.slow_work": "agent.app",
     "agent.status": "agent.app",
     "agent.queue_export": "agent.app",
     "agent.safe_off": "agent.app",

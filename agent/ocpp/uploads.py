@@ -83,7 +83,7 @@ class Uploads:
         return StartJob(self._job_id, self.current.order)
 
     def _end(self, status: str, upload: LogRequested) -> list[object]:
-        self.current, self._job_id = None, ""
+        self.current, self._job_id, self.percent = None, "", -1
         return self._tell(status, upload)
 
     def _tell(self, status: str, upload: LogRequested) -> list[object]:

@@ -1,0 +1,273 @@
+"""Files to and from where the CSMS says, over HTTP(S) and FTP(S); nothing else is ever opened.
+
+Blocking: for the threads of `agent.jobs`. What fails is a JobError with the cause that N01 names.
+"""
+
+import base64
+import ftplib
+import http.client
+import shutil
+import socket
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
+
+from agent.jobs.threads import JobError, Task
+
+CHUNK = 64 * 1024
+TIMEOUT_S = 30.0
+"""A server that says nothing for so long has failed."""
+RESERVE_BYTES = 64 * 1024 * 1024
+"""Left free on the disk: what was sold must always find room."""
+HTTP_CAUSES = {
+    400: "BadMessage",
+    401: "PermissionDenied",
+    403: "PermissionDenied",
+    405: "NotSupportedOperation",
+    501: "NotSupportedOperation",
+}
+NO_PUT = (404, 405, 501)
+"""Answers to a PUT after which a POST is tried (N01.FR.18)."""
+
+Context = Callable[[], ssl.SSLContext]
+FAULTS = (OSError, EOFError, http.client.HTTPException, ftplib.Error, ValueError)
+
+
+# --- downloading ----------------------------------------------------------------------------------
+
+
+def fetch(url: str, path: Path, task: Task, context: Context, largest_bytes: int) -> None:
+    """Downloads to `path`, going on behind what is there of the same file; on the disk when this
+    returns. Raises JobError(DownloadFailed)."""
+    where = urlsplit(url)
+    try:
+        if where.scheme.lower() in ("http", "https"):
+            _fetch_http(where, path, task, context, largest_bytes)
+        elif where.scheme.lower() in ("ftp", "ftps"):
+            _fetch_ftp(where, path, task, context, largest_bytes)
+        else:
+            raise JobError("DownloadFailed", f"{where.scheme} is not fetched")
+    except FAULTS as error:
+        raise JobError("DownloadFailed", f"download from {where.hostname}: {error}") from error
+
+
+def _fetch_http(
+    where: SplitResult, path: Path, task: Task, context: Context, largest_bytes: int
+) -> None:
+    """A part is gone on with only where the server says that the file is still the same."""
+    mark = path.with_suffix(".mark")
+    have = path.stat().st_size if path.exists() and mark.exists() else 0
+    headers = {"Range": f"bytes={have}-", "If-Range": mark.read_text()} if have else {}
+    try:
+        answer = _opener(context).open(_request(where, headers=headers), timeout=TIMEOUT_S)
+    except urllib.error.HTTPError as error:
+        if error.code == 416:
+            path.unlink(missing_ok=True)
+        raise
+    with answer:
+        have = have if answer.status == 206 else 0
+        length = answer.headers.get("Content-Length")
+        total = have + int(length) if length is not None else None
+        same = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
+        if same and not same.startswith("W/"):
+            mark.write_text(same)
+        else:
+            mark.unlink(missing_ok=True)
+        _receive(answer.read, path, have, total, task, largest_bytes)
+
+
+def _fetch_ftp(
+    where: SplitResult, path: Path, task: Task, context: Context, largest_bytes: int
+) -> None:
+    """FTP has no mark of a file but its size and time: both must be as before."""
+    mark = path.with_suffix(".mark")
+    with _ftp(where, context) as ftp:
+        name = unquote(where.path)
+        total = ftp.size(name)
+        same = f"{total} {_modified(ftp, name)}"
+        is_same = mark.exists() and mark.read_text() == same and path.exists()
+        have = path.stat().st_size if is_same else 0
+        mark.write_text(same)
+        if have and have == total:
+            return
+        with ftp.transfercmd(f"RETR {name}", rest=have or None) as data:
+            _receive(data.recv, path, have, total, task, largest_bytes)
+        ftp.voidresp()
+
+
+def _modified(ftp: ftplib.FTP, name: str) -> str:
+    try:
+        return ftp.voidcmd(f"MDTM {name}")
+    except ftplib.Error:
+        return ""
+
+
+def _receive(
+    read: Callable[[int], bytes],
+    path: Path,
+    have: int,
+    total: int | None,
+    task: Task,
+    largest_bytes: int,
+) -> None:
+    """From the answer to the disk, within what may be and what there is room for."""
+    import os
+
+    _check_room(path, (total or have) - have, total, largest_bytes)
+    with open(path, "ab" if have else "wb") as file:
+        while chunk := read(CHUNK):
+            task.moved("downloading", 100 * have // total if total else -1)
+            have += len(chunk)
+            if have > largest_bytes:
+                raise JobError("DownloadFailed", f"the file is larger than {largest_bytes} bytes")
+            if total is None:
+                _check_room(path, CHUNK, None, largest_bytes)
+            file.write(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+    if total is not None and have != total:
+        raise JobError("DownloadFailed", f"the connection ended at {have} of {total} bytes")
+
+
+def _check_room(path: Path, more: int, total: int | None, largest_bytes: int) -> None:
+    if total is not None and total > largest_bytes:
+        raise JobError("DownloadFailed", f"the file is larger than {largest_bytes} bytes")
+    if shutil.disk_usage(path.parent).free - RESERVE_BYTES < more:
+        raise JobError("DownloadFailed", f"no room for {more} bytes; free space in {path.parent}")
+
+
+# --- uploading ------------------------------------------------------------------------------------
+
+
+def send(url: str, path: Path, name: str, task: Task, context: Context) -> None:
+    """Uploads `path` under `name`. Raises JobError with a cause of N01.FR.10."""
+    where = urlsplit(url)
+    try:
+        if where.scheme.lower() in ("http", "https"):
+            _send_http(where, path, name, task, context)
+        elif where.scheme.lower() in ("ftp", "ftps"):
+            _send_ftp(where, path, name, task, context)
+        else:
+            raise JobError("NotSupportedOperation", f"nothing is sent by {where.scheme}")
+    except urllib.error.HTTPError as error:
+        cause = HTTP_CAUSES.get(error.code, "UploadFailure")
+        raise JobError(cause, f"upload to {where.hostname}: {error}") from error
+    except ftplib.error_perm as error:
+        is_login = str(error)[:3] in ("530", "532", "550", "553")
+        cause = "PermissionDenied" if is_login else "UploadFailure"
+        raise JobError(cause, f"upload to {where.hostname}: {error}") from error
+    except FAULTS as error:
+        raise JobError("UploadFailure", f"upload to {where.hostname}: {error}") from error
+
+
+def _send_http(where: SplitResult, path: Path, name: str, task: Task, context: Context) -> None:
+    """PUT into a directory under our name, onto anything else as it is; else POST (FR.19)."""
+    target = where._replace(path=where.path + quote(name)) if where.path[-1:] == "/" else where
+    headers = {
+        "Content-Type": "application/octet-stream",
+        "Content-Length": str(path.stat().st_size),
+    }
+    disposition = f'form-data; name="uploadfile"; filename="{name}"'
+    tries = (
+        ("PUT", target, headers),
+        ("POST", where, headers | {"Content-Disposition": disposition}),
+    )
+    for method, to, said in tries:
+        with open(path, "rb") as file:
+            body = _progress(file, path.stat().st_size, task)
+            request = _request(to, data=body, method=method, headers=said)
+            try:
+                _opener(context).open(request, timeout=TIMEOUT_S).close()
+                return
+            except urllib.error.HTTPError as error:
+                if method == "POST" or error.code not in NO_PUT:
+                    raise
+
+
+def _progress(file: BinaryIO, total: int, task: Task) -> Iterator[bytes]:
+    sent = 0
+    while chunk := file.read(CHUNK):
+        task.moved("uploading", 100 * sent // total)
+        sent += len(chunk)
+        yield chunk
+
+
+def _send_ftp(where: SplitResult, path: Path, name: str, task: Task, context: Context) -> None:
+    """Into a directory under our name; what is no directory is the file itself."""
+    target = unquote(where.path)
+    names = [target + name] if target[-1:] in ("/", "") else [target, f"{target}/{name}"]
+    for number, one in enumerate(names, 1):
+        with _ftp(where, context) as ftp, open(path, "rb") as file:
+            try:
+                ftp.storbinary(f"STOR {one}", file, CHUNK, lambda chunk: task.check())
+                return
+            except ftplib.error_perm:
+                if number == len(names):
+                    raise
+
+
+# --- both -----------------------------------------------------------------------------------------
+
+
+def _request(
+    where: SplitResult,
+    *,
+    data: Iterator[bytes] | None = None,
+    method: str = "GET",
+    headers: dict[str, str],
+) -> urllib.request.Request:
+    """Name and password of the URL go as Basic authentication (N01.FR.17)."""
+    host = where.netloc.rpartition("@")[2]
+    bare = urlunsplit(where._replace(netloc=host, fragment=""))
+    if where.username is not None:
+        pair = f"{unquote(where.username)}:{unquote(where.password or '')}"
+        token = base64.b64encode(pair.encode()).decode()
+        headers = headers | {"Authorization": f"Basic {token}"}
+    return urllib.request.Request(bare, data=data, method=method, headers=headers)
+
+
+def _opener(context: Context) -> urllib.request.OpenerDirector:
+    """Knows http and https alone, also where a server sends it on."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(context=context()),
+        urllib.request.HTTPRedirectHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        urllib.request.HTTPDefaultErrorHandler(),
+    ):
+        opener.add_handler(handler)
+    return opener
+
+
+class _Ftps(ftplib.FTP_TLS):
+    """Data connections go on with the session of the control connection, as many servers want."""
+
+    def ntransfercmd(
+        self, cmd: str, rest: int | str | None = None
+    ) -> tuple[socket.socket, int | None]:
+        connection, size = ftplib.FTP.ntransfercmd(self, cmd, rest)
+        control = self.sock
+        assert isinstance(control, ssl.SSLSocket)
+        wrapped = self.context.wrap_socket(
+            connection, server_hostname=self.host, session=control.session
+        )
+        return wrapped, size
+
+
+def _ftp(where: SplitResult, context: Context) -> ftplib.FTP:
+    """Logged in, binary, and for ftps with both connections encrypted."""
+    is_secure = where.scheme.lower() == "ftps"
+    ftp = (
+        _Ftps(context=context(), timeout=TIMEOUT_S) if is_secure else ftplib.FTP(timeout=TIMEOUT_S)
+    )
+    ftp.connect(where.hostname or "", where.port or 21)
+    ftp.login(unquote(where.username or ""), unquote(where.password or ""))
+    if isinstance(ftp, ftplib.FTP_TLS):
+        ftp.prot_p()
+    ftp.voidcmd("TYPE I")
+    return ftp

@@ -1,0 +1,257 @@
+"""Real servers on loopback: what is fetched and sent arrives whole, and nothing else is opened."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyftpdlib.authorizers import DummyAuthorizer
+from pyftpdlib.handlers import FTPHandler
+from pyftpdlib.servers import FTPServer
+
+from agent.jobs import Canceled, JobError, Task
+from agent.jobs import transfer as module
+from agent.jobs.transfer import fetch, send
+
+CONTENT = bytes(range(256)) * 1024
+LARGEST = 10 * len(CONTENT)
+
+
+class Web(ThreadingHTTPServer):
+    """Serves CONTENT with ranges; keeps what is sent to it."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.cut_after: int | None = None
+        self.etag = '"one"'
+        self.refuses: dict[str, int] = {}
+        self.got: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.ranges: list[str | None] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Web
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        web = self.server
+        if self.path == "/elsewhere":
+            self.send_response(302)
+            self.send_header("Location", "file:///etc/hostname")
+            self.end_headers()
+            return
+        if self.path != "/firmware":
+            self.send_error(404)
+            return
+        asked = self.headers.get("Range")
+        web.ranges.append(asked)
+        at = 0
+        if asked is not None and self.headers.get("If-Range") == web.etag:
+            at = int(asked.removeprefix("bytes=").rstrip("-"))
+        self.send_response(206 if at else 200)
+        self.send_header("ETag", web.etag)
+        self.send_header("Content-Length", str(len(CONTENT) - at))
+        self.end_headers()
+        end = len(CONTENT) if web.cut_after is None else web.cut_after
+        self.wfile.write(CONTENT[at:end])
+
+    def _take(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.got.append((self.command, self.path, dict(self.headers), body))
+        self.send_response(self.server.refuses.get(self.command, 201))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_PUT = do_POST = _take
+
+
+def serving(server: Any) -> Iterator[Any]:
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown() if isinstance(server, Web) else server.close_all()
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    yield from serving(Web())
+
+
+@pytest.fixture
+def ftp(tmp_path: Path) -> Iterator[str]:
+    root = tmp_path / "ftp"
+    (root / "logs").mkdir(parents=True)
+    (root / "firmware").write_bytes(CONTENT)
+
+    class Users(FTPHandler):
+        authorizer = DummyAuthorizer()
+        auth_failed_timeout = 0
+
+    Users.authorizer.add_user("user", "pass word", str(root), perm="elradfmwMT")
+    server = FTPServer(("127.0.0.1", 0), Users)
+    for _ in serving(server):
+        yield f"ftp://user:pass%20word@127.0.0.1:{server.socket.getsockname()[1]}"
+
+
+@pytest.fixture
+def task() -> Task:
+    return Task(lambda step, percent: None)
+
+
+def no_context() -> Any:
+    return None
+
+
+def get(url: str, path: Path, task: Task, largest: int = LARGEST) -> None:
+    fetch(url, path, task, no_context, largest)
+
+
+def put(url: str, path: Path, task: Task) -> None:
+    send(url, path, "log.zip", task, no_context)
+
+
+# --- downloading ----------------------------------------------------------------------------------
+
+
+def test_a_download_that_was_cut_goes_on_where_it_ended(
+    web: Web, tmp_path: Path, task: Task
+) -> None:
+    path = tmp_path / "f.bin"
+    web.cut_after = 100_000
+    with pytest.raises(JobError, match="ended at 100000 of 262144"):
+        get(f"{web.url}/firmware", path, task)
+    web.cut_after = None
+    get(f"{web.url}/firmware", path, task)
+    assert path.read_bytes() == CONTENT
+    assert web.ranges == [None, "bytes=100000-"]
+
+
+def test_another_file_of_that_name_is_fetched_whole(web: Web, tmp_path: Path, task: Task) -> None:
+    path = tmp_path / "f.bin"
+    web.cut_after = 100_000
+    with pytest.raises(JobError):
+        get(f"{web.url}/firmware", path, task)
+    web.cut_after, web.etag = None, '"two"'
+    get(f"{web.url}/firmware", path, task)
+    assert path.read_bytes() == CONTENT
+
+
+def test_ftp_goes_on_too(ftp: str, tmp_path: Path, task: Task) -> None:
+    path = tmp_path / "f.bin"
+    get(f"{ftp}/firmware", path, task)
+    path.write_bytes(CONTENT[:1000])
+    get(f"{ftp}/firmware", path, task)
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [("/nothing", "404"), ("/elsewhere", "file"), ("", "404")],
+)
+def test_what_is_not_there_or_elsewhere_is_not_fetched(
+    web: Web, tmp_path: Path, task: Task, place: str, text: str
+) -> None:
+    with pytest.raises(JobError, match=text) as error:
+        get(web.url + place, tmp_path / "f.bin", task)
+    assert error.value.cause == "DownloadFailed"
+    assert not (tmp_path / "f.bin").exists()
+
+
+@pytest.mark.parametrize("url", ["file:///etc/hostname", "dummy://x/y", "/etc/hostname"])
+def test_no_other_scheme_is_opened(tmp_path: Path, task: Task, url: str) -> None:
+    (tmp_path / "x").write_text("x")
+    with pytest.raises(JobError) as error:
+        get(url, tmp_path / "f.bin", task)
+    assert error.value.cause == "DownloadFailed"
+    with pytest.raises(JobError) as error:
+        put(url, tmp_path / "x", task)
+    assert error.value.cause == "NotSupportedOperation"
+
+
+def test_what_is_too_large_or_finds_no_room_is_not_fetched(
+    web: Web, tmp_path: Path, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "f.bin"
+    with pytest.raises(JobError, match="larger than 1000 bytes"):
+        get(f"{web.url}/firmware", path, task, 1000)
+    monkeypatch.setattr(module, "RESERVE_BYTES", 1 << 60)
+    with pytest.raises(JobError, match="no room"):
+        get(f"{web.url}/firmware", path, task)
+    assert not path.exists()
+
+
+def test_a_canceled_download_ends(web: Web, tmp_path: Path) -> None:
+    task = Task(lambda step, percent: None)
+    task.cancel()
+    with pytest.raises(Canceled):
+        get(f"{web.url}/firmware", tmp_path / "f.bin", task)
+
+
+# --- uploading ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "log.zip"
+    path.write_bytes(CONTENT)
+    return path
+
+
+def test_a_log_is_put_into_a_directory_with_the_login_of_the_url(
+    web: Web, log: Path, task: Task
+) -> None:
+    put(web.url.replace("//", "//me:se%20cret@") + "/logs/", log, task)
+    ((method, path, headers, body),) = web.got
+    assert (method, path, body) == ("PUT", "/logs/log.zip", CONTENT)
+    assert headers["Authorization"] == "Basic bWU6c2UgY3JldA=="
+    assert "me" not in headers["Host"]
+
+
+def test_where_nothing_can_be_put_it_is_posted_with_its_name(
+    web: Web, log: Path, task: Task
+) -> None:
+    web.refuses["PUT"] = 405
+    put(f"{web.url}/logs", log, task)
+    _, (method, path, headers, body) = web.got
+    assert (method, path, body) == ("POST", "/logs", CONTENT)
+    assert headers["Content-Type"] == "application/octet-stream"
+    assert 'filename="log.zip"' in headers["Content-Disposition"]
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        (400, "BadMessage"),
+        (401, "PermissionDenied"),
+        (403, "PermissionDenied"),
+        (501, "NotSupportedOperation"),
+        (507, "UploadFailure"),
+    ],
+)
+def test_a_refused_upload_says_why(web: Web, log: Path, task: Task, code: int, cause: str) -> None:
+    web.refuses = {"PUT": code, "POST": code}
+    with pytest.raises(JobError) as error:
+        put(f"{web.url}/logs", log, task)
+    assert error.value.cause == cause
+
+
+@pytest.mark.parametrize("place", ["/logs/", "/logs", "/logs/log.zip"])
+def test_ftp_takes_a_log_into_a_directory_or_as_a_file(
+    ftp: str, tmp_path: Path, log: Path, task: Task, place: str
+) -> None:
+    put(ftp + place, log, task)
+    assert (tmp_path / "ftp/logs/log.zip").read_bytes() == CONTENT
+
+
+def test_a_wrong_ftp_password_is_permission_denied(ftp: str, log: Path, task: Task) -> None:
+    with pytest.raises(JobError) as error:
+        put(ftp.replace("pass%20word", "wrong") + "/logs/", log, task)
+    assert error.value.cause == "PermissionDenied", error.value
