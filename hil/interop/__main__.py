@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import shutil
 import signal
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from hil.parts.proxy import FaultProxy
 
 SIDES: dict[str, Callable[..., Side]] = {"arthexis": Arthexis, "ocpp-rpc": Strict}
 LONGEST_S = 300.0
+REFUSALS_SHOWN = 5
 STOPPED_BY_USER = 130
 
 
@@ -66,9 +68,20 @@ async def _all(names: Sequence[str], root: Path) -> int:
 
 
 async def _one(make: Callable[..., Side], root: Path) -> Result:
-    """Whatever happens, everything that was started has ended afterwards."""
+    """Whatever happens, all that was started has ended afterwards; logs outlive a failure."""
+    directory = Path(tempfile.mkdtemp(prefix="interop-"))
+    try:
+        result = await _before(make, root, directory)
+    except asyncio.CancelledError:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+    if not result.problems:
+        shutil.rmtree(directory, ignore_errors=True)
+    return result
+
+
+async def _before(make: Callable[..., Side], root: Path, directory: Path) -> Result:
     async with AsyncExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="interop-")))
         side = make(root, directory, say)
         stack.push_async_callback(side.stop)
         port = await side.start()
@@ -80,9 +93,14 @@ async def _one(make: Callable[..., Side], root: Path) -> Result:
             csms_url=f"ws://{HOST}:{proxy.port}{side.path}",
             password=side.password,
         )
-        async with bench, asyncio.timeout(LONGEST_S):
-            sold = await play(bench, side, proxy, wire)
-            return compare(side.name, sold, await side.kept())
+        try:
+            async with bench, asyncio.timeout(LONGEST_S):
+                sold = await play(bench, side, proxy, wire)
+                return compare(side.name, sold, await side.kept())
+        except (BenchError, TimeoutError):
+            for refused in (*wire.refused, *wire.refused_upgrades())[:REFUSALS_SHOWN]:
+                say(f"interop: {side.name}: {refused}")
+            raise
 
 
 if __name__ == "__main__":
