@@ -97,9 +97,9 @@ class Connection:
             changed = self._connection.total_changes() - before
             return Cursor(rows, changed, self._connection.last_insert_rowid())
 
-    def executemany(self, sql: str, many: Iterable[Iterable[Any]]) -> None:
-        for values in many:
-            self.execute(sql, values)
+    def executemany(self, sql: str, many: Iterable[Iterable[Any]]) -> "Cursor":
+        changed = sum(self.execute(sql, values).rowcount for values in many)
+        return Cursor([], changed, self._connection.last_insert_rowid())
 
     def executescript(self, script: str) -> None:
         self.execute(script)
