@@ -1,0 +1,224 @@
+"""Part 6, block L: firmware updates, from the request to the report of the new image.
+
+The station downloads while it charges (AQ-7), installs only when no transaction runs (not C-43),
+restarts to activate the new firmware, and can cancel until it installs (C-60).
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from agent.core.jobs import FetchFirmware, InstallFirmware, VerifyFirmware
+from hil.conformance import OTHER_CARD, Octt, firmware
+from hil.parts.pki import Root
+from hil.sim import SimBench
+from hil.virtual_time import run_virtual
+
+Payload = dict[str, Any]
+
+REQUEST_ID = 42
+ALLOW_NEW = ("ChargingStation", "AllowNewSessionsPendingFirmwareUpdate")
+UNTIL_VERIFIED = ("Downloading", "Downloaded", "SignatureVerified")
+
+
+def case(scene: Callable[[Octt], Awaitable[None]], **options: Any) -> None:
+    async def play() -> None:
+        async with SimBench(**options) as bench:
+            octt = Octt(bench)
+            await octt.booted()
+            await scene(octt)
+            bench.csms.check()
+
+    run_virtual(play())
+
+
+async def update(octt: Octt, status: str = "Accepted", number: int = 0, **times: float) -> None:
+    wanted = {"requestId": REQUEST_ID + number, "firmware": await firmware(octt, **times)}
+    octt.csms.forget()
+    answer = await octt.call("UpdateFirmware", wanted)
+    assert answer["status"] == status, answer
+
+
+async def told(octt: Octt, *statuses: str, number: int = 0) -> None:
+    """Exactly these notifications come next, each with the requestId (L01.FR.10, FR.20)."""
+    for status in statuses:
+        found = await octt.expect("FirmwareStatusNotification", within_s=7200)
+        assert found == {"status": status, "requestId": REQUEST_ID + number}
+
+
+async def unavailable(octt: Octt, *places: tuple[int, int]) -> None:
+    for evse_id, connector_id in places:
+        await octt.expect_status("Unavailable", evseId=evse_id, connectorId=connector_id)
+
+
+async def installed(octt: Octt, number: int = 0) -> None:
+    """RebootBeforeFirmwareActivation, then the new image reports."""
+    bench = octt.bench
+    await told(octt, "Installing", "InstallRebooting", number=number)
+    await bench.until(lambda: not bench.is_running)
+    assert bench.agent.runtime.restart is not None
+    assert bench.agent.runtime.restart.scope == "board"
+    bench.forget_agent()
+    octt.csms.forget()
+    await bench.start()
+    boot = await octt.expect("BootNotification")
+    assert boot["reason"] == "FirmwareUpdate", boot
+    await told(octt, "Installed", number=number)
+    await octt.csms.wait_for(
+        "SecurityEventNotification", lambda event: event["type"] == "FirmwareUpdated"
+    )
+    for evse_id in (1, 2):
+        await octt.csms.wait_for(
+            "StatusNotification",
+            lambda p, at=evse_id: p["evseId"] == at and p["connectorStatus"] == "Available",
+        )
+
+
+def test_TC_L_01_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await update(octt, install_s=-7200)
+        await told(octt, *UNTIL_VERIFIED)
+        await installed(octt)
+
+    case(scene)
+
+
+def test_TC_L_02_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        due_s = octt.bench.utc_s() + 600
+        await update(octt, install_s=600)
+        await told(octt, *UNTIL_VERIFIED, "InstallScheduled")
+        await installed(octt)
+        assert octt.bench.utc_s() > due_s
+        assert octt.bench.work.of(InstallFirmware)
+
+    case(scene)
+
+
+def test_TC_L_03_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        due_s = octt.bench.utc_s() + 600
+        await update(octt, retrieve_s=600, install_s=-7200)
+        await told(octt, "DownloadScheduled", "Downloading")
+        assert octt.bench.utc_s() >= due_s
+        await told(octt, "Downloaded", "SignatureVerified")
+        await installed(octt)
+
+    case(scene)
+
+
+def test_TC_L_05_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        wanted = await firmware(octt)
+        wanted["signingCertificate"] = Root("stranger").signer()
+        octt.csms.forget()
+        request = {"requestId": REQUEST_ID, "firmware": wanted}
+        answer = await octt.call("UpdateFirmware", request)
+        assert answer["status"] in ("InvalidCertificate", "RevokedCertificate")
+        event = await octt.expect("SecurityEventNotification")
+        assert event["type"] == "InvalidFirmwareSigningCertificate"
+        assert not octt.bench.work.of(FetchFirmware)
+
+    case(scene)
+
+
+def test_TC_L_06_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        octt.bench.work.fails[VerifyFirmware] = ["InvalidSignature"]
+        await update(octt, install_s=-7200)
+        await told(octt, "Downloading", "Downloaded", "InvalidSignature")
+        event = await octt.expect("SecurityEventNotification")
+        assert event["type"] == "InvalidFirmwareSignature"
+        assert not octt.bench.work.of(InstallFirmware)
+
+    case(scene)
+
+
+def test_TC_L_07_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        octt.bench.work.fails[FetchFirmware] = ["DownloadFailed"] * 4
+        await update(octt, install_s=-7200)
+        await told(octt, "Downloading", "DownloadFailed")
+        assert len(octt.bench.work.of(FetchFirmware)) == 4
+
+    case(scene)
+
+
+@pytest.mark.parametrize("status", ["InstallVerificationFailed", "InstallationFailed"])
+def test_TC_L_08_CS(status: str) -> None:
+    async def scene(octt: Octt) -> None:
+        octt.bench.work.fails[InstallFirmware] = [status]
+        await update(octt, install_s=-7200)
+        await told(octt, *UNTIL_VERIFIED, "Installing", status)
+        await unavailable(octt, (1, 1), (2, 1))
+        for evse_id in (1, 2):
+            await octt.expect_status("Available", evseId=evse_id, connectorId=1)
+
+    case(scene)
+
+
+def test_TC_L_10_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await update(octt, install_s=-7200)
+        await told(octt, "Downloading")
+        await update(octt, "AcceptedCanceled", number=1, install_s=-7200)
+        await told(octt, *UNTIL_VERIFIED, number=1)
+        await installed(octt, number=1)
+
+    case(scene)
+
+
+async def left(octt: Octt) -> None:
+    """ParkingBayUnoccupied: the session is stopped and the cable taken out."""
+    await octt.stop_authorized()
+    octt.bench.plug_out(octt.evse_id, octt.connector_id)
+
+
+def test_TC_L_14_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.set_variable(*ALLOW_NEW, "true")
+        other = Octt(octt.bench, evse_id=2)
+        await octt.energy_transfer_started()
+        await update(octt, install_s=-7200)
+        await told(octt, *UNTIL_VERIFIED, "InstallScheduled")
+        await other.authorized(card=OTHER_CARD)
+        await other.ev_connected_pre_session()
+        await other.energy_transfer_started()
+        await left(octt)
+        assert not octt.bench.work.of(InstallFirmware)
+        await other.stop_authorized(card=OTHER_CARD)
+        octt.bench.plug_out(2)
+        await installed(octt)
+
+    case(scene)
+
+
+def test_TC_L_15_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.set_variable(*ALLOW_NEW, "false")
+        await octt.energy_transfer_started()
+        await update(octt, install_s=-7200)
+        await told(octt, *UNTIL_VERIFIED, "InstallScheduled")
+        await unavailable(octt, (2, 1))
+        octt.bench.plug_in(2)
+        octt.bench.swipe(OTHER_CARD)
+        await octt.bench.until(lambda: bool(octt.bench.agent.view.station.evses[2].connected))
+        assert not octt.bench.work.of(InstallFirmware)
+        octt.bench.plug_out(2)
+        await left(octt)
+        await installed(octt)
+
+    case(scene)
+
+
+def test_TC_L_18_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        wanted = await firmware(octt, install_s=-7200)
+        del wanted["signingCertificate"], wanted["signature"]
+        request = {"requestId": REQUEST_ID, "firmware": wanted}
+        answer = await octt.call("UpdateFirmware", request)
+        assert answer["status"] in ("Rejected", "InvalidCertificate"), answer
+        assert not octt.bench.work.of(FetchFirmware)
+
+    case(scene)

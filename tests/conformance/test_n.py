@@ -1,0 +1,165 @@
+"""Part 6, block N: logs and customer information."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from agent.core.jobs import UploadLog
+from hil.conformance import CARD, Octt
+from hil.sim import SimBench
+from hil.virtual_time import run_virtual
+
+Payload = dict[str, Any]
+
+LOG = {"remoteLocation": "https://files.invalid/logs/"}
+TOKEN = {"idToken": CARD, "type": "ISO14443"}
+RETRY_S = 120
+
+
+def case(scene: Callable[[Octt], Awaitable[None]]) -> None:
+    async def play() -> None:
+        async with SimBench() as bench:
+            octt = Octt(bench)
+            await octt.booted()
+            await scene(octt)
+            bench.csms.check()
+
+    run_virtual(play())
+
+
+# --- logs -----------------------------------------------------------------------------------------
+
+
+async def ask_log(octt: Octt, log_type: str, number: int = 1, **more: Any) -> Payload:
+    request = {"logType": log_type, "requestId": number, "log": LOG}
+    answer = await octt.call("GetLog", request | more)
+    assert answer["filename"]
+    return answer
+
+
+async def told(octt: Octt, status: str, number: int = 1) -> None:
+    found = await octt.expect("LogStatusNotification", within_s=3600)
+    assert found == {"status": status, "requestId": number}
+
+
+def uploaded(log_type: str) -> None:
+    async def scene(octt: Octt) -> None:
+        answer = await ask_log(octt, log_type)
+        assert answer["status"] == "Accepted"
+        await told(octt, "Uploading")
+        await told(octt, "Uploaded")
+        (order,) = octt.bench.work.of(UploadLog)
+        assert (order.log_type, order.file_name) == (log_type, answer["filename"])
+
+    case(scene)
+
+
+def test_TC_N_25_CS() -> None:
+    uploaded("DiagnosticsLog")
+
+
+def test_TC_N_35_CS() -> None:
+    uploaded("SecurityLog")
+
+
+def test_TC_N_26_CS() -> None:
+    """Erratum 2025-01: each status comes once or four times."""
+
+    async def scene(octt: Octt) -> None:
+        octt.bench.work.fails[UploadLog] = ["UploadFailure"] * 4
+        octt.bench.work.takes_s[UploadLog] = 0.0
+        answer = await ask_log(octt, "DiagnosticsLog", retries=3, retryInterval=RETRY_S)
+        assert answer["status"] == "Accepted"
+        await told(octt, "Uploading")
+        began_s = octt.bench.utc_s()
+        await told(octt, "UploadFailure")
+        assert abs(octt.bench.utc_s() - began_s - 3 * RETRY_S) < 2
+        assert len(octt.bench.work.of(UploadLog)) == 4
+        await asyncio.sleep(2 * RETRY_S)
+        assert len(octt.csms.of("LogStatusNotification")) == 2
+
+    case(scene)
+
+
+def test_TC_N_36_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await ask_log(octt, "DiagnosticsLog")
+        await told(octt, "Uploading")
+        answer = await ask_log(octt, "DiagnosticsLog", number=2)
+        assert answer["status"] == "AcceptedCanceled"
+        await told(octt, "AcceptedCanceled")
+        await told(octt, "Uploading", number=2)
+        await told(octt, "Uploaded", number=2)
+        await asyncio.sleep(60)
+        assert len(octt.csms.of("LogStatusNotification")) == 4
+
+    case(scene)
+
+
+# --- customer information -------------------------------------------------------------------------
+
+
+async def informed(octt: Octt, **flags: bool) -> str:
+    """The whole text about the card's owner, from all parts."""
+    flags = {"report": False, "clear": False} | flags
+    octt.csms.forget()
+    request = {"requestId": 9, "idToken": TOKEN} | flags
+    await octt.accepted("CustomerInformation", request)
+    text, number, more = "", 0, True
+    while more:
+        part = await octt.expect("NotifyCustomerInformation")
+        assert (part["requestId"], part["seqNo"]) == (9, number)
+        text, number, more = text + part["data"], number + 1, part.get("tbc", False)
+    return text
+
+
+async def cached(octt: Octt) -> None:
+    """The station keeps the card, and is idle again."""
+    for variable in (("AuthCtrlr", "LocalPreAuthorize"), ("AuthCacheCtrlr", "Enabled")):
+        await octt.set_variable(*variable, "true")
+    await octt.token_cached()
+
+
+def test_TC_N_27_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await cached(octt)
+        text = await informed(octt, report=True)
+        assert CARD.lower() in text.lower()
+        assert "Accepted" in text
+
+    case(scene)
+
+
+def test_TC_N_28_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await cached(octt)
+        await informed(octt, clear=True)
+        assert await informed(octt, report=True) == "no data found"
+
+    case(scene)
+
+
+def test_TC_N_30_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        await cached(octt)
+        text = await informed(octt, report=True, clear=True)
+        assert CARD.lower() in text.lower()
+        assert await informed(octt, report=True) == "no data found"
+        octt.bench.swipe(CARD)
+        await octt.expect("Authorize")
+
+    case(scene)
+
+
+def test_TC_N_31_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        assert await informed(octt, report=True, clear=True) == "no data found"
+
+    case(scene)
+
+
+def test_TC_N_32_CS() -> None:
+    async def scene(octt: Octt) -> None:
+        assert await informed(octt, clear=True) == "cleared"
+
+    case(scene)
