@@ -4,9 +4,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ARGS ?=
 N ?= 200
+STEPS ?= 1000000
 
-.PHONY: help venv demo test check bench conformance conformance-mutants powercut obeyed interop wheel \
-	schema clean
+.PHONY: help venv demo test check bench conformance conformance-mutants powercut safety-long obeyed \
+	interop wheel schema clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -35,6 +36,9 @@ bench: venv ## the figures: start time, memory, throughput
 
 powercut: venv ## kills the agent N=200 times while it charges, and counts every event
 	$(BIN)/python -m hil.powercut --kills $(N) $(ARGS)
+
+safety-long: venv ## STEPS=1000000 random steps on core, guard and runtime (about an hour)
+	CHARGEPOINT_SAFETY_STEPS=$(STEPS) $(BIN)/python -m pytest -n 0 -k everything tests/safety_machine_test.py
 
 conformance: venv ## the cases of the standard; writes docs/conformance.csv from the run
 	$(BIN)/python -m hil.conformance_report

@@ -1,0 +1,313 @@
+"""Random days of a station for the rig: EVs, cards, faults, stale values, slow disks, jumps."""
+
+import os
+import sys
+import time
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from agent.core import events as ev
+from agent.core.events import IdToken, TokenInfo
+from agent.core.policy import Policy
+from drivers.contract import PilotState
+from drivers.sim.connector import Ev
+from tests.safety_machine_parts import BAD_CARD, GOOD_CARDS
+from tests.safety_machine_rig import Rig
+
+STEPS = int(os.environ.get("CHARGEPOINT_SAFETY_STEPS", "10000"))
+"""`make safety-long` asks for a million."""
+STEPS_A_DAY = 40
+"""So many come true of a day of fifty at the least."""
+
+PLACES = st.sampled_from([(1, 1), (2, 1)])
+CARDS = st.sampled_from([*sorted(GOOD_CARDS), BAD_CARD])
+POINTS = st.sampled_from(
+    [{"PowerPathClosed"}, {"EVConnected"}, {"Authorized"}, {"EVConnected", "Authorized"}]
+)
+WAITS = st.sampled_from([0.0, 0.02, 0.3, 1.0, 2.0, 5.0, 11.0])
+EVS = st.sampled_from(
+    [
+        Ev(),
+        Ev(ready_after_s=0.05),
+        Ev(current_a=32.0, ready_after_s=0.1),
+        Ev(wants="D"),
+        Ev(ignores_pilot=True, current_a=6.0),
+    ]
+)
+
+
+class Progress:
+    """A line on stderr now and then, for the long run."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self._began_s = self._told_s = time.monotonic()
+
+    def step(self) -> None:
+        self.steps += 1
+        now_s = time.monotonic()
+        if STEPS > 10_000 and now_s - self._told_s > 5:
+            self._told_s = now_s
+            rate = self.steps / (now_s - self._began_s)
+            left_s = (STEPS - self.steps) / rate
+            text = f"\r{self.steps} of {STEPS} steps, {rate:.0f}/s, {left_s / 60:.0f} min left   "
+            print(text, end="", file=sys.__stderr__, flush=True)
+
+
+def machine(progress: Progress) -> type[RuleBasedStateMachine]:
+    class Machine(RuleBasedStateMachine):
+        @initialize(
+            socket=st.booleans(),
+            supply_a=st.sampled_from([10.0, 20.0, 40.0, 63.0]),
+            start=POINTS,
+            stop=POINTS,
+            side=st.booleans(),
+            invalid=st.booleans(),
+        )
+        def begin(self, socket, supply_a, start, stop, side, invalid):
+            policy = Policy(
+                tx_start_point=frozenset(start),
+                tx_stop_point=frozenset(stop),
+                stop_tx_on_ev_side_disconnect=side,
+                stop_tx_on_invalid_id=invalid,
+                local_authorize_offline=False,
+            )
+            self.rig = Rig(socket=socket, supply_a=supply_a, policy=policy)
+            self.rig.wait(1.0)
+
+        def _then(self, wait_s: float) -> None:
+            progress.step()
+            self.rig.wait(wait_s)
+
+        # --- people and EVs -------------------------------------------------------------------
+
+        @rule(place=PLACES, kind=EVS, cable_a=st.sampled_from([13.0, 20.0, 32.0]), wait_s=WAITS)
+        def plug_in(self, place, kind, cable_a, wait_s):
+            cable = cable_a if self.rig.socket else None
+            if not self.rig.board.connector(*place).ev_connected:
+                self.rig.do(self.rig.board.plug_in, *place, kind, cable)
+            self._then(wait_s)
+
+        @rule(place=PLACES, wait_s=WAITS)
+        def plug_out(self, place, wait_s):
+            self.rig.do(self.rig.board.plug_out, *place)
+            self._then(wait_s)
+
+        @rule(place=PLACES, wants=st.sampled_from(["B", "C", "C", "D"]), wait_s=WAITS)
+        def ev_state(self, place, wants, wait_s):
+            if self.rig.board.connector(*place).ev is not None:
+                self.rig.do(self.rig.board.ev_state, *place, wants)
+            self._then(wait_s)
+
+        @rule(card=CARDS, wait_s=WAITS)
+        def swipe(self, card, wait_s):
+            self.rig.do(self.rig.board.swipe, "reader", card)
+            self._then(wait_s)
+
+        @rule(
+            place=PLACES,
+            kind=EVS,
+            card=CARDS,
+            cable_a=st.sampled_from([13.0, 32.0]),
+            wait_s=st.sampled_from([0.3, 2.0, 11.0]),
+        )
+        def a_good_charge(self, place, kind, card, cable_a, wait_s):
+            """The way most things go, so that the others meet power that flows."""
+            rig = self.rig
+            rig.store.delay_s, rig.store.refuses = 0.0, False
+            rig.deaf.clear()
+            for fault in ("rcd", "ground", "pilot_lost", "meter_lost"):
+                rig.do(rig.board.clear_fault, *place, fault)
+            if not rig.board.connector(*place).ev_connected:
+                rig.do(rig.board.plug_in, *place, kind, cable_a if rig.socket else None)
+            rig.wait(1.0)
+            if rig.station.evses[place[0]].free:
+                rig.do(self.rig.post, ev.TokenPresented(IdToken(card, "ISO14443"), (place[0],)))
+            self._then(wait_s)
+
+        @rule(evse_id=st.sampled_from([1, 2]), wait_s=WAITS)
+        def remote_stop(self, evse_id, wait_s):
+            transaction_id = self.rig.station.transaction_id(evse_id)
+            if transaction_id is not None:
+                self.rig.do(self.rig.post, ev.StopRequested(transaction_id))
+            self._then(wait_s)
+
+        @rule(evse_id=st.sampled_from([1, 2]), wait_s=WAITS)
+        def judged_once_more(self, evse_id, wait_s):
+            transaction = self.rig.station.evses[evse_id].transaction
+            if transaction is not None and transaction.token is not None:
+                names = transaction.transaction_id, transaction.token
+                self.rig.do(self.rig.post, ev.TransactionAnswered(*names, TokenInfo("Invalid")))
+            self._then(wait_s)
+
+        @rule(
+            evse_id=st.sampled_from([0, 1, 2]),
+            limit_a=st.sampled_from([None, None, 0.0, 6.0, 17.3]),
+            wait_s=WAITS,
+        )
+        def limit(self, evse_id, limit_a, wait_s):
+            self.rig.do(self.rig.post, ev.CurrentLimited(evse_id, limit_a))
+            self._then(wait_s)
+
+        @rule(evse_id=st.sampled_from([0, 1]), operative=st.booleans(), wait_s=WAITS)
+        def availability(self, evse_id, operative, wait_s):
+            self.rig.do(self.rig.post, ev.AvailabilityRequested(evse_id, 0, operative))
+            self._then(wait_s)
+
+        # --- faults ---------------------------------------------------------------------------
+
+        @rule(
+            place=PLACES,
+            fault=st.sampled_from(["rcd", "ground", "pilot_lost", "meter_lost"]),
+            lasts_s=st.sampled_from([0.01, 0.5, 4.0, 8.0, None]),
+            wait_s=WAITS,
+        )
+        def fault(self, place, fault, lasts_s, wait_s):
+            self.rig.do(self.rig.board.raise_fault, *place, fault)
+            if lasts_s is not None:
+                self.rig.wait(lasts_s)
+                self.rig.do(self.rig.board.clear_fault, *place, fault)
+            self._then(wait_s)
+
+        @rule(
+            place=PLACES,
+            after_s=st.sampled_from([0.3, 1.0]),
+            lasts_s=st.sampled_from([0.1, 4.0]),
+            trouble=st.sampled_from(["E", "A", "rcd", "pilot_lost"]),
+        )
+        def trouble_while_storing(self, place, after_s, lasts_s, trouble):
+            """An order waits for the disk while its reason goes away, and perhaps comes back."""
+            rig = self.rig
+            rig.do(rig.board.plug_out, *place)
+            rig.wait(8.0)
+            rig.do(rig.board.plug_in, *place, Ev(ready_after_s=0.1), 32.0)
+            rig.wait(2.0)
+            rig.store.delay_s = 1.5
+            if rig.station.evses[place[0]].free:
+                card = IdToken(min(GOOD_CARDS), "ISO14443")
+                rig.do(rig.post, ev.TokenPresented(card, (place[0],)))
+            rig.wait(after_s)
+            if trouble in ("E", "A"):
+                rig.do(rig.glitch, place, PilotState(trouble))
+                rig.wait(lasts_s)
+                rig.do(rig.glitch, place, PilotState.B)
+            else:
+                rig.do(rig.board.raise_fault, *place, trouble)
+                rig.wait(lasts_s)
+                rig.do(rig.board.clear_fault, *place, trouble)
+            self._then(3.0)
+            rig.store.delay_s = 0.0
+
+        @rule(evse_id=st.sampled_from([1, 2]), lasts_s=st.sampled_from([1.0, 8.0]), wait_s=WAITS)
+        def fault_input(self, evse_id, lasts_s, wait_s):
+            self.rig.do(self.rig.post, ev.FaultRaised(evse_id, 0, "emergency_stop"))
+            self.rig.wait(lasts_s)
+            self.rig.do(self.rig.post, ev.FaultCleared(evse_id, 0, "emergency_stop"))
+            self._then(wait_s)
+
+        @rule(place=PLACES, wait_s=WAITS)
+        def weld(self, place, wait_s):
+            self.rig.do(self.rig.board.weld, *place)
+            self._then(wait_s)
+
+        @rule(place=PLACES, wait_s=WAITS)
+        def contactor_replaced(self, place, wait_s):
+            self.rig.do(self.rig.board.clear_fault, *place, "welded_contactor")
+            self._then(wait_s)
+
+        @rule(place=PLACES, jammed=st.booleans(), moves=st.booleans(), wait_s=WAITS)
+        def lock(self, place, jammed, moves, wait_s):
+            self.rig.board.pilots[f"pilot{place[0]}"].lock_jammed = jammed
+            if moves:
+                self.rig.do(self.rig.lock_moves, place, False)
+            self._then(wait_s)
+
+        # --- stale values ---------------------------------------------------------------------
+
+        @rule(
+            device=st.sampled_from(["pilot1", "pilot2", "meter1", "meter2"]),
+            lasts_s=st.sampled_from([3.0, 20.0, 40.0, None]),
+        )
+        def nothing_heard(self, device, lasts_s):
+            self.rig.deaf.add(device)
+            self._then(lasts_s or 1.0)
+            if lasts_s is not None:
+                self.rig.deaf.discard(device)
+
+        @rule(place=PLACES, times=st.sampled_from([1, 20]))
+        def frozen(self, place, times):
+            """The same report again and again, and nothing else."""
+            self.rig.deaf.add(f"pilot{place[0]}")
+            for _ in range(times):
+                self.rig.deaf.discard(f"pilot{place[0]}")
+                self.rig.do(self.rig.again, place)
+                self.rig.deaf.add(f"pilot{place[0]}")
+                self.rig.wait(1.0)
+            self.rig.deaf.discard(f"pilot{place[0]}")
+            self._then(0.0)
+
+        @rule(place=PLACES, state=st.sampled_from(["A", "B", "E", "F", "unknown"]), wait_s=WAITS)
+        def glitch(self, place, state, wait_s):
+            self.rig.do(self.rig.glitch, place, PilotState(state))
+            self._then(wait_s)
+
+        # --- disk, clock, process -------------------------------------------------------------
+
+        @rule(delay_s=st.sampled_from([0.0, 0.3, 1.5, 3.0, 12.0]), wait_s=WAITS)
+        def disk(self, delay_s, wait_s):
+            self.rig.store.delay_s = delay_s
+            self._then(wait_s)
+
+        @rule(lasts_s=st.sampled_from([0.5, 4.0, 20.0]), wait_s=WAITS)
+        def disk_refuses(self, lasts_s, wait_s):
+            self.rig.store.refuses = True
+            self.rig.wait(lasts_s)
+            self.rig.store.refuses = False
+            self._then(wait_s)
+
+        @rule(by_s=st.sampled_from([-1e6, -3600.0, 2.0, 86400.0]), synced=st.booleans())
+        def clock_jumps(self, by_s, synced):
+            self.rig.utc_error_s += by_s
+            self.rig.is_synced = synced
+            self._then(0.02)
+
+        @rule(online=st.booleans(), wait_s=WAITS)
+        def link(self, online, wait_s):
+            self.rig.office.online = online
+            self.rig.do(self.rig.post, ev.CsmsReached() if online else ev.CsmsLost())
+            self._then(wait_s)
+
+        @rule(seconds=st.sampled_from([0.5, 3.0, 11.0, 61.0]))
+        def time_passes(self, seconds):
+            self._then(seconds)
+
+        @rule(cold=st.booleans(), wait_s=WAITS)
+        def restart(self, cold, wait_s):
+            self.rig.restart(cold=cold)
+            self._then(wait_s)
+
+        def teardown(self):
+            if hasattr(self, "rig"):
+                self.rig.close()
+
+    return Machine
+
+
+def play(days: int, *, derandomize: bool = True) -> Progress:
+    """Runs the machine; raises what the judge found."""
+    progress = Progress()
+    run_state_machine_as_test(
+        machine(progress),
+        settings=settings(
+            max_examples=days,
+            stateful_step_count=50,
+            derandomize=derandomize,
+            deadline=None,
+            database=None,
+            phases=(Phase.generate,),
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    return progress

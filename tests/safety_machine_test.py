@@ -1,0 +1,194 @@
+"""What must hold in every step of a random day, and that the judge notices when it does not."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from agent.batches import standing_orders
+from agent.core.connector import Connector
+from agent.core.evse_facts import EvseFacts
+from agent.core.limits import Ceiling, Demand
+from agent.core.orders import Orders
+from agent.guard import Guard, Guarded
+from agent.runtime import Runtime
+from tests.safety_machine import STEPS, STEPS_A_DAY, play
+from tests.safety_machine_rig import Rig
+
+SEEDED_DAYS = 200
+"""Within so many days a seeded fault must be noticed."""
+
+
+@pytest.mark.timeout(0)
+def test_power_flows_only_while_everything_says_so() -> None:
+    is_long = STEPS > 10_000
+    done = 0
+    while done < STEPS:
+        done += play(1 + (STEPS - done) // STEPS_A_DAY, derandomize=not is_long).steps
+        if not is_long:
+            break
+    assert done >= STEPS
+
+
+# --- each promise, broken on purpose ------------------------------------------------------------
+
+Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+def no_state(patch: pytest.MonkeyPatch) -> None:
+    """The guard does not read the pilot's letter; so it voids no permit by it either, which the
+    judge would say first."""
+
+    def only_faults(reading: Any) -> str | None:
+        return "fault" if reading.faults else None
+
+    patch.setattr("agent.guard._pilot_trouble", only_faults)
+    patch.setattr(Rig, "forgives", "permit")
+
+
+def no_faults(patch: pytest.MonkeyPatch) -> None:
+    """The guard does not read the controller's faults."""
+
+    def only_states(reading: Any) -> str | None:
+        return None if reading.state in ("B", "C") else "state"
+
+    patch.setattr("agent.guard._pilot_trouble", only_states)
+    patch.setattr(Rig, "forgives", "permit")
+
+
+def no_authorisation(patch: pytest.MonkeyPatch) -> None:
+    """The core energises whoever has a session, though the card was refused."""
+    patch.setattr("agent.core.events.TokenInfo.accepted", property(lambda info: True))
+
+
+def no_authorisation_any_more(patch: pytest.MonkeyPatch) -> None:
+    """The core goes on although the authorisation ended."""
+
+    def wants_power(evse: EvseFacts) -> Connector | None:
+        active, transaction = evse.active, evse.transaction
+        if transaction is None or evse.ending is not None or transaction.begin is None:
+            return None
+        usable = active is not None and active.energisable and not active.faults
+        return active if usable and active is not None and active.is_secured else None
+
+    patch.setattr(EvseFacts, "wants_power", wants_power)
+
+
+def no_age_of_the_pilot(patch: pytest.MonkeyPatch) -> None:
+    """The guard takes an old view for a good one."""
+    begin = Guarded.__init__
+
+    def ageless(guarded: Guarded, *arguments: Any) -> None:
+        begin(guarded, *arguments)
+        guarded.pilot_age_s = 1e9
+
+    patch.setattr(Guarded, "__init__", ageless)
+
+
+def no_age_of_the_meter(patch: pytest.MonkeyPatch) -> None:
+    begin = Guarded.__init__
+
+    def ageless(guarded: Guarded, *arguments: Any) -> None:
+        begin(guarded, *arguments)
+        guarded.meter_age_s = 1e9
+
+    patch.setattr(Guarded, "__init__", ageless)
+
+
+def no_permit(patch: pytest.MonkeyPatch) -> None:
+    """A stop voids no order that still waits for the disk."""
+    patch.setattr(Guard, "_void", lambda guard, guarded: None)
+
+
+def no_cable(patch: pytest.MonkeyPatch) -> None:
+    ceiling = Orders.ceiling
+
+    def thick(orders: Orders, connector: Connector) -> Ceiling:
+        found = ceiling(orders, connector)
+        return Ceiling(found.controller_a, found.connector_a, None, found.min_a)
+
+    patch.setattr(Orders, "ceiling", thick)
+
+
+def no_hardware(patch: pytest.MonkeyPatch) -> None:
+    ceiling = Orders.ceiling
+
+    def strong(orders: Orders, connector: Connector) -> Ceiling:
+        found = ceiling(orders, connector)
+        return Ceiling(63.0, found.connector_a, found.cable_a, found.min_a)
+
+    patch.setattr(Orders, "ceiling", strong)
+
+
+def no_file(patch: pytest.MonkeyPatch) -> None:
+    ceiling = Orders.ceiling
+
+    def strong(orders: Orders, connector: Connector) -> Ceiling:
+        found = ceiling(orders, connector)
+        return Ceiling(found.controller_a, 63.0, found.cable_a, found.min_a)
+
+    patch.setattr(Orders, "ceiling", strong)
+
+
+def no_profile(patch: pytest.MonkeyPatch) -> None:
+    demands = Orders._demands
+
+    def unlimited(orders: Orders, evses: Any, limits: Any) -> dict[Any, Demand]:
+        return demands(orders, evses, {})
+
+    patch.setattr(Orders, "_demands", unlimited)
+
+
+def no_supply(patch: pytest.MonkeyPatch) -> None:
+    begin = Orders.__init__
+
+    def endless(orders: Orders, site: Any) -> None:
+        begin(orders, site)
+        orders._supply_a = 1000.0
+
+    patch.setattr(Orders, "__init__", endless)
+
+
+def no_lock(patch: pytest.MonkeyPatch) -> None:
+    """The core does not wait for the lock, and does not look at it again."""
+    patch.setattr(Connector, "is_secured", property(lambda connector: True))
+
+
+def no_row(patch: pytest.MonkeyPatch) -> None:
+    """Power first, then the disk."""
+    perform = Runtime.perform
+
+    async def hasty(runtime: Runtime, effects: list[object]) -> None:
+        for order in standing_orders(effects):
+            runtime._energise(order)
+        await perform(runtime, effects)
+
+    patch.setattr(Runtime, "perform", hasty)
+
+
+SEEDED: dict[str, tuple[str, Patch]] = {
+    "C or D": ("state", no_state),
+    "authorised": ("authorised", no_authorisation),
+    "still authorised": ("authorised", no_authorisation_any_more),
+    "a fresh pilot": ("fresh", no_age_of_the_pilot),
+    "a fresh meter": ("fresh", no_age_of_the_meter),
+    "no blocking fault": ("fault", no_faults),
+    "a valid permit": ("permit", no_permit),
+    "the cable's rating": ("limit", no_cable),
+    "the controller's rating": ("limit", no_hardware),
+    "the file's rating": ("limit", no_file),
+    "the profile": ("limit", no_profile),
+    "the supply": ("limit", no_supply),
+    "a locked plug": ("lock", no_lock),
+    "a session row first": ("row", no_row),
+}
+
+
+@pytest.mark.parametrize("promise", SEEDED)
+def test_a_station_that_breaks_a_promise_is_noticed(
+    promise: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    word, seed = SEEDED[promise]
+    seed(monkeypatch)
+    with pytest.raises(AssertionError, match=f"{word}:"):
+        play(SEEDED_DAYS)
