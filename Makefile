@@ -6,8 +6,8 @@ ARGS ?=
 N ?= 200
 STEPS ?= 1000000
 
-.PHONY: help venv demo test check bench conformance conformance-mutants powercut safety-long obeyed \
-	interop wheel schema clean
+.PHONY: help venv demo test check bench fuzz conformance conformance-mutants powercut safety-long \
+	obeyed interop wheel schema clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -39,6 +39,9 @@ powercut: venv ## kills the agent N=200 times while it charges, and counts every
 
 safety-long: venv ## STEPS=1000000 random steps on core, guard and runtime (about an hour)
 	CHARGEPOINT_SAFETY_STEPS=$(STEPS) $(BIN)/python -m pytest -n 0 -k everything tests/safety_machine_test.py
+
+fuzz: venv ## a hundred thousand spoiled frames at the simulated station; ARGS="--seed 500"
+	$(BIN)/python -m hil.fuzz $(ARGS)
 
 conformance: venv ## the cases of the standard; writes docs/conformance.csv from the run
 	$(BIN)/python -m hil.conformance_report

@@ -173,6 +173,10 @@ class BenchCsms:
         self.trace.append((self._now(), ">", text))
         await self._send(text)
 
+    def expect_answer(self, message_id: str, action: str) -> None:
+        """A text that will be sent is a CALL: what answers it is checked like any answer."""
+        self._called[message_id] = action
+
     # --- our calls ----------------------------------------------------------------------------
 
     async def call(
