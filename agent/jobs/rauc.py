@@ -56,20 +56,22 @@ class RaucInstaller:
 
     async def _install(self, rauc: Any, path: Path, task: Task) -> Installed:
         """An installation that runs cannot be stopped: it is waited for."""
+        completed = asyncio.Event()
+        rauc.on_completed(lambda result: completed.set())
         await rauc.call_install_bundle(str(path), {})
         end_s = time.monotonic() + self._timeout_s
-        while True:
-            await asyncio.sleep(POLL_S)
+        while not completed.is_set():
             percent, step, _ = await rauc.get_progress()
-            operation = await rauc.get_operation()
-            if operation == "idle":
-                break
             try:
                 task.moved(str(step) or "installing", int(percent))
             except Canceled:
                 pass
             if time.monotonic() > end_s:
                 raise JobError("InstallationFailed", "RAUC did not end in time")
+            try:
+                await asyncio.wait_for(completed.wait(), POLL_S)
+            except TimeoutError:
+                pass
         error = str(await rauc.get_last_error())
         if error:
             is_bundle = any(word in error.lower() for word in REFUSED)
