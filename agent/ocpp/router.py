@@ -206,18 +206,20 @@ class Router:
                 return self._result(message_id, payload, now)
             case rpc.CallErrorFrame(message_id, code, description):
                 return self.connection.refused(message_id, f"{code} {description}".strip(), now)
-            case rpc.Malformed(reply, reason, answers):
+            case rpc.Malformed(reply, reason, answers, is_result):
                 found: list[object] = [ef.Log(4, f"CSMS: bad frame dropped: {reason}")]
                 found.append(ef.Announce(ev.SecurityNoted("InvalidMessages", reason)))
                 if reply is not None:
                     found.append(ef.SendFrame(reply))
                 if answers is not None:
-                    found += self.connection.refused(answers, f"unusable answer: {reason}", now)
+                    why = f"unusable answer: {reason}"
+                    found += self._unusable(answers, why, now, is_result=is_result)
                 return found
 
     def _result(self, message_id: str, payload: Payload, now: Now) -> list[object]:
         """An answer with extra fields is used. One that cannot be used counts as refused, but a
-        row it names has arrived: sent again it would be counted twice."""
+        row it names has arrived: sent again it would be counted twice. The same holds of a
+        CALLRESULT that cannot even be read."""
         action = self.connection.action_of(message_id)
         if action is None:
             return self.connection.response(message_id, payload, now)
@@ -225,11 +227,15 @@ class Router:
             extra = messages.validate_response(action, payload)
         except CallError as error:
             noted: list[object] = [ef.Log(4, f"CSMS: {action} answer cannot be used: {error}")]
-            if self.connection.is_row(message_id):
-                return noted + self.connection.response(message_id, None, now)
-            return noted + self.connection.refused(message_id, "unusable answer", now)
+            return noted + self._unusable(message_id, "unusable answer", now, is_result=True)
         noted = [ef.Log(6, f"CSMS: {action} answer: {text}") for text in extra]
         return noted + self.connection.response(message_id, payload, now)
+
+    def _unusable(self, message_id: str, why: str, now: Now, *, is_result: bool) -> list[object]:
+        """An answer that says nothing to us; see `_result`."""
+        if is_result and self.connection.is_row(message_id):
+            return self.connection.response(message_id, None, now)
+        return self.connection.refused(message_id, why, now)
 
     # --- CALLs of the CSMS --------------------------------------------------------------------
 

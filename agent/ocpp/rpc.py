@@ -46,11 +46,13 @@ class Malformed(Struct, frozen=True):
     """A frame that means nothing: `reply` is the CALLERROR to send, `reason` is for the log.
 
     `answers`: id of the CALL of ours that the frame was meant to answer; nothing better will come.
+    `is_result`: it was no refusal, so the CALL has arrived.
     """
 
     reply: str | None
     reason: str
     answers: str | None = None
+    is_result: bool = False
 
 
 Frame = Call | CallResult | CallErrorFrame | Malformed
@@ -119,7 +121,7 @@ def _call_result(frame: list[Any]) -> CallResult | Malformed:
     if message_id == NO_ID:
         return Malformed(None, "a CALLRESULT without a usable message id")
     if len(frame) != 3 or not (frame[2] is None or isinstance(frame[2], dict)):
-        return Malformed(None, "a CALLRESULT must be [3, id, object]", message_id)
+        return Malformed(None, "a CALLRESULT must be [3, id, object]", message_id, True)
     return CallResult(message_id, frame[2] or {})
 
 
@@ -154,7 +156,7 @@ def _unreadable(text: str, reason: str) -> Malformed:
     start = FRAME_START.match(text[:200])
     message_type, message_id = start.groups() if start else (None, None)
     if message_type in ("3", "4"):
-        return Malformed(None, reason, message_id)
+        return Malformed(None, reason, message_id, message_type == "3")
     if message_type == "2" and message_id and _is_text(message_id):
         return _refuse(message_id, "FormatViolation", reason)
     return _refuse(NO_ID, "RpcFrameworkError", reason)

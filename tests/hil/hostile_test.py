@@ -393,3 +393,20 @@ def test_two_hours_with_a_link_that_breaks_at_every_frame_lose_nothing() -> None
         assert judge(Evidence(calls=bench.csms.calls, meters_wh=meters_wh)).problems == ()
 
     run(scene)
+
+
+@pytest.mark.parametrize("answer", [[], [[]], "x", {"customData": json.loads("[" * 70 + "]" * 70)}])
+def test_an_answer_to_an_event_that_cannot_be_read_is_one(answer: Any) -> None:
+    """The row has arrived: sent again it would be counted twice."""
+
+    async def scene(bench: SimBench) -> None:
+        bench.csms.answer["TransactionEvent"] = answer
+        await booted(bench)
+        await charges(bench)
+        await asyncio.sleep(3600)
+        ids = [call.message_id for call in bench.csms.calls if call.action == "TransactionEvent"]
+        assert len(ids) == len(set(ids))
+        assert bench.agent.status()["set_aside"] == 0
+        bench.csms.check()
+
+    run(scene)
