@@ -16,6 +16,10 @@ GUARD_STOPS_AT_MOST = 5
 """So many guard stops within GUARD_STOPS_WITHIN_S are a fault that stands until the EV leaves."""
 GUARD_STOPS_WITHIN_S = 600.0
 
+STILL_CLOSES_S = 2.0
+"""After power was taken back an open path may still close for this long: the contacts were on their
+way, or the view was older than the order."""
+
 PATH_FAULTS = frozenset({"welded_contactor", "open_unconfirmed"})
 """Concluded from a power path that did not open; seen open, they are over."""
 EV_FAULTS = frozenset({"over_current", "guard_stops"})
@@ -51,6 +55,8 @@ class Connector:
         """Limit of the last order to energise; None: ordered off."""
         self.offered_since_s: float | None = None
         """Since when power is ordered without a break."""
+        self.withdrawn_s: float | None = None
+        """When power was ordered off, as long as the path may close all the same."""
         self.lock_ordered = True
         """Last order to the lock; a process that ended before may have left it locked."""
         self.has_lock = has_lock
@@ -101,10 +107,9 @@ class Connector:
         """The plug cannot be pulled under load: the lock, where there is one, says it is closed."""
         return not self.has_lock or self.locked is True
 
-    @property
-    def may_unlock(self) -> bool:
-        """There is a lock, and the contacts behind it are seen without voltage."""
-        return self.has_lock and self.reading.power_path is PowerPath.OPEN
+    def may_unlock(self, now_s: float) -> bool:
+        """The contacts behind the lock are seen without voltage, and will stay so."""
+        return self.reading.power_path is PowerPath.OPEN and not self.may_close(now_s)
 
     @property
     def holds_cable(self) -> bool:
@@ -113,14 +118,14 @@ class Connector:
 
     def see(self, reading: PilotReading) -> bool:
         """Takes a report; True when the plug went in or out."""
-        was_plugged, was_open = self.plugged, self.reading.power_path is PowerPath.OPEN
+        was_plugged, before = self.plugged, self.reading.power_path
         self.reading = reading
         self.plugged = plugged(reading, was_plugged)
         if reading.power_path is not PowerPath.OPEN:
             self.open_since_s = None
         else:
             self.judged_faults -= PATH_FAULTS
-            if not was_open or self.open_since_s is None:
+            if before is not PowerPath.OPEN or self.open_since_s is None:
                 self.open_since_s = reading.at_s
         if self.plugged and not was_plugged:
             self.plugged_at_s = reading.at_s
@@ -133,9 +138,19 @@ class Connector:
             self.judged_faults -= EV_FAULTS
             self.session_over = False
             self._guard_stops, self._holds, self.hold_until_s = (), 0, 0.0
+        if self._lets_go(before, reading):
+            self.withdrawn_s = None
         if self.delivering:
             self._holds = 0
         return self.plugged != was_plugged
+
+    def _lets_go(self, before: PowerPath, reading: PilotReading) -> bool:
+        """A view from after power was withdrawn that the path will not close again: it just opened,
+        or nothing is offered and nobody asks."""
+        if reading.power_path is not PowerPath.OPEN or reading.at_s < (self.withdrawn_s or 0.0):
+            return False
+        is_quiet = reading.offered_a == 0.0 and reading.state not in DEMANDING
+        return is_quiet or before is PowerPath.CLOSED
 
     def see_lock(self, locked: bool, at_s: float) -> None:
         """Takes the lock's own report."""
@@ -147,8 +162,16 @@ class Connector:
         state, path = PilotState.UNKNOWN, PowerPath.UNKNOWN
         self.see(replace(self.reading, at_s=now_s, state=state, power_path=path, offered_a=None))
 
+    def may_close(self, now_s: float) -> bool:
+        """An open path is not the last word yet: power is allowed, or was a moment ago."""
+        if self.ordered_a is not None:
+            return True
+        return self.withdrawn_s is not None and now_s < self.withdrawn_s + STILL_CLOSES_S
+
     def order(self, limit_a: float | None, now_s: float) -> None:
         """Remembers the order that is given now; None: off."""
+        if limit_a is None and self.ordered_a is not None:
+            self.withdrawn_s = now_s
         self.ordered_a = limit_a
         if limit_a is None:
             self.offered_since_s = None

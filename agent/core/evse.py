@@ -180,6 +180,8 @@ class Evse(EvseEnding):
             times.append(self.metering.ask_again_s())
         if self.ending is not None:
             times.append(self.ending.deadline_s)
+        settles_s = self.settles_s()
+        times.append(settles_s if settles_s is not None and settles_s > now.mono_s else None)
         if self.unseen_since_s is not None and (running or self.grant is not None):
             times.append(self.unseen_since_s + SUSPENDED_AT_MOST_S)
         if self.opening is not None and self.grant is not None and self.connected:

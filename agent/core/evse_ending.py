@@ -64,7 +64,7 @@ class EvseEnding(EvseMeter):
 
     def _end_reading(self, ending: Ending, now: Now) -> MeterReading | None:
         """A value after the path opened; while it is not open, the latest since the end began."""
-        opened_s, last = self.open_since_s(), self.metering.last
+        opened_s, last = self.open_since_s(now.mono_s), self.metering.last
         if opened_s is not None:
             return self.metering.fresh(now.mono_s, since_s=opened_s)
         return last if last is not None and last.at_s >= ending.since_s else None
@@ -73,7 +73,7 @@ class EvseEnding(EvseMeter):
         ending, transaction = self.ending, self.transaction
         if ending is None or transaction is None:
             return []
-        opened_s = self.open_since_s()
+        opened_s = self.open_since_s(now.mono_s)
         late = now.mono_s >= ending.deadline_s
         reading = self._end_reading(ending, now)
         if not late and (reading is None or opened_s is None):

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from agent.core.connector import Connector
+from agent.core.connector import STILL_CLOSES_S, Connector
 from agent.core.ending import Ending
 from agent.core.events import IdToken
 from agent.core.metering import Metering
@@ -145,7 +145,14 @@ class EvseFacts:
             return None
         return active if active.is_secured else None
 
-    def open_since_s(self) -> float | None:
-        """When the last power path of this EVSE was seen open; None while one is not."""
+    def open_since_s(self, now_s: float) -> float | None:
+        """When the last power path of this EVSE was seen open for good; None while one is not."""
+        if any(connector.may_close(now_s) for connector in self.connectors.values()):
+            return None
         times = [c.open_since_s for c in self.connectors.values()]
         return None if any(t is None for t in times) else max(t for t in times if t is not None)
+
+    def settles_s(self) -> float | None:
+        """When an open path counts though the controller says nothing more."""
+        times = [c.withdrawn_s for c in self.connectors.values() if c.withdrawn_s is not None]
+        return max(times) + STILL_CLOSES_S if times else None

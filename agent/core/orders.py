@@ -51,7 +51,7 @@ class Orders:
         for evse in evses.values():
             wanting = evse.wants_power()
             for connector in evse.connectors.values():
-                effects += _lock(connector, evse)
+                effects += _lock(connector, evse, now)
                 offer_a = offers[connector.place] if connector is wanting else 0.0
                 effects += _order(connector, offer_a, now)
         return effects
@@ -100,13 +100,12 @@ def _order(connector: Connector, offer_a: float, now: Now) -> list[object]:
     return []
 
 
-def _lock(connector: Connector, evse: Evse) -> list[object]:
+def _lock(connector: Connector, evse: Evse, now: Now) -> list[object]:
     """Locked for as long as a session is authorised, released with it (E06.FR.10), even where the
     transaction ends only at unplugging, but not before the power path is seen open."""
     in_session = evse.transaction is not None and evse.grant is not None
     wanted = (in_session and evse.active is connector) or connector.cable_owner is not None
-    is_open = connector.reading.power_path is PowerPath.OPEN
-    if wanted == connector.lock_ordered or not (wanted or is_open):
+    if wanted == connector.lock_ordered or not (wanted or connector.may_unlock(now.mono_s)):
         return []
     connector.lock_ordered = wanted
     return [LockPlug(*connector.place, wanted)]

@@ -338,7 +338,7 @@ class Station:
     def _unlock_requested(self, event: ev.UnlockRequested, now: Now) -> list[object]:
         """F05.FR.06: ordered again though it may stand open already."""
         connector = self.evses[event.evse_id].connectors[event.connector_id]
-        if not connector.may_unlock:
+        if not (connector.has_lock and connector.may_unlock(now.mono_s)):
             return [Log(4, f"EVSE {event.evse_id}: not unlocked, the power path is not seen open")]
         connector.lock_ordered, connector.cable_owner = False, None
         return [LockPlug(*connector.place, False)]

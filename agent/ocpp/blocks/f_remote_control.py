@@ -95,7 +95,7 @@ def _unlock_connector(payload: Payload, view: View, now: Now) -> Answer | Later:
     if not connector.has_lock:
         info = {"reasonCode": "UnsupportedRequest"}
         return Answer({"status": "UnlockFailed", "statusInfo": info})
-    if not connector.may_unlock:
+    if not connector.may_unlock(now.mono_s):
         return Answer({"status": "UnlockFailed", "statusInfo": {"reasonCode": "InternalError"}})
     return Later(
         now.mono_s + UNLOCK_WAIT_S,
