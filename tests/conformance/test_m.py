@@ -127,10 +127,12 @@ def test_TC_M_20_CS(algorithm: str) -> None:
 
 def test_TC_M_22_CS() -> None:
     async def scene(octt: Octt) -> None:
-        await octt.certificate_installed(CSMS, Root("root 2").pem)
+        root = Root("root 2")
+        await octt.certificate_installed(CSMS, root.pem)
+        assert await octt.installed_certificates(CSMS) == [(CSMS, root.hash_data())]
         asked = {"certificateHashData": Root("unknown").hash_data()}
         assert (await octt.call("DeleteCertificate", asked))["status"] == "NotFound"
-        assert len(await octt.installed_certificates(CSMS)) == 1
+        assert await octt.installed_certificates(CSMS) == [(CSMS, root.hash_data())]
 
     case(scene)
 
