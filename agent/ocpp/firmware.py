@@ -125,6 +125,11 @@ class Firmware:
         return self.update is not None and self.update.phase is not Phase.ENDED
 
     @property
+    def is_installing(self) -> bool:
+        """A restart now would cut it off."""
+        return self.update is not None and self.update.phase is Phase.INSTALLING
+
+    @property
     def can_cancel(self) -> bool:
         return self.update is None or self.update.phase not in LATE
 

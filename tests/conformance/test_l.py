@@ -212,6 +212,19 @@ def test_TC_L_15_CS() -> None:
     case(scene)
 
 
+def test_nothing_restarts_or_replaces_an_installation() -> None:
+    """L01.FR.27."""
+
+    async def scene(octt: Octt) -> None:
+        await update(octt)
+        await told(octt, *UNTIL_VERIFIED, "Installing")
+        answer = await octt.call("Reset", {"type": "Immediate"})
+        assert answer["status"] == "Rejected", answer
+        await update(octt, "Rejected", number=1)
+
+    case(scene)
+
+
 def test_TC_L_18_CS() -> None:
     async def scene(octt: Octt) -> None:
         wanted = await firmware(octt, install_s=-7200)

@@ -142,7 +142,7 @@ def go_on(view: View, now: Now) -> Consequences:
     found = view.firmware.go_on(
         now,
         online=view.connection.online,
-        is_busy=any(evse.transaction is not None for evse in view.station.evses.values()),
+        is_busy=view.station.runs(0),
         takes_drivers=view.variables.value("ChargingStation", ALLOW_NEW) == "true",
     )
     return Consequences(effects=tuple(found))

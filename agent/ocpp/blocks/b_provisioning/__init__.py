@@ -46,6 +46,9 @@ def _reset(payload: Payload, view: View, now: Now) -> Answer:
     evses, evse_id = view.station.evses, payload.get("evseId", 0)
     if "evseId" in payload and evse_id not in evses:
         return Answer({"status": "Rejected", "statusInfo": {"reasonCode": "UnknownEvse"}})
+    if view.firmware.is_installing:
+        info = {"reasonCode": "FwUpdateInProgress"}
+        return Answer({"status": "Rejected", "statusInfo": info})
     on_idle = payload["type"] == "OnIdle"
     waits = on_idle and view.station.runs(evse_id)
     status = "Scheduled" if waits else "Accepted"
