@@ -308,14 +308,17 @@ def _standing(row: dict[str, Any]) -> dict[str, Any]:
 
 
 CHANGING = (
-    *(ef.Save, ef.SaveToken, ef.ForgetTokens, ef.SettleRow, ef.SetAside, ef.Restart, StartJob),
+    *(ef.Save, ef.SaveToken, ef.ForgetTokens, ef.SetAside, ef.Restart, StartJob),
     *(ef.AllowPower, ef.StopPower, ef.WithdrawCurrent, ef.LockPlug, ef.Hangup, ef.Dial),
 )
 """Effects that a refused CALL never has; a security event of it is one that it may have."""
+MAY_GO = ef.Save("certificate_request", None)
+"""A certificate that is refused ends the request that it answered (A02.FR.07)."""
 
 
 def _changes(bench: SimBench) -> list[object]:
-    return [effect for effect in bench.effects if isinstance(effect, CHANGING)]
+    found = [effect for effect in bench.effects if isinstance(effect, CHANGING)]
+    return [effect for effect in found if effect != MAY_GO]
 
 
 def _unchanged(

@@ -1,0 +1,52 @@
+"""A line on which anything may come: the devices' ends, and what noise does to their frames."""
+
+import random
+from collections.abc import Callable
+
+from hil.parts.modbus_slave import crc16
+
+Spoil = Callable[[bytes, random.Random], bytes]
+
+
+def noise(frame: bytes, dice: random.Random) -> bytes:
+    """Bytes that mean nothing."""
+    return dice.randbytes(dice.randint(0, 300))
+
+
+def flipped(frame: bytes, dice: random.Random) -> bytes:
+    """A few bits are wrong, the checksum is not corrected."""
+    spoiled = bytearray(frame)
+    for _ in range(dice.randint(1, 2)):
+        spoiled[dice.randrange(len(spoiled))] ^= 1 << dice.randrange(8)
+    return bytes(spoiled)
+
+
+def cut(frame: bytes, dice: random.Random) -> bytes:
+    """The rest never came."""
+    return frame[: dice.randrange(len(frame))]
+
+
+def wrapped(frame: bytes, dice: random.Random) -> bytes:
+    """Noise before and after a good frame."""
+    return dice.randbytes(dice.randint(1, 20)) + frame + dice.randbytes(dice.randint(0, 20))
+
+
+def doubled(frame: bytes, dice: random.Random) -> bytes:
+    """Sent twice."""
+    return frame + frame
+
+
+def foreign(frame: bytes, dice: random.Random) -> bytes:
+    """Another Modbus unit, function or length, with a good checksum."""
+    body = bytearray(frame[:-2])
+    body[dice.randrange(3)] ^= 1 << dice.randrange(8)
+    return bytes(body) + crc16(bytes(body))
+
+
+def silence(frame: bytes, dice: random.Random) -> bytes:
+    """Nothing at all."""
+    return b""
+
+
+SPOILS: tuple[Spoil, ...] = (noise, flipped, cut, wrapped, doubled, foreign, silence)
+"""What may become of a frame; `foreign` is for Modbus alone."""

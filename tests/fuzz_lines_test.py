@@ -1,0 +1,189 @@
+"""Devices that answer nonsense: what a driver reports is the right value or an error, and the
+driver lives. Virtual time; bytes cross a real pseudo-terminal."""
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drivers.contract import (
+    CardSeen,
+    MeterSeen,
+    ModbusMeterOptions,
+    Observation,
+    OpenEvseOptions,
+    PilotSeen,
+    PilotState,
+    SerialLine,
+    SerialReaderOptions,
+)
+from drivers.meters.register_map import find
+from drivers.pilots.openevse import OpenEvse as Driver
+from drivers.pilots.rapi import decode
+from drivers.readers.serial_line import SerialLineReader
+from drivers.registry import Registry
+from drivers.sim.connector import Ev
+from drivers.sim.live import LiveWorld
+from drivers.sim.world import World
+from hil import fuzz_lines
+from hil.fuzz_lines import SPOILS, Spoil
+from hil.parts.modbus_slave import ModbusSlave
+from hil.parts.openevse import OpenEvse
+from hil.parts.pty_port import PtyPort
+from hil.parts.world_meter import meter_unit
+from hil.virtual_time import run_virtual
+
+MODEL = "eastron_sdm630_v2"
+GRACE_S = 0.002
+NONSENSE_S = 120.0
+HERE = (1, 1)
+
+
+class Line:
+    """A world with one place, a port, and a driver of it; answers go through `spoil`."""
+
+    def __init__(self, seed: int) -> None:
+        self.dice = random.Random(seed)
+        self.world = World({1: [1]}, meter_start_wh=500_000)
+        self.live = LiveWorld(self.world)
+        self.port = PtyPort()
+        self.port.open()
+        self.spoils: tuple[Spoil, ...] = ()
+        self.spoiled = 0
+        self.seen: list[Observation] = []
+        self._write = self.port.write
+        self.port.write = self._spoil  # type: ignore[method-assign]
+
+    def _spoil(self, frame: bytes) -> None:
+        if self.spoils and self.dice.random() < 0.5:
+            self.spoiled += 1
+            frame = self.dice.choice(self.spoils)(frame, self.dice)
+        self._write(frame)
+
+    async def played(self, run: Coroutine[Any, Any, None], *spoils: Spoil) -> None:
+        """So long of nonsense, then a minute of peace; raises what the driver failed with."""
+        task = asyncio.create_task(run)
+        await asyncio.sleep(5)
+        self.spoils = spoils
+        await asyncio.sleep(NONSENSE_S)
+        self.spoils, calm_from = (), len(self.seen)
+        await asyncio.sleep(60)
+        if task.done():
+            task.result()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        self.port.unplug()
+        self.last = self.seen[calm_from:]
+
+
+def played(scene: Callable[[], Coroutine[Any, Any, Line]]) -> Line:
+    return run_virtual(scene(), fd_grace_s=GRACE_S)
+
+
+# --- the meter ----------------------------------------------------------------------------------
+
+
+def meter_under(seed: int, *spoils: Spoil) -> Line:
+    async def scene() -> Line:
+        line = Line(seed)
+        line.world.connectors[HERE].closed = line.world.connectors[HERE].ordered_closed = True
+        line.live.catch_up()
+        line.world.plug_in(HERE, Ev(current_a=10, ready_after_s=0))
+        line.world.offer(HERE, 16)
+        ModbusSlave(line.port, {1: meter_unit(line.live, 1, find(MODEL), serial=77)})
+        options = ModbusMeterOptions(line="bus", model=MODEL, interval_s=1, timeout_s=0.5)
+        meter = Registry({"bus": SerialLine(line.port.path)}).build("meter", options)
+        await line.played(meter.run(line.seen.append), *spoils)
+        return line
+
+    return played(scene)
+
+
+@pytest.mark.parametrize("spoil", SPOILS, ids=lambda spoil: spoil.__name__)
+def test_a_meter_reading_is_the_right_one_or_none(spoil: Spoil) -> None:
+    line = meter_under(7, spoil)
+    readings = [seen.reading for seen in line.seen if isinstance(seen, MeterSeen)]
+    assert line.spoiled > 10
+    for reading in readings:
+        assert reading.voltage_v == (230, 230, 230)
+        assert reading.current_a == (10, 10, 10)
+        assert reading.power_w == 6900
+        assert 500_000 <= reading.energy_wh <= line.world.energy_wh(1) + 1
+    assert any(isinstance(seen, MeterSeen) for seen in line.last), "it is read again"
+
+
+def test_a_wrong_value_under_a_good_checksum_would_be_seen_here() -> None:
+    """The other side of the test above: only the checksum tells such a value from a right one."""
+
+    def lie(frame: bytes, dice: random.Random) -> bytes:
+        if len(frame) < 40:
+            return frame
+        body = bytearray(frame[:-2])
+        body[4] ^= 1
+        return bytes(body) + fuzz_lines.crc16(bytes(body))
+
+    line = meter_under(7, lie)
+    readings = [seen.reading for seen in line.seen if isinstance(seen, MeterSeen)]
+    assert any(reading.voltage_v != (230, 230, 230) for reading in readings)
+
+
+# --- the pilot controller -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spoil", [s for s in SPOILS if s is not fuzz_lines.foreign])
+def test_a_pilot_state_is_the_right_one_or_none(spoil: Spoil) -> None:
+    async def scene() -> Line:
+        line = Line(11)
+        evse = OpenEvse(line.port, line.live, HERE, time_scale=0.05)
+        evse.start()
+        driver = Driver("pilot", OpenEvseOptions(port=line.port.path, poll_s=0.5))
+        await line.played(driver.run(line.seen.append), spoil)
+        evse.stop()
+        return line
+
+    line = played(scene)
+    assert line.spoiled > 10
+    states = {seen.reading.state for seen in line.seen if isinstance(seen, PilotSeen)}
+    assert states <= {PilotState.A, PilotState.UNKNOWN}, "no car was ever plugged in"
+    calm = [seen.reading.state for seen in line.last if isinstance(seen, PilotSeen)]
+    assert calm[-1] is PilotState.A
+
+
+@given(st.binary(max_size=200))
+def test_the_rapi_decoder_takes_any_line(line: bytes) -> None:
+    frame = decode(line)
+    assert frame is None or b"^" in line
+
+
+@given(st.text(alphabet="$^:0123456789ABCDEFOKNKAT ", max_size=60))
+def test_the_rapi_decoder_takes_any_line_of_its_own_letters(line: str) -> None:
+    decode(line.encode())
+
+
+# --- the card reader ----------------------------------------------------------------------------
+
+
+def test_a_reader_that_talks_nonsense_is_heard_again_afterwards() -> None:
+    async def scene() -> Line:
+        line = Line(13)
+        reader = SerialLineReader("reader", SerialReaderOptions(port=line.port.path, evses=(1,)))
+
+        async def talk() -> None:
+            for number in range(180):
+                line.port.write(f"0{number % 10}A1B2C3\r\n".encode())
+                await asyncio.sleep(1)
+
+        talking = asyncio.create_task(talk())
+        await line.played(reader.run(line.seen.append), fuzz_lines.noise, fuzz_lines.cut)
+        talking.cancel()
+        return line
+
+    line = played(scene)
+    assert line.spoiled > 10
+    cards = [seen.uid for seen in line.seen if isinstance(seen, CardSeen)]
+    assert all(card.isprintable() and len(card) <= 36 for card in cards)
+    assert [seen for seen in line.last if isinstance(seen, CardSeen)]
