@@ -23,6 +23,7 @@ from agent.core.station import Station
 from agent.credentials import certificates_of_file, credentials_for
 from agent.csms.link import Connect, Credentials, connect_websocket
 from agent.csms.session import Session
+from agent.devices import DeviceBook
 from agent.errors import StoreError
 from agent.guard import Guard
 from agent.health import Health
@@ -31,6 +32,7 @@ from agent.jobs.chores import KEYS, SECURITY_LOG, Chores
 from agent.ocpp.blocks.k_smart_charging import ChargingProfiles
 from agent.ocpp.certificates import CSMS, Certificates
 from agent.ocpp.connection import Connection, Slot
+from agent.ocpp.device_counters import counter_variables
 from agent.ocpp.device_model import DeviceModel
 from agent.ocpp.firmware import Firmware
 from agent.ocpp.network import Network, connection_url
@@ -48,7 +50,7 @@ from agent.store.db import Store, open_store
 from agent.store.file import DATABASE
 from agent.store.rows import Batch, StoreFault
 from agent.wiring import Senses, Wiring, features, site_of, wire
-from drivers.contract import Device
+from drivers.contract import Device, Observation
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +110,7 @@ class Agent:
         self._notices: tuple[str, ...] = ()
         self._first_saves: list[ef.Save] = []
         self._senses: Senses
+        self._book = DeviceBook(settings, wiring.devices)
         self._session: Session
         self._jobs: Workroom
         self._chores: Chores
@@ -155,7 +158,10 @@ class Agent:
         certificates = Certificates(saved, is_strict=settings.security.additional_root_check)
         station_certificate = StationCertificate(saved)
         places = [(e.id, tuple(c.id for c in e.connectors)) for e in settings.evses]
-        declared = fitting(VARIABLES, features(settings, self.wiring))
+        declared = (
+            *fitting(VARIABLES, features(settings, self.wiring)),
+            *counter_variables(self._book.counting()),
+        )
         variables = DeviceModel(declared, places, saved, settings.ocpp.variables)
         station = Station(site_of(settings, self.wiring), variables.policy(), saved)
         priority = variables.value("OCPPCommCtrlr", "NetworkConfigurationPriority")
@@ -178,6 +184,7 @@ class Agent:
             cache_bytes=lambda: self.store.counts().token_bytes,
             certificates=certificates,
             station_certificate=station_certificate,
+            counters=self._book.counters,
         )
         self.guard = Guard(
             self.wiring.pilots,
@@ -230,10 +237,14 @@ class Agent:
         """Runs until a Restart is ordered; cancelling is safe and leaves power off."""
         console = Console(
             socket_path(self.settings.data_directory, self.settings.console_socket),
-            {"status": lambda request: self.status(), "queue": answer_from(self.store)},
+            {
+                "status": lambda request: self.status(),
+                "queue": answer_from(self.store),
+                "probe": lambda request: self._probed(with_cards=request.get("cards") is True),
+            },
         )
         devices = [
-            asyncio.create_task(device.run(self._senses.report), name=name)
+            asyncio.create_task(device.run(self._report_of_driver), name=name)
             for name, device in self.wiring.devices.items()
         ]
         others = [
@@ -284,6 +295,16 @@ class Agent:
     def _report(self) -> dict[str, Any]:
         return report(self.status(), self.settings, self.store.saved, self.view)
 
+    def _report_of_driver(self, observation: Observation) -> None:
+        """The senses first, with the guard behind them; what people look at may wait."""
+        self._senses.report(observation)
+        self._book.see(observation, asyncio.get_running_loop().time())
+
+    def _probed(self, *, with_cards: bool) -> dict[str, Any]:
+        """What `chargepoint probe` judges, and what `chargepoint learn` waits for."""
+        rows = self._book.rows(asyncio.get_running_loop().time(), with_cards=with_cards)
+        return {"station": self.settings.station.identity, "devices": msgspec.to_builtins(rows)}
+
     def read_meter(self, evse_id: int) -> None:
         self.wiring.meters[evse_id].read_soon()
 
@@ -293,6 +314,7 @@ class Agent:
     def status(self) -> dict[str, Any]:
         """What `chargepoint status` shows."""
         answer = snapshot(self.view, self._senses.pilots, self.store.counts(), self.runtime)
+        answer["devices"] = self._book.summary()
         if self.notices():
             answer["store"] = list(self.notices())
         return answer

@@ -1,6 +1,6 @@
 """The console's answer to `status` as a table for a terminal."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 COLUMNS = (
@@ -17,22 +17,39 @@ COLUMNS = (
     ("CHARGING", "charging_state"),
     ("FAULTS", "faults"),
 )
+DEVICE_COLUMNS = (
+    ("DEVICE", "device"),
+    ("STATE", "state"),
+    ("REQUESTS", "requests"),
+    ("TIMEOUTS", "timeouts"),
+    ("UNUSABLE", "unusable"),
+    ("EXCEPTIONS", "exceptions"),
+    ("RECONNECTS", "reconnects"),
+)
+TABLES = (("connectors", COLUMNS), ("devices", DEVICE_COLUMNS))
 HEAD = ("station", "link", "queue", "set_aside")
 
 
 def table(answer: Mapping[str, Any]) -> str:
-    """Connectors as rows, the rest of the answer as `name: value` lines above; '-' for unknown."""
+    """Connectors and devices as rows, the rest of the answer as `name: value` lines above; '-' for
+    unknown."""
     names = [name for name in HEAD if name in answer]
-    names += [name for name in answer if name not in (*HEAD, "ok", "connectors")]
+    names += [name for name in answer if name not in (*HEAD, "ok", "connectors", "devices")]
     width = max((len(name) for name in names), default=0)
     lines = [f"{_label(name) + ':':<{width + 1}} {shown(answer[name])}" for name in names]
-    rows = [row for row in answer.get("connectors") or () if isinstance(row, Mapping)]
-    columns = [(title, key) for title, key in COLUMNS if any(key in row for row in rows)]
-    cells = [[title for title, _ in columns]]
-    cells += [[shown(row.get(key)) for _, key in columns] for row in rows]
-    if rows:
-        lines += ["", *_aligned(cells)]
+    for key, columns in TABLES:
+        rows = [row for row in answer.get(key) or () if isinstance(row, Mapping)]
+        if rows:
+            lines += ["", *_rows(rows, columns)]
     return "\n".join(lines)
+
+
+def _rows(rows: list[Mapping[str, Any]], columns: Sequence[tuple[str, str]]) -> Iterable[str]:
+    """A table of the columns that at least one row has."""
+    shown_ones = [(title, key) for title, key in columns if any(key in row for row in rows)]
+    cells = [[title for title, _ in shown_ones]]
+    cells += [[shown(row.get(key)) for _, key in shown_ones] for row in rows]
+    return aligned(cells)
 
 
 def shown(value: object) -> str:
@@ -54,7 +71,8 @@ def _label(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _aligned(cells: list[list[str]]) -> Iterable[str]:
+def aligned(cells: list[list[str]]) -> Iterable[str]:
+    """Cells of a table, the first row its titles, as lines."""
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     for row in cells:
         yield "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()

@@ -6,7 +6,7 @@ Energy is Wh, power W, current A, voltage V.
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Literal, NewType, Protocol
+from typing import Literal, NewType, Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -97,6 +97,8 @@ class CardSeen(Struct, frozen=True):
     device: str
     uid: str
     token_type: str = "ISO14443"
+    raw: str = ""
+    """What the reader sent for it, as far as the driver tells; for `chargepoint learn` alone."""
 
 
 class InputSeen(Struct, frozen=True):
@@ -142,6 +144,40 @@ class PilotCapabilities(Struct, frozen=True):
     has_lock: bool = False
     host_loss_fallback: str = "none"
     """What the device does when the host dies, in words for the technician."""
+
+
+class Counters(Struct):
+    """What went wrong at one device since the start; a shared line counts for each of its units."""
+
+    requests: int = 0
+    timeouts: int = 0
+    """Requests that nothing answered."""
+    unusable: int = 0
+    """Answers that came damaged (checksum) or did not fit the request."""
+    exceptions: int = 0
+    """Answers by which the device refused."""
+    opens: int = 0
+    """How often its port was opened."""
+    latency_s: float | None = None
+    """From the last request to its answer."""
+    slowest_s: float = 0.0
+
+    @property
+    def reconnects(self) -> int:
+        """Its port was opened again, after an adapter or a connection was lost."""
+        return max(0, self.opens - 1)
+
+    def answered(self, took_s: float) -> None:
+        """A request was answered, well or not."""
+        self.latency_s = took_s
+        self.slowest_s = max(self.slowest_s, took_s)
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A driver that counts what goes wrong."""
+
+    counters: Counters
 
 
 class Device(Protocol):

@@ -41,6 +41,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "agent.health": ("drivers.contract",),
     "agent.console": ("drivers.contract",),
+    "agent.devices": ("agent.settings", "drivers.contract", "drivers.registry"),
     "agent.app": ("agent", "drivers"),
     "agent.cli": (
         "agent.app",

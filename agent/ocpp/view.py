@@ -19,6 +19,7 @@ from agent.ocpp.passwords import Passwords
 from agent.ocpp.security import SecurityMemory
 from agent.ocpp.station_certificate import StationCertificate
 from agent.ocpp.uploads import Uploads
+from drivers.contract import Counters
 
 if TYPE_CHECKING:
     from agent.ocpp.blocks.k_smart_charging import ChargingProfiles
@@ -69,6 +70,7 @@ class View:
         cache_bytes: Callable[[], int] = lambda: 0,
         certificates: Certificates | None = None,
         station_certificate: StationCertificate | None = None,
+        counters: Callable[[str], Counters | None] = lambda device: None,
     ) -> None:
         self.station = station
         self.variables = variables
@@ -79,6 +81,8 @@ class View:
         """Messages refused to the end, which wait for a human."""
         self.cache_bytes = cache_bytes
         """What the authorization cache takes."""
+        self.counters = counters
+        """What went wrong with a device, by its name in charger.yaml."""
         self.network = network or Network(facts.identity, connection.slots, {})
         self.rows_found: RowsFound | None = None
         """Block E: what the store said last of messages that wait."""

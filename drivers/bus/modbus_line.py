@@ -18,7 +18,7 @@ from drivers.bus.modbus_request import READ_HOLDING, READ_INPUT, Request
 from drivers.bus.place import host_of
 from drivers.bus.serial_port import FIRST_PAUSE_S, cannot_open, is_pty, next_pause_s
 from drivers.bus.turns import Turns
-from drivers.contract import NoAnswer, PortError, ProtocolError, SerialLine
+from drivers.contract import Counters, NoAnswer, PortError, ProtocolError, SerialLine
 
 if TYPE_CHECKING:
     from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
@@ -65,6 +65,8 @@ class ModbusLine:
         self._heard_bytes = 0
         self._line_doubts = 0
         self._unit_doubts: dict[int, int] = {}
+        self._counters: dict[int, Counters] = {}
+        self._opens = 0
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -80,6 +82,10 @@ class ModbusLine:
     def doubts(self, unit: int) -> int:
         """Grows whenever an old answer of `unit` may be under way: get in step, then trust."""
         return self._line_doubts + self._unit_doubts.get(unit, 0)
+
+    def counters(self, unit: int) -> Counters:
+        """What went wrong with one unit; its driver shows them as its own."""
+        return self._counters.setdefault(unit, Counters(opens=self._opens))
 
     async def read(
         self,
@@ -119,13 +125,23 @@ class ModbusLine:
 
     async def _exchange(self, client: "Client", request: Request, timeout_s: float) -> list[int]:
         ended_well = False
+        counters = self.counters(request.unit)
+        counters.requests += 1
+        began_s = asyncio.get_running_loop().time()
         try:
             response = await self._heard(client, request, timeout_s)
+            counters.answered(asyncio.get_running_loop().time() - began_s)
             self._check(response, request)
             ended_well = True
             return request.values_of(response)
         except Refused:
             ended_well = True
+            counters.exceptions += 1
+            raise
+        except (NoAnswer, ProtocolError) as error:
+            is_silence = isinstance(error, NoAnswer) and not self._heard_bytes
+            counters.timeouts += is_silence
+            counters.unusable += not is_silence
             raise
         finally:
             self._end(request.unit, ended_well, timeout_s)
@@ -219,6 +235,9 @@ class ModbusLine:
             raise self._cannot_open()
         self._open_pause_s = FIRST_PAUSE_S
         self._line_doubts += 1
+        self._opens += 1
+        for counters in self._counters.values():
+            counters.opens = self._opens
         self._client = client
         return client
 

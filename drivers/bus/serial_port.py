@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import serial
 
-from drivers.contract import PortError, SerialLine
+from drivers.contract import Counters, PortError, SerialLine
 
 MAX_UNSENT_BYTES = 4096
 FIRST_PAUSE_S = 1.0
@@ -35,7 +35,12 @@ def cannot_open(port: str, reason: object) -> PortError:
 class SerialPort:
     """One open port, held exclusively. `heard` is called with whatever bytes come in."""
 
-    def __init__(self, line: SerialLine, heard: Callable[[bytes], None]) -> None:
+    def __init__(
+        self,
+        line: SerialLine,
+        heard: Callable[[bytes], None],
+        counters: Counters | None = None,
+    ) -> None:
         """Opens at once; raises PortError."""
         self._name = line.port
         self._heard = heard
@@ -54,6 +59,8 @@ class SerialPort:
             )
         except (OSError, ValueError, termios.error) as error:
             raise cannot_open(line.port, error) from error
+        if counters is not None:
+            counters.opens += 1
         self._fd: int = self._serial.fileno()
         self._loop.add_reader(self._fd, self._readable)
 

@@ -48,6 +48,7 @@ class ModbusMeter:
         self.name = name
         self.interval_s = options.interval_s
         self.signs = False
+        self.counters = line.counters(options.unit)
         self._options = options
         self._line = line
         self._model = model or register_map.find(options.model)
@@ -61,6 +62,11 @@ class ModbusMeter:
         self._confirm_serial = True
         self._last: MeterReading | None = None
         self._refusals: dict[Block, int] = {}
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What the register map is not sure of, for `chargepoint probe`."""
+        return self._model.all_doubts()
 
     def _usable_blocks(self) -> tuple[Block, ...]:
         try:

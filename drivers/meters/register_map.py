@@ -95,6 +95,11 @@ class RegisterMap(Struct, frozen=True, forbid_unknown_fields=True):
             force_setattr(self, "blocks", self._packed(IMPORT))
         self._check_blocks(self.fields["energy_import"])
 
+    def all_doubts(self) -> tuple[str, ...]:
+        """Of the map, and of single fields by their names."""
+        of_fields = (f"{name}: {item.doubt}" for name, item in self.fields.items() if item.doubt)
+        return (*self.doubts, *of_fields)
+
     def blocks_with(self, energy: FieldName) -> tuple[Block, ...]:
         """What is read in each cycle where `energy` is the counter. Raises ValueError."""
         if any(block.holds(self.fields[energy]) for block in self.blocks):

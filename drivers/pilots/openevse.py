@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from drivers.bus.serial_port import FIRST_PAUSE_S, next_pause_s
 from drivers.contract import (
+    Counters,
     DeviceFound,
     DeviceLost,
     DriverError,
@@ -55,6 +56,7 @@ class OpenEvse:
 
     def __init__(self, name: str, options: OpenEvseOptions) -> None:
         self.name = name
+        self.counters = Counters()
         self._line = SerialLine(port=options.port, baud=options.baud)
         self._poll_s = options.poll_s
         self._fallback_a = max(LEAST_A, int(options.fallback_a))
@@ -154,7 +156,7 @@ class OpenEvse:
             self._heard(frame, report)
 
         self._start_over()
-        link = self._link = RapiLink(self._line, unasked)
+        link = self._link = RapiLink(self._line, unasked, self.counters)
         link.lost.add_done_callback(lambda _: self._wake.set())
         try:
             await self._obey(link, report)

@@ -74,8 +74,16 @@ class FrameSplitter:
 
     def __init__(self) -> None:
         self._lines = LineSplitter(max_bytes=MAX_LINE_BYTES)
+        self.damaged = 0
+        """Lines that were to be frames (they hold a `$`) and are none."""
 
     def feed(self, data: bytes) -> list[Frame]:
         """Good frames that `data` finishes, in order. Never raises."""
-        frames = (decode(line) for line in self._lines.feed(data))
-        return [frame for frame in frames if frame is not None]
+        good = []
+        for line in self._lines.feed(data):
+            frame = decode(line)
+            if frame is not None:
+                good.append(frame)
+            elif b"$" in line:
+                self.damaged += 1
+        return good

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from drivers.bus.serial_port import SerialPort
-from drivers.contract import NoAnswer, PortError, SerialLine
+from drivers.contract import Counters, NoAnswer, PortError, SerialLine
 from drivers.pilots.rapi import Frame, FrameSplitter, encode
 
 REPLY_TIMEOUT_S = 2.0
@@ -16,9 +16,12 @@ HURRY_S = 0.3
 class RapiLink:
     """Asks the controller; `unasked` gets the frames it sends by itself."""
 
-    def __init__(self, line: SerialLine, unasked: Callable[[Frame], None]) -> None:
+    def __init__(
+        self, line: SerialLine, unasked: Callable[[Frame], None], counters: Counters
+    ) -> None:
         """Opens the port; raises PortError."""
         self._unasked = unasked
+        self._counters = counters
         self._splitter = FrameSplitter()
         self._sequence = 0
         self._reply: asyncio.Future[Frame] | None = None
@@ -27,7 +30,7 @@ class RapiLink:
         """Command in flight; empty when none is."""
         self.hurried = False
         """The last command was not given its full time."""
-        self._port = SerialPort(line, self._heard)
+        self._port = SerialPort(line, self._heard, counters)
         self.lost = self._port.lost
         self.lost.add_done_callback(self._fail)
 
@@ -39,11 +42,17 @@ class RapiLink:
         self._reply = loop.create_future()
         self.asking = command
         self.hurried = False
+        self._counters.requests += 1
+        began_s = loop.time()
         try:
             async with asyncio.timeout(REPLY_TIMEOUT_S) as self._timeout:
                 self.send(command)
-                return await self._reply
+                reply = await self._reply
+                self._counters.answered(loop.time() - began_s)
+                self._counters.exceptions += reply.word == "NK"
+                return reply
         except TimeoutError:
+            self._counters.timeouts += not self.hurried
             raise NoAnswer(
                 f"no answer to ${command}; check that the controller has power and that TX and RX "
                 "are not swapped"
@@ -70,7 +79,10 @@ class RapiLink:
         self._port.close()
 
     def _heard(self, data: bytes) -> None:
-        for frame in self._splitter.feed(data):
+        damaged = self._splitter.damaged
+        frames = self._splitter.feed(data)
+        self._counters.unusable += self._splitter.damaged - damaged
+        for frame in frames:
             if not frame.is_reply:
                 self._unasked(frame)
             elif self._is_answer(frame) and self._reply and not self._reply.done():

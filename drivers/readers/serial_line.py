@@ -8,6 +8,7 @@ from drivers.bus.line_splitter import LineSplitter
 from drivers.bus.serial_port import FIRST_PAUSE_S, SerialPort, next_pause_s
 from drivers.contract import (
     CardSeen,
+    Counters,
     DeviceFound,
     DeviceLost,
     DriverError,
@@ -45,6 +46,7 @@ class SerialLineReader:
     def __init__(self, name: str, options: SerialReaderOptions) -> None:
         """Raises DriverError when the pattern cannot be used."""
         self.name = name
+        self.counters = Counters()
         self._options = options
         self._line = SerialLine(port=options.port, baud=options.baud)
         try:
@@ -69,7 +71,7 @@ class SerialLineReader:
         while True:
             try:
                 splitter = LineSplitter(LINE_ENDS)
-                port = SerialPort(self._line, partial(self._heard, splitter, report))
+                port = SerialPort(self._line, partial(self._heard, splitter, report), self.counters)
                 try:
                     if lost:
                         report(DeviceFound(self.name))

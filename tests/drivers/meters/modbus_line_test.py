@@ -163,3 +163,27 @@ async def test_a_pulled_adapter_is_a_port_error(line, slave, far_end) -> None:
     far_end.hang_up()
     with pytest.raises(PortError, match="port lost"):
         await line.read(1, 4, 0, 1, TIMEOUT_S)
+
+
+async def test_what_goes_wrong_with_a_unit_is_counted_by_its_kind(line, slave) -> None:
+    slave.set_words(0, [4, 5, 6])
+    await line.read(1, 4, 0, 3)
+    counters = line.counters(1)
+    assert (counters.requests, counters.opens, counters.reconnects) == (1, 1, 0)
+    assert counters.latency_s is not None
+    assert 0 < counters.latency_s <= counters.slowest_s
+    slave.behave = lambda request, answer: [(0.0, crc(b"\x01\x84\x02"))]
+    with pytest.raises(Refused):
+        await line.read(1, 4, 90, 3)
+    slave.behave = lambda request, answer: []
+    with pytest.raises(NoAnswer):
+        await line.read(1, 4, 0, 3, TIMEOUT_S)
+    slave.behave = lambda request, answer: [(0.0, answer[:-1] + b"?")]
+    for unit in (1, 2):
+        slave.units.add(2)
+        with pytest.raises((NoAnswer, ProtocolError)):
+            await line.read(unit, 4, 0, 3, TIMEOUT_S)
+    found = (counters.timeouts, counters.unusable, counters.exceptions)
+    assert (counters.requests, *found) == (4, 1, 1, 1)
+    other = line.counters(2)
+    assert (other.requests, other.timeouts, other.unusable, other.opens) == (1, 0, 1, 1)

@@ -439,3 +439,16 @@ def test_orders_before_the_start_do_no_io() -> None:
     assert evse.power_path() is PowerPath.UNKNOWN
     assert "10 A" not in evse.capabilities.host_loss_fallback
     assert "6 A" in evse.capabilities.host_loss_fallback
+
+
+async def test_damaged_answers_silence_and_new_ports_are_counted(bench, impatient) -> None:
+    bench.start()
+    await bench.shows(PilotState.A, PowerPath.OPEN, 0.0)
+    counters = bench.evse.counters
+    assert counters.requests >= 2
+    assert counters.reconnects == 0
+    assert (counters.unusable, counters.exceptions) == (0, 0)
+    assert counters.latency_s is not None
+    bench.controller.mangle = lambda reply: reply[:-2] + b"?\r"
+    await bench.eventually(lambda: counters.unusable >= 1 and counters.timeouts >= 1)
+    await bench.eventually(lambda: counters.reconnects >= 1, "the port opened anew")

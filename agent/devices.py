@@ -1,0 +1,188 @@
+"""What each device showed last and what went wrong with it, as plain values for people: kept by the
+running station and by `chargepoint probe` alike."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from agent.settings import Settings
+from drivers.contract import (
+    CardSeen,
+    Counters,
+    Counting,
+    Device,
+    DeviceFound,
+    DeviceLost,
+    InputSeen,
+    MeterReading,
+    MeterSeen,
+    Observation,
+    PilotReading,
+    PilotSeen,
+)
+from drivers.registry import role_of
+
+CARDS_KEPT = 8
+"""Per reader, for whoever learns how it writes a number."""
+
+Place = tuple[int, int]
+"""EVSE and connector; connector 0: the EVSE, EVSE 0: the grid connection."""
+
+
+class Card(Struct, frozen=True):
+    """A card that was presented."""
+
+    number: int
+    """Counts up from 1, over all readers."""
+    reader: str
+    uid: str
+    token_type: str
+    raw: str = ""
+
+
+class DeviceSeen(Struct, omit_defaults=True, kw_only=True):
+    """One device: what charger.yaml says of it, and what was seen; ages in seconds."""
+
+    name: str
+    role: str
+    driver: str
+    model: str = ""
+    port: str = ""
+    unit: int | None = None
+    places: tuple[Place, ...] = ()
+    phases: int = 3
+    """Of the connectors, or of the supply, that a meter serves."""
+    phase_rotation: str = "RST"
+    is_reversed: bool = False
+    interval_s: float = 1.0
+    """How often it is to report."""
+    timeout_s: float | None = None
+    lost: str = ""
+    """Why it does not answer; ends with the next step."""
+    age_s: float | None = None
+    """Of what it showed last; None: nothing yet."""
+    meter: MeterReading | None = None
+    pilot: PilotReading | None = None
+    inputs: dict[str, bool] = {}
+    cards: tuple[Card, ...] = ()
+    counters: Counters | None = None
+    doubts: tuple[str, ...] = ()
+    """What its register map is not sure of."""
+
+
+class DeviceBook:
+    """Takes in what drivers report; `rows` is what there is to show. Does no I/O."""
+
+    def __init__(self, settings: Settings, devices: Mapping[str, Device]) -> None:
+        self._devices = devices
+        self._rows = {name: _described(settings, name, device) for name, device in devices.items()}
+        self._seen_s: dict[str, float] = {}
+        self._cards = 0
+
+    def see(self, observation: Observation, now_s: float) -> None:
+        """Never raises for a device that nobody configured: it is left out."""
+        row = self._rows.get(observation.device)
+        if row is None:
+            return
+        match observation:
+            case MeterSeen(_, reading):
+                row.meter, self._seen_s[row.name] = reading, reading.at_s
+            case PilotSeen(_, reading):
+                row.pilot, self._seen_s[row.name] = reading, reading.at_s
+            case InputSeen(_, name, active):
+                row.inputs, self._seen_s[row.name] = {**row.inputs, name: active}, now_s
+            case CardSeen(_, uid, token_type, raw):
+                self._cards += 1
+                card = Card(self._cards, row.name, uid, token_type, raw)
+                row.cards, self._seen_s[row.name] = (*row.cards, card)[-CARDS_KEPT:], now_s
+            case DeviceLost(_, reason):
+                row.lost = reason
+            case DeviceFound():
+                row.lost = ""
+
+    def rows(self, now_s: float, *, with_cards: bool = False) -> list[DeviceSeen]:
+        """All devices in the order of charger.yaml; card numbers only for those who learn."""
+        return [self._row(row, now_s, with_cards) for row in self._rows.values()]
+
+    def _row(self, row: DeviceSeen, now_s: float, with_cards: bool) -> DeviceSeen:
+        seen_s = self._seen_s.get(row.name)
+        device = self._devices[row.name]
+        return msgspec.structs.replace(
+            row,
+            age_s=None if seen_s is None else max(0.0, now_s - seen_s),
+            cards=row.cards if with_cards else (),
+            doubts=tuple(getattr(device, "doubts", ())),
+        )
+
+    def counters(self, name: str) -> Counters | None:
+        """None where the driver does not count."""
+        return self._rows[name].counters
+
+    def counting(self) -> tuple[str, ...]:
+        """Names of the devices whose drivers count."""
+        return tuple(name for name, row in self._rows.items() if row.counters is not None)
+
+    def summary(self) -> list[dict[str, Any]]:
+        """A short row per device, for `chargepoint status`."""
+        return [_summary(row) for row in self._rows.values()]
+
+
+def _summary(row: DeviceSeen) -> dict[str, Any]:
+    said = row.meter or row.pilot
+    state = "lost" if row.lost else ("answers" if said is not None else "-")
+    if row.role == "reader" and not row.lost:
+        state = "listens"
+    told: dict[str, Any] = {"device": row.name, "state": state}
+    counters = row.counters
+    if counters is not None:
+        told |= {
+            "requests": counters.requests,
+            "timeouts": counters.timeouts,
+            "unusable": counters.unusable,
+            "exceptions": counters.exceptions,
+            "reconnects": counters.reconnects,
+        }
+    return told
+
+
+def _described(settings: Settings, name: str, device: Device) -> DeviceSeen:
+    options = settings.devices[name]
+    line = settings.lines.get(getattr(options, "line", ""))
+    counters = device.counters if isinstance(device, Counting) else None
+    row = DeviceSeen(
+        name=name,
+        role=role_of(options),
+        driver=type(options).__struct_config__.tag,  # type: ignore[arg-type]
+        model=getattr(options, "model", ""),
+        port=line.port if line is not None else getattr(options, "port", ""),
+        unit=getattr(options, "unit", None),
+        places=_places(settings, name),
+        phase_rotation=getattr(options, "phase_rotation", "RST"),
+        is_reversed=getattr(options, "reversed", False),
+        interval_s=getattr(options, "interval_s", getattr(options, "poll_s", 1.0)),
+        timeout_s=getattr(options, "timeout_s", None),
+        counters=counters,
+    )
+    phases = [
+        connector.phases
+        for evse in settings.evses
+        if evse.meter == name
+        for connector in evse.connectors
+    ]
+    row.phases = max(phases, default=settings.supply.phases)
+    return row
+
+
+def _places(settings: Settings, name: str) -> tuple[Place, ...]:
+    found = [(evse.id, 0) for evse in settings.evses if evse.meter == name]
+    found += [
+        (evse.id, connector.id)
+        for evse in settings.evses
+        for connector in evse.connectors
+        if connector.pilot == name
+    ]
+    if settings.main_meter == name:
+        found.append((0, 0))
+    return tuple(found)

@@ -1,0 +1,94 @@
+"""What people are shown of the devices."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from agent.devices import CARDS_KEPT, DeviceBook, DeviceSeen
+from agent.settings import Settings
+from agent.settings_load import load
+from drivers.contract import (
+    CardSeen,
+    Counters,
+    DeviceFound,
+    DeviceLost,
+    InputSeen,
+    MeterReading,
+    MeterSeen,
+    PilotReading,
+    PilotSeen,
+    PilotState,
+    PowerPath,
+)
+from drivers.registry import Registry
+
+EXAMPLE = Path(__file__).parent.parent.parent / "config" / "charger.yaml"
+METER = MeterReading(at_s=90.0, energy_wh=1.0, serial="77", voltage_v=(230.0, 231.0, 229.0))
+PILOT = PilotReading(95.0, PilotState.B, PowerPath.OPEN, faults=frozenset({"rcd"}))
+
+
+@pytest.fixture
+def settings() -> Settings:
+    found = load(str(EXAMPLE)).settings
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def book(settings: Settings) -> DeviceBook:
+    build = Registry(settings.lines).build
+    return DeviceBook(settings, {name: build(name, o) for name, o in settings.devices.items()})
+
+
+def row(book: DeviceBook, name: str, now_s: float = 100.0) -> DeviceSeen:
+    return next(row for row in book.rows(now_s, with_cards=True) if row.name == name)
+
+
+def test_before_anything_is_seen_the_file_is_told(book: DeviceBook) -> None:
+    meter, pilot = row(book, "meter1"), row(book, "pilot1")
+    assert (meter.role, meter.driver, meter.model) == ("meter", "modbus_meter", "eastron_sdm630_v2")
+    assert meter.port.startswith("/dev/serial/by-id/usb-FTDI")
+    assert meter.unit == 1
+    assert (meter.places, pilot.places) == (((1, 0),), ((1, 1),))
+    assert (meter.age_s, meter.phases, meter.counters) == (None, 3, Counters())
+    assert book.counting() == ("pilot1", "meter1", "reader1")
+
+
+def test_the_last_report_counts_with_its_age(book: DeviceBook) -> None:
+    book.see(MeterSeen("meter1", METER), 100.0)
+    book.see(PilotSeen("pilot1", PILOT), 100.0)
+    book.see(InputSeen("pilot1", "plug_lock", True, 96.0), 96.0)
+    book.see(MeterSeen("nobody", METER), 100.0)
+    assert (row(book, "meter1").meter, row(book, "meter1").age_s) == (METER, 10.0)
+    assert (row(book, "pilot1").pilot, row(book, "pilot1").inputs) == (PILOT, {"plug_lock": True})
+
+
+def test_a_lost_device_says_why_until_it_is_found(book: DeviceBook) -> None:
+    book.see(DeviceLost("meter1", "no answer; check A/B"), 100.0)
+    assert row(book, "meter1").lost == "no answer; check A/B"
+    assert book.summary()[1]["state"] == "lost"
+    book.see(DeviceFound("meter1"), 101.0)
+    assert row(book, "meter1").lost == ""
+
+
+def test_cards_are_kept_for_those_who_learn_alone_and_not_for_ever(book: DeviceBook) -> None:
+    for number in range(CARDS_KEPT + 2):
+        book.see(CardSeen("reader1", f"0{number}", raw=f"raw{number}"), 100.0)
+    cards = row(book, "reader1").cards
+    assert [card.number for card in cards] == list(range(3, CARDS_KEPT + 3))
+    assert (cards[-1].uid, cards[-1].raw) == ("09", "raw9")
+    assert [row.cards for row in book.rows(100.0)] == [()] * 3
+    assert "raw9" not in str(book.rows(100.0)) + str(book.summary())
+
+
+def test_rows_cross_the_console_unchanged(book: DeviceBook) -> None:
+    book.see(MeterSeen("meter1", METER), 100.0)
+    book.see(PilotSeen("pilot1", PILOT), 100.0)
+    counters = book.counters("meter1")
+    assert counters is not None
+    counters.timeouts = 3
+    rows = book.rows(100.0)
+    text = msgspec.json.encode(msgspec.to_builtins(rows))
+    assert msgspec.json.decode(text, type=list[DeviceSeen]) == rows
+    assert book.summary()[1]["timeouts"] == 3
