@@ -21,6 +21,13 @@ def flipped(frame: bytes, dice: random.Random) -> bytes:
     return bytes(spoiled)
 
 
+def misread(frame: bytes, dice: random.Random) -> bytes:
+    """One digit of a text became another, or a byte where there is none."""
+    digits = [at for at, byte in enumerate(frame) if chr(byte).isdigit()] or [0]
+    at = dice.choice(digits)
+    return frame[:at] + dice.choice(b"0123456789").to_bytes(1, "big") + frame[at + 1 :]
+
+
 def cut(frame: bytes, dice: random.Random) -> bytes:
     """The rest never came."""
     return frame[: dice.randrange(len(frame))]
@@ -48,5 +55,5 @@ def silence(frame: bytes, dice: random.Random) -> bytes:
     return b""
 
 
-SPOILS: tuple[Spoil, ...] = (noise, flipped, cut, wrapped, doubled, foreign, silence)
+SPOILS: tuple[Spoil, ...] = (noise, flipped, misread, cut, wrapped, doubled, foreign, silence)
 """What may become of a frame; `foreign` is for Modbus alone."""

@@ -39,7 +39,7 @@ from hil.virtual_time import run_virtual
 
 MODEL = "eastron_sdm630_v2"
 GRACE_S = 0.002
-NONSENSE_S = 120.0
+NONSENSE_S = 240.0
 HERE = (1, 1)
 
 
@@ -107,7 +107,7 @@ def meter_under(seed: int, *spoils: Spoil) -> Line:
 def test_a_meter_reading_is_the_right_one_or_none(spoil: Spoil) -> None:
     line = meter_under(7, spoil)
     readings = [seen.reading for seen in line.seen if isinstance(seen, MeterSeen)]
-    assert line.spoiled > 10
+    assert line.spoiled >= 5
     for reading in readings:
         assert reading.voltage_v == (230, 230, 230)
         assert reading.current_a == (10, 10, 10)
@@ -146,7 +146,7 @@ def test_a_pilot_state_is_the_right_one_or_none(spoil: Spoil) -> None:
         return line
 
     line = played(scene)
-    assert line.spoiled > 10
+    assert line.spoiled >= 5
     states = {seen.reading.state for seen in line.seen if isinstance(seen, PilotSeen)}
     assert states <= {PilotState.A, PilotState.UNKNOWN}, "no car was ever plugged in"
     calm = [seen.reading.state for seen in line.last if isinstance(seen, PilotSeen)]
@@ -173,7 +173,7 @@ def test_a_reader_that_talks_nonsense_is_heard_again_afterwards() -> None:
         reader = SerialLineReader("reader", SerialReaderOptions(port=line.port.path, evses=(1,)))
 
         async def talk() -> None:
-            for number in range(180):
+            for number in range(300):
                 line.port.write(f"0{number % 10}A1B2C3\r\n".encode())
                 await asyncio.sleep(1)
 
@@ -183,7 +183,7 @@ def test_a_reader_that_talks_nonsense_is_heard_again_afterwards() -> None:
         return line
 
     line = played(scene)
-    assert line.spoiled > 10
+    assert line.spoiled >= 5
     cards = [seen.uid for seen in line.seen if isinstance(seen, CardSeen)]
     assert all(card.isprintable() and len(card) <= 36 for card in cards)
     assert [seen for seen in line.last if isinstance(seen, CardSeen)]
