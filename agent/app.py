@@ -209,7 +209,7 @@ class Agent:
             read_clock=self._read_clock,
             random=self._random,
             new_id=self._new_id,
-            watch=self._watch,
+            watch=self._watched,
         )
         self._senses = Senses(self.wiring, self.guard, self.runtime.post)
         self.view = view
@@ -307,6 +307,12 @@ class Agent:
 
     def read_meter(self, evse_id: int) -> None:
         self.wiring.meters[evse_id].read_soon()
+
+    def _watched(self, effect: object) -> None:
+        """Each effect as it is carried out: lamps show what the CSMS is told."""
+        if isinstance(effect, ef.StatusChanged):
+            self._senses.lamps.see_status((effect.evse_id, effect.connector_id), effect.status)
+        self._watch(effect)
 
     def lock_plug(self, place: tuple[int, int], locked: bool) -> None:
         self.wiring.pilots[place].lock(locked)
@@ -442,4 +448,4 @@ def safe_off(config: str | None) -> int:
 def _registry_build(settings: Settings) -> Callable[[str, Any], Device]:
     from drivers.registry import Registry
 
-    return Registry(settings.lines).build
+    return Registry(settings.lines, settings.devices).build

@@ -51,6 +51,8 @@ class Guarded:
         self.meter_age_s = max(METER_AGE_S, 3 * meter_interval_s)
         self.pilot_age_s = max(3.0, 3 * pilot.capabilities.report_interval_s)
         self.opens_within_s = pilot.capabilities.opens_within_s + TICK_S
+        self.inputs: frozenset[tuple[str, str]] = frozenset()
+        """(device, fault) of the board's own inputs that speak against power now."""
         self.allowed_a: float | None = None
         self.last_stop = Permit(0)
         self.must_be_open_s = 0.0
@@ -130,6 +132,19 @@ class Guard:
                 guarded.see_current(reading)
                 self._check(place, guarded)
 
+    def see_input(self, evse_id: int, device: str, fault: str, stands: bool) -> None:
+        """An input of the station (emergency stop, RCD, ...); it counts until told otherwise."""
+        for place, guarded in self._places.items():
+            if place[0] != evse_id:
+                continue
+            if not stands:
+                guarded.inputs -= {(device, fault)}
+                continue
+            guarded.inputs |= {(device, fault)}
+            if guarded.allowed_a is None:
+                self._void(guarded)
+            self._check(place, guarded)
+
     def lost(self, place: Place, cause: str) -> None:
         """The pilot controller stopped answering: what it said last counts no more."""
         guarded = self._places[place]
@@ -208,7 +223,7 @@ class Guard:
         trouble = self._trouble(guarded)
         if trouble is not None:
             reading = guarded.reading
-            harsh = trouble.startswith(WELDED) or (
+            harsh = (bool(guarded.inputs) or trouble.startswith(WELDED)) or (
                 reading is not None and (bool(reading.faults) or reading.state in HARSH_STATES)
             )
             self._stop(place, trouble, emergency=harsh)
@@ -216,7 +231,11 @@ class Guard:
     def _check_stopped(self, place: Place, guarded: Guarded) -> None:
         """A path that stays closed after a stop is cut off until it is seen open."""
         reading, now_s = guarded.reading, self._read_s()
-        if reading is None or reading.power_path is PowerPath.UNKNOWN:
+        if reading is None:
+            return
+        if guarded.inputs and not guarded.is_cut and reading.power_path is not PowerPath.OPEN:
+            self._cut(guarded, now_s)  # a graceful stop may still wait for the EV
+        if reading.power_path is PowerPath.UNKNOWN:
             return
         if reading.power_path is PowerPath.OPEN:
             if guarded.is_cut and not reading.faults and now_s >= guarded.cut_at_s + RELAX_S:
@@ -234,6 +253,8 @@ class Guard:
     def _trouble(self, guarded: Guarded) -> str | None:
         """Why power may not flow, or None."""
         reading, meter, now_s = guarded.reading, guarded.meter, self._read_s()
+        if guarded.inputs:
+            return "fault: " + ", ".join(sorted(fault for _, fault in guarded.inputs))
         if reading is None or now_s - reading.at_s > guarded.pilot_age_s:
             return "no fresh view of the pilot controller"
         trouble = _pilot_trouble(reading)

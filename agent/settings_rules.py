@@ -10,21 +10,29 @@ from agent.settings import Settings
 from agent.settings_csms import csms_findings
 from agent.settings_devices import device_findings
 from agent.settings_finding import Finding, connectors_of, entries, evses_of, known, named
+from agent.settings_gpio import gpio_findings
 from agent.settings_walk import Path, advice
 from drivers.contract import (
+    GpioBoardOptions,
+    GpioContactorOptions,
+    KeyboardReaderOptions,
     ModbusMeterOptions,
     OpenEvseOptions,
+    Pn532Options,
     SerialReaderOptions,
     SimMeterOptions,
     SimPilotOptions,
     SimReaderOptions,
 )
 
-PILOTS = (OpenEvseOptions, SimPilotOptions)
+CONTROLLERS = (OpenEvseOptions, SimPilotOptions)
+"""Pilot controllers proper, which a contactor on GPIO lines can be built upon."""
+PILOTS = (*CONTROLLERS, GpioContactorOptions)
 METERS = (ModbusMeterOptions, SimMeterOptions)
-WITH_INPUTS = (SimPilotOptions,)
+WITH_INPUTS = (SimPilotOptions, GpioBoardOptions)
 """Devices that report inputs."""
-READERS = (SerialReaderOptions, SimReaderOptions)
+READERS = (SerialReaderOptions, KeyboardReaderOptions, Pn532Options, SimReaderOptions)
+WITH_EVSES = (*READERS, GpioBoardOptions)
 
 CONNECTOR_TYPES = (
     "cCCS1",
@@ -64,6 +72,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield from _inputs(settings)
     yield from _supply(settings)
     yield from device_findings(settings)
+    yield from gpio_findings(settings)
     yield from _unused(settings)
 
 
@@ -100,8 +109,8 @@ def _numbers(settings: Settings) -> Iterator[Finding]:
             connector_ids.add(connector.id)
     if not all(map(known, evse_ids)) or not all(map(known, settings.evses)):
         return
-    for name, reader in named(settings.devices, READERS):
-        for where, evse_id in entries(reader.evses, "devices", name, "evses"):
+    for name, device in named(settings.devices, WITH_EVSES):
+        for where, evse_id in entries(device.evses, "devices", name, "evses"):
             if evse_id not in evse_ids:
                 there = ", ".join(str(one) for one in sorted(evse_ids))
                 yield Finding(where, f"there is no EVSE {evse_id}; write one of: {there}")
@@ -110,6 +119,9 @@ def _numbers(settings: Settings) -> Iterator[Finding]:
 def _roles(settings: Settings) -> Iterator[Finding]:
     """Every pilot and meter name leads to one device of the right kind, used once."""
     used: dict[str, str] = {}
+    for name, options in named(settings.devices, GpioContactorOptions):
+        key: Path = ("devices", name, "controller")
+        yield from _role(settings, key, options.controller, "pilot controller", CONTROLLERS, used)
     for path, connector in connectors_of(settings):
         yield from _role(settings, (*path, "pilot"), connector.pilot, "pilot", PILOTS, used)
     for path, evse in evses_of(settings):
@@ -125,10 +137,20 @@ def _inputs(settings: Settings) -> Iterator[Finding]:
     fitting = [name for name, it in settings.devices.items() if isinstance(it, WITH_INPUTS)]
     for path, evse in evses_of(settings):
         for key in ("bay_sensor", "start_button"):
-            name = getattr(getattr(evse, key), "device", None)
-            if isinstance(name, str) and known(name) and name not in fitting:
+            wired = getattr(evse, key)
+            name = getattr(wired, "device", None)
+            if not isinstance(name, str) or not known(name):
+                continue
+            if name not in fitting:
                 text = f"no device {name!r} with inputs is under devices; "
                 yield Finding((*path, key, "device"), text + advice(name, fitting))
+                continue
+            board = settings.devices[name]
+            if not isinstance(board, GpioBoardOptions) or not known(board.inputs):
+                continue
+            if known(wired.input) and wired.input not in board.inputs:
+                text = f"device {name!r} has no input {wired.input!r} under its key inputs; "
+                yield Finding((*path, key, "input"), text + advice(wired.input, board.inputs))
 
 
 def _role(
@@ -185,6 +207,7 @@ def _ampere(path: Path, rated_a: float, supply_a: float) -> Iterator[Finding]:
 def _unused(settings: Settings) -> Iterator[Finding]:
     """Devices and lines that nothing refers to; a reader serves by itself."""
     names: set[str | None] = {connector.pilot for _, connector in connectors_of(settings)}
+    names |= {it.controller for _, it in named(settings.devices, GpioContactorOptions)}
     names |= {evse.meter for _, evse in evses_of(settings)} | {settings.main_meter}
     for name, _ in named(settings.devices, PILOTS + METERS):
         if name not in names:

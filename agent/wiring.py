@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -11,20 +12,27 @@ from agent.core.events import IdToken
 from agent.core.main_meter import STATION
 from agent.core.site import ConnectorSite, EvseSite, Site
 from agent.guard import Guard
+from agent.lamps import Lamps
 from agent.settings import Settings
+from agent.station_inputs import StationInputs, Watched, watched
 from drivers.contract import (
     CardSeen,
     Device,
     DeviceFound,
     DeviceLost,
     DeviceOptions,
+    Display,
+    GpioBoardOptions,
+    GpioContactorOptions,
     InputSeen,
+    KeyboardReaderOptions,
     Meter,
     MeterSeen,
     Observation,
     PilotController,
     PilotReading,
     PilotSeen,
+    Pn532Options,
     SerialReaderOptions,
     SimReaderOptions,
 )
@@ -32,6 +40,7 @@ from drivers.contract import (
 log = logging.getLogger(__name__)
 
 Place = tuple[int, int]
+READERS = (SerialReaderOptions, KeyboardReaderOptions, Pn532Options, SimReaderOptions)
 Build = Callable[[str, DeviceOptions], Device]
 """(name, options) -> driver: the registry's, or a bench's."""
 
@@ -57,11 +66,18 @@ class Wiring(Struct, frozen=True):
     """(device, input) of a parking bay sensor -> its EVSE."""
     buttons: dict[tuple[str, str], int] = {}
     """(device, input) of a start button -> its EVSE."""
+    boards: dict[str, Watched] = {}
+    """Devices whose inputs may stop power."""
+    displays: tuple[tuple[Display, tuple[int, ...]], ...] = ()
+    """Devices with lamps, each with the EVSEs it shows."""
 
 
 def wire(settings: Settings, build: Build) -> Wiring:
-    """Builds every configured device once; raises DriverError."""
-    devices = {name: build(name, options) for name, options in settings.devices.items()}
+    """Builds every configured device once, but those that another one runs; raises DriverError."""
+    below = {
+        it.controller for it in settings.devices.values() if isinstance(it, GpioContactorOptions)
+    }
+    devices = {n: build(n, options) for n, options in settings.devices.items() if n not in below}
     pilots: dict[Place, PilotController] = {}
     meters: dict[int, Meter] = {}
     for evse in settings.evses:
@@ -73,7 +89,7 @@ def wire(settings: Settings, build: Build) -> Wiring:
     readers = {
         name: options.evses
         for name, options in settings.devices.items()
-        if isinstance(options, SerialReaderOptions | SimReaderOptions)
+        if isinstance(options, READERS)
     }
     bays = {(e.bay_sensor.device, e.bay_sensor.input): e.id for e in settings.evses if e.bay_sensor}
     buttons = {
@@ -81,7 +97,14 @@ def wire(settings: Settings, build: Build) -> Wiring:
         for e in settings.evses
         if e.start_button
     }
-    return Wiring(pilots, meters, devices, readers, bays, buttons)
+    evse_ids = tuple(evse.id for evse in settings.evses)
+    boards = {
+        name: watched(options, evse_ids)
+        for name, options in settings.devices.items()
+        if isinstance(options, GpioBoardOptions)
+    }
+    displays = tuple((cast(Display, devices[n]), board.evse_ids) for n, board in boards.items())
+    return Wiring(pilots, meters, devices, readers, bays, buttons, boards, displays)
 
 
 def site_of(settings: Settings, wiring: Wiring) -> Site:
@@ -104,8 +127,7 @@ def site_of(settings: Settings, wiring: Wiring) -> Site:
         evses.append(EvseSite(evse.id, tuple(connectors)))
     supply = settings.supply
     has_keypad = any(
-        isinstance(options, SerialReaderOptions | SimReaderOptions) and options.token_type == KEYPAD
-        for options in settings.devices.values()
+        getattr(options, "token_type", "") == KEYPAD for options in settings.devices.values()
     )
     main_meter = wiring.meters.get(STATION)
     return Site(
@@ -143,6 +165,8 @@ class Senses:
         self._reader_evses = wiring.reader_evses
         self._bays = wiring.bays
         self._buttons = wiring.buttons
+        self._inputs = StationInputs(wiring.boards, guard, post)
+        self.lamps = Lamps(wiring.displays)
         self._places: dict[str, list[Place]] = {}
         for place, pilot in wiring.pilots.items():
             self._places.setdefault(pilot.name, []).append(place)
@@ -164,6 +188,10 @@ class Senses:
             case CardSeen(device, uid, token_type):
                 token = IdToken(uid, token_type)
                 self._post(ev.TokenPresented(token, self._reader_evses.get(device, ())))
+            case InputSeen(device, input_name, active) if self._inputs.seen(
+                device, input_name, active
+            ):
+                pass
             case InputSeen(device, input_name, active, at_s) if input_name == PLUG_LOCK:
                 for place in self._places.get(device, ()):
                     self._post(ev.LockSeen(*place, active, at_s))
@@ -185,10 +213,12 @@ class Senses:
     def _pilot(self, place: Place, reading: PilotReading) -> None:
         before = self.pilots.get(place)
         self.pilots[place] = reading
+        self.lamps.see_pilot(place, reading)
         if before is None or replace(before, at_s=reading.at_s) != reading:
             self._post(ev.PilotChanged(*place, reading))
 
     def _lost(self, device: str) -> None:
+        self._inputs.lost(device)
         for place in self._places.get(device, ()):
             self.pilots.pop(place, None)
             self._guard.lost(place, f"{device} lost")

@@ -4,11 +4,17 @@ Times (`at_s`) are seconds of the event loop's clock, which on Linux counts from
 Energy is Wh, power W, current A, voltage V.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Literal, NewType, Protocol, runtime_checkable
 
 from msgspec import Struct
+
+from drivers.gpio_options import GpioBoardOptions as GpioBoardOptions
+from drivers.gpio_options import GpioContactorOptions as GpioContactorOptions
+from drivers.reader_options import KeyboardReaderOptions as KeyboardReaderOptions
+from drivers.reader_options import Pn532Options as Pn532Options
+from drivers.reader_options import SerialReaderOptions as SerialReaderOptions
 
 Permit = NewType("Permit", int)
 """Number of the last guard stop an order to energise was decided after; a later stop voids it."""
@@ -226,6 +232,13 @@ class Meter(Device, Protocol):
         """Asks for a report as soon as the bus allows, beside the regular ones."""
 
 
+class Display(Protocol):
+    """A device with lamps."""
+
+    def show(self, conditions: Mapping[int, str]) -> None:
+        """EVSE -> available, occupied, charging, reserved, unavailable or faulted."""
+
+
 class DriverError(Exception):
     """Base of everything a driver raises; the text ends with the next step."""
 
@@ -287,21 +300,6 @@ class OpenEvseOptions(
     """Current the controller falls back to when the agent dies (at least 6)."""
 
 
-class SerialReaderOptions(
-    Struct, frozen=True, tag_field="driver", tag="serial_reader", forbid_unknown_fields=True
-):
-    """A card reader that writes one line per card on a serial port."""
-
-    port: str
-    baud: int = 9600
-    evses: tuple[int, ...] = ()
-    """EVSEs this reader serves; empty means all of them."""
-    pattern: str = "^([0-9A-Fa-f]{8,20}|(?:[0-9A-Fa-f]{2}[ :.-]){3,9}[0-9A-Fa-f]{2})$"
-    """Regular expression whose first group is the card number."""
-    token_type: str = "ISO14443"
-    reverse_bytes: bool = False
-
-
 class SimPilotOptions(
     Struct, frozen=True, tag_field="driver", tag="sim_pilot", forbid_unknown_fields=True
 ):
@@ -329,6 +327,8 @@ class SimReaderOptions(
 DeviceOptions = (
     ModbusMeterOptions
     | OpenEvseOptions
+    | GpioContactorOptions
+    | GpioBoardOptions
     | SerialReaderOptions
     | SimPilotOptions
     | SimMeterOptions

@@ -10,10 +10,14 @@ from drivers.contract import (
     Device,
     DeviceOptions,
     DriverError,
+    GpioBoardOptions,
+    GpioContactorOptions,
+    KeyboardReaderOptions,
     Meter,
     ModbusMeterOptions,
     OpenEvseOptions,
     PilotController,
+    Pn532Options,
     SerialLine,
     SerialReaderOptions,
     SimMeterOptions,
@@ -23,15 +27,20 @@ from drivers.contract import (
 
 if TYPE_CHECKING:
     from drivers.bus.modbus_line import ModbusLine
+    from drivers.gpio.lines import Pins
 
-Role = Literal["pilot", "meter", "reader"]
+Role = Literal["pilot", "meter", "reader", "board"]
 
 ROLES: dict[type, Role] = {
     OpenEvseOptions: "pilot",
+    GpioContactorOptions: "pilot",
     SimPilotOptions: "pilot",
     ModbusMeterOptions: "meter",
     SimMeterOptions: "meter",
     SerialReaderOptions: "reader",
+    KeyboardReaderOptions: "reader",
+    Pn532Options: "reader",
+    GpioBoardOptions: "board",
     SimReaderOptions: "reader",
 }
 
@@ -42,10 +51,15 @@ def role_of(options: DeviceOptions) -> Role:
 
 
 class Registry:
-    """Builds devices that share the given RS-485 lines."""
+    """Builds devices that share the given RS-485 lines, and the board's GPIO lines."""
 
-    def __init__(self, lines: Mapping[str, SerialLine]) -> None:
+    def __init__(
+        self, lines: Mapping[str, SerialLine], devices: Mapping[str, DeviceOptions] | None = None
+    ) -> None:
+        """`devices`: by name, for those that are built upon another one."""
         self._lines = lines
+        self._devices = devices or {}
+        self._pins: Pins | None = None
         self._modbus_lines: dict[str, ModbusLine] = {}
 
     def build(self, name: str, options: DeviceOptions) -> PilotController | Meter | Device:
@@ -58,6 +72,8 @@ class Registry:
             case OpenEvseOptions():
                 module = importlib.import_module("drivers.pilots.openevse")
                 return cast(PilotController, module.OpenEvse(name, options))
+            case GpioContactorOptions() | GpioBoardOptions():
+                return self._gpio(name, options)
             case SerialReaderOptions():
                 module = importlib.import_module("drivers.readers.serial_line")
                 return cast(Device, module.SerialLineReader(name, options))
@@ -66,6 +82,22 @@ class Registry:
                     f"device {name}: simulated devices are for benches only; "
                     "give it the driver of a real device"
                 )
+
+    def _gpio(self, name: str, options: GpioContactorOptions | GpioBoardOptions) -> Device:
+        if self._pins is None:
+            self._pins = importlib.import_module("drivers.gpio.lines").Pins()
+        if isinstance(options, GpioBoardOptions):
+            module = importlib.import_module("drivers.gpio.board")
+            return cast(Device, module.GpioBoard(name, options, self._pins))
+        below = self._devices.get(options.controller)
+        if below is None or role_of(below) != "pilot" or isinstance(below, GpioContactorOptions):
+            raise DriverError(
+                f"device {name}: no pilot controller {options.controller!r} is under devices; "
+                "add it or correct `controller`"
+            )
+        module = importlib.import_module("drivers.gpio.contactor")
+        controller = self.build(options.controller, below)
+        return cast(PilotController, module.GpioContactor(name, options, controller, self._pins))
 
     def _modbus_line(self, device: str, line: str) -> ModbusLine:
         if line not in self._lines:

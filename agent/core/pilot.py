@@ -16,7 +16,7 @@ ENERGISABLE = frozenset({PilotState.B, PilotState.C})
 UNCLEAR = frozenset({PilotState.E, PilotState.F, PilotState.UNKNOWN})
 """States that do not tell whether an EV is there."""
 
-SUSPENDING_FAULTS = frozenset({"meter_lost", "pilot_lost"})
+SUSPENDING_FAULTS = frozenset({"inputs_lost", "meter_lost", "pilot_lost"})
 """Lost views: power stops at once, the transaction ends only when they last."""
 
 SUSPENDED_AT_MOST_S = 60.0
@@ -24,9 +24,11 @@ SUSPENDED_AT_MOST_S = 60.0
 
 STOPPED_REASONS = {
     "emergency_stop": "EmergencyStop",
+    "dc_fault": "GroundFault",
     "ground": "GroundFault",
     "rcd": "GroundFault",
     "over_current": "OvercurrentFault",
+    "no_mains": "PowerLoss",
     "under_voltage": "PowerQuality",
 }
 """Fault -> ReasonEnumType; any other fault is "Other"."""
