@@ -139,6 +139,7 @@ class Target:
         self._left -= 1
         if self._left == FRAMES_PER_STATION - FRAMES_BEFORE_FAULT:
             await self._guard_is_prompt(bench)
+        bench = await self._alive()
         self.tally.thrown += 1
         if thrown.trigger:
             await self._spoil_answer(bench, thrown)
@@ -154,6 +155,9 @@ class Target:
         if due is not None:
             bench.csms.expect_answer(*due)
         await _settled()
+        while not (bench.is_running and bench.csms.is_connected):  # it restarts by an older order
+            bench = await self._alive()
+            await _settled()
         before = digest(bench)
         bench.csms.trace.clear()
         bench.effects.clear()

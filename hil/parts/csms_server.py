@@ -69,6 +69,12 @@ class CsmsServer:
             for connection in list(self._server.connections):
                 await connection.close(code, reason)
 
+    def write_raw(self, raw: bytes) -> None:
+        """Bytes on all open links, past the websocket library: a frame that it would not send."""
+        if self._server is not None:
+            for connection in list(self._server.connections):
+                connection.transport.write(raw)
+
     async def close(self) -> None:
         """The end of the bench."""
         await self.drop()
