@@ -11,7 +11,7 @@ from drivers.contract import DriverError
 
 DEFAULT_CONFIG = "/etc/chargepoint/charger.yaml"
 COMMAND_GROUP = "chargepoint.commands"
-VERBS = ("run", "check", "status", "queue", "safe-off")
+VERBS = ("run", "check", "doctor", "probe", "learn", "status", "queue", "safe-off")
 EX_CONFIG = 78
 CLEAR_SCREEN = "\x1b[H\x1b[2J"
 
@@ -46,6 +46,11 @@ def _parser() -> argparse.ArgumentParser:
     run = _verb(verbs, "run", _run, "run the station until it is told to stop")
     run.add_argument("--log-level", help="DEBUG, INFO, WARNING or ERROR; else $CHARGEPOINT_LOG")
     _verb(verbs, "check", _check, "name every mistake in charger.yaml")
+    probe = _verb(
+        verbs, "probe", _in("agent.probe", "probe"), "read every device, say what is wrong"
+    )
+    probe.add_argument("--watch", action="store_true", help="again every second")
+    probe.add_argument("--json", action="store_true", help="one line of JSON, for benches")
     status = _verb(verbs, "status", _status, "what the running station does")
     status.add_argument("--json", action="store_true", help="the answer as JSON")
     status.add_argument("--watch", action="store_true", help="again every second")
@@ -67,6 +72,17 @@ def _verb(
     verb.add_argument("config", metavar="CONFIG", nargs="?", default=DEFAULT_CONFIG)
     verb.set_defaults(action=action)
     return verb
+
+
+def _in(module: str, name: str) -> Callable[[argparse.Namespace], int]:
+    """The command of a module that is imported only when it is asked for."""
+
+    def action(arguments: argparse.Namespace) -> int:
+        from importlib import import_module
+
+        return int(getattr(import_module(module), name)(arguments))
+
+    return action
 
 
 class _Version(argparse.Action):

@@ -42,7 +42,7 @@ class Card(Struct, frozen=True):
     raw: str = ""
 
 
-class DeviceSeen(Struct, omit_defaults=True, kw_only=True):
+class DeviceSeen(Struct, kw_only=True):
     """One device: what charger.yaml says of it, and what was seen; ages in seconds."""
 
     name: str

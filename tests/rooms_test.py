@@ -42,6 +42,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "agent.health": ("drivers.contract",),
     "agent.console": ("drivers.contract",),
     "agent.devices": ("agent.settings", "drivers.contract", "drivers.registry"),
+    "agent.probe": (
+        "agent.console",
+        "agent.devices",
+        "agent.settings",
+        "agent.settings_load",
+        "drivers.contract",
+        "drivers.registry",
+    ),
     "agent.app": ("agent", "drivers"),
     "agent.cli": (
         "agent.app",
@@ -84,8 +92,13 @@ BELONGS_TO = {
     "agent.settings_rules": "agent.settings_load",
     "agent.settings_walk": "agent.settings_load",
     "agent.status_table": "agent.cli",
+    "agent.probe_judge": "agent.probe",
+    "agent.probe_text": "agent.probe",
 }
 """Files that are part of a room beside them."""
+
+COMMANDS = ("agent.cli", "agent.probe")
+"""Beside the daemon: it never loads them."""
 
 NOT_FOR_HIL = ("agent.core.station", "agent.core.evse", "agent.core.authorization", "agent.guard")
 
@@ -146,7 +159,7 @@ def is_allowed(importer: str, imported: str) -> bool:
     common = imported in ("agent.errors", "agent.log") and not deaf
     if common and importer.startswith(("agent.", "hil")):
         return True
-    if room == "agent.app" and within(imported, "agent.cli"):
+    if room == "agent.app" and room_of(imported) in COMMANDS:
         return False
     if room == "hil" and imported in NOT_FOR_HIL:
         return False

@@ -1,0 +1,122 @@
+"""What `chargepoint probe` found, for a terminal of 100 columns."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from agent.devices import DeviceSeen
+from agent.probe_judge import Complaint
+from drivers.contract import Counters, MeterReading, PilotReading
+
+COLUMNS = 100
+INDENT = "    "
+
+
+def text(station: str, source: str, rows: Sequence[DeviceSeen], wrong: Sequence[Complaint]) -> str:
+    """The whole report; complaints stand with their device and are counted at the end."""
+    lines = [f"station {station}, {source}"]
+    for row in rows:
+        lines += ["", *_device(row, [one.text for one in wrong if one.device == row.name])]
+    lines += ["", _total(len(wrong))]
+    return "\n".join(_printable(line) for line in lines)
+
+
+def _total(wrong: int) -> str:
+    if not wrong:
+        return "nothing looks wrong"
+    return f"{wrong} {'complaint' if wrong == 1 else 'complaints'}, each marked ! above"
+
+
+def _device(row: DeviceSeen, complaints: Sequence[str]) -> Iterator[str]:
+    unit = "" if row.unit is None else f" unit {row.unit}"
+    what = " ".join(word for word in (row.driver, row.model) if word)
+    yield from _wrapped(f"{row.name}  {places(row)}, {what}", "")
+    if row.port:
+        yield from _wrapped(f"{row.port}{unit}", INDENT)
+    if row.meter is not None and not row.lost:
+        yield from _meter(row.meter, row)
+    if row.pilot is not None and not row.lost:
+        yield from _pilot(row.pilot, row)
+    for name, active in row.inputs.items():
+        yield f"{INDENT}{name:<12} {'active' if active else 'not active'}"
+    if row.role == "reader" and not row.lost:
+        yield f"{INDENT}listens; `chargepoint learn` shows what it makes of a card"
+    if row.counters is not None:
+        yield from _counters(row.counters)
+    for doubt in row.doubts:
+        yield from _wrapped(f"? {doubt}; compare with the meter's display", INDENT)
+    for complaint in complaints:
+        yield from _wrapped(f"! {complaint}", INDENT)
+
+
+def places(row: DeviceSeen) -> str:
+    """What the device serves, in words."""
+    if not row.places:
+        return row.role
+    words = []
+    for evse_id, connector_id in row.places:
+        if not evse_id:
+            words.append("the grid connection")
+        else:
+            words.append(f"EVSE {evse_id}" + (f" connector {connector_id}" if connector_id else ""))
+    return f"{row.role} of {', '.join(words)}"
+
+
+def _meter(meter: MeterReading, row: DeviceSeen) -> Iterator[str]:
+    total = [f"{meter.energy_wh / 1000:.3f} kWh"]
+    if meter.power_w is not None:
+        total.append(f"{meter.power_w:.0f} W")
+    if meter.frequency_hz is not None:
+        total.append(f"{meter.frequency_hz:.2f} Hz")
+    total.append(f"{row.age_s or 0.0:.1f} s old")
+    total.append(f"serial {meter.serial}" if meter.serial else "tells no serial number")
+    yield INDENT + "   ".join(total)
+    count = max(len(meter.voltage_v), len(meter.current_a), len(meter.power_phase_w))
+    for index in range(count):
+        cells = [
+            f"{values[index]:>9.{digits}f} {unit}"
+            for values, digits, unit in (
+                (meter.voltage_v, 1, "V"),
+                (meter.current_a, 2, "A"),
+                (meter.power_phase_w, 0, "W"),
+            )
+            if index < len(values)
+        ]
+        yield f"{INDENT}L{index + 1} {' '.join(cells)}"
+
+
+def _pilot(pilot: PilotReading, row: DeviceSeen) -> Iterator[str]:
+    words = [f"state {pilot.state.value}", f"contactor {pilot.power_path.value}"]
+    if pilot.offered_a is not None:
+        words.append(f"offers {pilot.offered_a:g} A")
+    if pilot.cable_a is not None:
+        words.append(f"cable {pilot.cable_a:g} A")
+    words.append(f"{row.age_s or 0.0:.1f} s old")
+    yield INDENT + "   ".join(words)
+
+
+def _counters(counters: Counters) -> Iterator[str]:
+    if not counters.requests:
+        yield f"{INDENT}{counters.reconnects} reconnects, {counters.unusable} unusable lines"
+        return
+    latency = "-" if counters.latency_s is None else f"{counters.latency_s * 1000:.0f} ms"
+    yield (
+        f"{INDENT}{counters.requests} requests: {counters.timeouts} timeouts, "
+        f"{counters.unusable} unusable, {counters.exceptions} exceptions, "
+        f"{counters.reconnects} reconnects"
+    )
+    yield f"{INDENT}latency {latency}, slowest {counters.slowest_s * 1000:.0f} ms"
+
+
+def _wrapped(line: str, indent: str) -> list[str]:
+    return textwrap.wrap(
+        _printable(line),
+        COLUMNS,
+        initial_indent=indent,
+        subsequent_indent=indent + "  ",
+        break_long_words=True,
+        break_on_hyphens=False,
+    )
+
+
+def _printable(line: str) -> str:
+    return "".join(c for c in line if c.isprintable())

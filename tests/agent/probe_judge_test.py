@@ -1,0 +1,149 @@
+"""Each thing that may look wrong, and its neighbour that does not."""
+
+from typing import Any
+
+import pytest
+
+from agent.devices import DeviceSeen
+from agent.probe_judge import judge
+from drivers.contract import Counters, MeterReading, PilotReading, PilotState, PowerPath
+
+GOOD: dict[str, Any] = {
+    "at_s": 0.0,
+    "energy_wh": 1234.0,
+    "serial": "77",
+    "power_w": 11040.0,
+    "power_phase_w": (3680.0, 3680.0, 3680.0),
+    "current_a": (16.0, 16.0, 16.0),
+    "voltage_v": (230.0, 230.0, 230.0),
+    "frequency_hz": 50.0,
+}
+ONE_PHASE = {"power_w": 3680.0}
+
+
+def on_phase(phase: int) -> dict[str, Any]:
+    amps, watts = [0.0, 0.1, 0.0], [0.0, 0.0, 0.0]
+    amps[phase - 1], watts[phase - 1] = 16.0, 3680.0
+    return ONE_PHASE | {"current_a": tuple(amps), "power_phase_w": tuple(watts)}
+
+
+def meter(reading: dict[str, Any] | None = None, **facts: Any) -> DeviceSeen:
+    facts = {"name": "m", "places": ((1, 0),), "age_s": 0.5} | facts
+    values = MeterReading(**(GOOD | (reading or {})))
+    return DeviceSeen(role="meter", driver="modbus_meter", meter=values, **facts)
+
+
+def pilot(
+    state: PilotState = PilotState.C, path: PowerPath = PowerPath.CLOSED, **facts: Any
+) -> DeviceSeen:
+    reading = PilotReading(0.0, state, path, 16.0, facts.pop("faults", frozenset()))
+    facts = {"name": "p", "places": ((1, 1),), "age_s": 0.5} | facts
+    return DeviceSeen(role="pilot", driver="openevse", pilot=reading, **facts)
+
+
+FINE = {
+    "three phases": [meter()],
+    "one phase on L1": [meter(on_phase(1))],
+    "idle": [meter({"power_w": 0.0, "power_phase_w": (0.0,) * 3, "current_a": (0.0,) * 3})],
+    "120 V": [
+        meter({"voltage_v": (120.0,) * 3, "power_w": 5760.0, "power_phase_w": (1920.0,) * 3})
+    ],
+    "60 Hz": [meter({"frequency_hz": 60.0})],
+    "read a moment apart": [meter({"power_w": 11540.0})],
+    "terminal 1 carries L3 by its wiring": [meter(on_phase(3), phase_rotation="TRS")],
+    "rotated as the file says": [meter(on_phase(1), phase_rotation="STR")],
+    "a house on L2 alone": [meter(on_phase(2), places=((0, 0),))],
+    "a house that feeds in": [
+        meter({"power_w": -11040.0, "power_phase_w": (-3680.0,) * 3}, places=((0, 0),))
+    ],
+    "nothing but energy": [
+        meter(
+            {
+                "power_w": None,
+                "power_phase_w": (),
+                "current_a": (),
+                "voltage_v": (),
+                "frequency_hz": None,
+            }
+        )
+    ],
+    "one error at the start": [meter(counters=Counters(requests=10, timeouts=2, opens=1))],
+    "a slow one with time": [meter(counters=Counters(slowest_s=0.4), timeout_s=1.0)],
+    "charging": [pilot(), meter()],
+    "no EV": [pilot(PilotState.A, PowerPath.OPEN), meter(on_phase(1), places=((2, 0),))],
+    "one meter on two EVSEs": [meter(places=((1, 0), (2, 0)))],
+}
+
+
+@pytest.mark.parametrize("rows", FINE.values(), ids=FINE)
+def test_what_is_fine_is_not_complained_of(rows: list[DeviceSeen]) -> None:
+    assert judge(rows) == []
+
+
+WRONG: dict[str, tuple[list[DeviceSeen], str]] = {
+    "lost": ([meter(lost="no answer; check A/B")], "no answer; check A/B"),
+    "nothing yet": ([meter(age_s=None)], "nothing yet; wait"),
+    "old": ([meter(age_s=31.0)], "31 s old; check"),
+    "old for its interval": ([meter(age_s=9.1, interval_s=3.0)], "9 s old"),
+    "errors": (
+        [meter(counters=Counters(requests=100, timeouts=2, unusable=1))],
+        "3 of 100 requests failed (2 unanswered, 1 damaged); check A/B",
+    ),
+    "plug": ([meter(counters=Counters(opens=4), port="/dev/x")], "opened again 3 times; check"),
+    "slow": ([meter(counters=Counters(slowest_s=0.6), timeout_s=1.0)], "set timeout_s to 1.2"),
+    "volts too many": ([meter({"voltage_v": (23000.0,) * 3})], "word order? Compare `model`"),
+    "volts too few": ([meter({"voltage_v": (1e-5,) * 3})], "word order?"),
+    "a phase gone": ([meter({"voltage_v": (230.0, 0.2, 230.0)})], "L2 0.2 V: a phase is missing"),
+    "hertz": ([meter({"frequency_hz": 5.0})], "5 Hz is outside 45 to 65"),
+    "sum": ([meter({"power_w": 3680.0})], "sum up to 11040 W, its total is 3680 W"),
+    "one against": (
+        [meter({"power_w": 3680.0, "power_phase_w": (3680.0, -3680.0, 3680.0)})],
+        "L2 runs against the other phases; turn",
+    ),
+    "backwards": (
+        [meter({"power_w": -11040.0, "power_phase_w": (-3680.0,) * 3})],
+        "set reversed: true",
+    ),
+    "backwards by the file": (
+        [meter({"power_w": -11040.0, "power_phase_w": (-3680.0,) * 3}, is_reversed=True)],
+        "set reversed: false",
+    ),
+    "scale": ([meter({"current_a": (1.6,) * 3})], "11040 W is more than its volts and amperes"),
+    "L1 on L3": ([meter(on_phase(3))], "set phase_rotation: STR"),
+    "L1 on L2": ([meter(on_phase(2))], "set phase_rotation: TRS"),
+    "rotated the wrong way": (
+        [meter(on_phase(2), phase_rotation="TRS")],
+        "set phase_rotation: STR",
+    ),
+    "fault": ([pilot(faults=frozenset({"rcd", "diode"}))], "reports diode, rcd; see"),
+    "E": ([pilot(PilotState.E, PowerPath.OPEN)], "state E; check CP against PE"),
+    "unknown": ([pilot(PilotState.UNKNOWN)], "does not know the state of the pilot; check"),
+    "blind": ([pilot(path=PowerPath.UNKNOWN)], "does not see the contactor; check"),
+    "welded": ([pilot(PilotState.A, PowerPath.CLOSED)], "closed in state A: welded"),
+    "other EVSE's meter": (
+        [pilot(PilotState.B, PowerPath.OPEN), meter()],
+        "measures 16.0 A while p says its contactor is open",
+    ),
+    "twice": ([meter(), meter(name="n", places=((2, 0),))], "serial number 77 of m"),
+}
+
+
+@pytest.mark.parametrize(("rows", "said"), WRONG.values(), ids=WRONG)
+def test_what_is_wrong_is_said_once_with_the_next_step(rows: list[DeviceSeen], said: str) -> None:
+    (complaint,) = judge(rows)
+    assert said in complaint.text
+    assert "; " in complaint.text or "? " in complaint.text
+
+
+def test_a_connector_with_one_phase_that_draws_on_another_says_both() -> None:
+    texts = [complaint.text for complaint in judge([meter(on_phase(2), phases=1)])]
+    assert any("check `phases`" in text for text in texts)
+    assert any("phase_rotation: TRS" in text for text in texts)
+
+
+def test_a_lost_device_is_judged_by_nothing_else() -> None:
+    rows = [meter({"voltage_v": (0.0,) * 3}, lost="gone; look"), pilot(lost="gone; look")]
+    assert [(one.device, one.text) for one in judge(rows)] == [
+        ("m", "gone; look"),
+        ("p", "gone; look"),
+    ]

@@ -1,0 +1,138 @@
+"""`chargepoint probe` through its command: with a service, without one, with wrong files."""
+
+import json
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from agent import cli, probe
+from agent.devices import DeviceSeen
+from agent.errors import ChargepointError
+from agent.probe_text import COLUMNS, text
+from drivers.contract import Counters
+from tests.agent.probe_judge_test import meter, pilot
+
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLE = ROOT / "config" / "charger.yaml"
+
+
+def file_in(folder: Path) -> str:
+    """charger.yaml of a station whose ports do not exist and whose service does not run."""
+    file = folder / "charger.yaml"
+    file.write_text(EXAMPLE.read_text() + f"data_directory: {folder}\n")
+    return str(file)
+
+
+def answers(monkeypatch: pytest.MonkeyPatch, rows: list[DeviceSeen]) -> list[dict[str, Any]]:
+    """A service that sees `rows`; the answer lists what it was asked."""
+    asked: list[dict[str, Any]] = []
+
+    def ask(path: str, request: dict[str, Any]) -> dict[str, Any]:
+        asked.append(request)
+        return {"ok": True, "station": "X", "devices": msgspec.to_builtins(rows)}
+
+    monkeypatch.setattr(probe, "ask", ask)
+    return asked
+
+
+def test_the_running_service_is_asked_and_nothing_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = answers(monkeypatch, [meter(), pilot()])
+    assert cli.main(["probe", file_in(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "station CP-0001, asked from the running service"
+    assert lines[-1] == "nothing looks wrong"
+    assert any("1.234 kWh   11040 W   50.00 Hz   0.5 s old   serial 77" in line for line in lines)
+    assert any(line.split() == ["L2", "230.0", "V", "16.00", "A", "3680", "W"] for line in lines)
+    assert any("state C   contactor closed   offers 16 A" in line for line in lines)
+    assert asked == [{"cmd": "probe", "cards": False}]
+
+
+def test_what_is_wrong_ends_with_1_and_fits_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = meter(
+        {"voltage_v": (23000.0,) * 3},
+        counters=Counters(requests=1000, timeouts=300, latency_s=0.0123, opens=2),
+        doubts=("the word order is told differently by two manuals " * 4,),
+        port="/dev/serial/by-id/usb-" + "x" * 120,
+    )
+    answers(monkeypatch, [broken])
+    assert cli.main(["probe", file_in(tmp_path)]) == 1
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= COLUMNS
+    assert "! L1 2.3e+04 V" in out
+    assert "? the word order is told differently" in out
+    assert "1000 requests: 300 timeouts, 0 unusable, 0 exceptions, 1 reconnects" in out
+    assert "latency 12 ms" in out
+    assert out.endswith("\n2 complaints, each marked ! above\n")
+
+
+def test_json_is_for_benches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers(monkeypatch, [meter(lost="gone; look", counters=Counters(opens=3))])
+    assert cli.main(["probe", file_in(tmp_path), "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["station"], told["source"]) == ("CP-0001", "service")
+    (row,) = told["devices"]
+    assert row["complaints"] == ["gone; look"]
+    assert (row["meter"]["serial"], row["counters"]["reconnects"]) == ("77", 2)
+
+
+def test_without_the_service_the_ports_are_opened_and_each_lost_one_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["probe", file_in(tmp_path)]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("station CP-0001, read directly")
+    assert " ".join(out.split()).count("cannot be opened") == 3
+    assert out.endswith("3 complaints, each marked ! above\n")
+
+
+def test_a_file_that_cannot_be_used_is_78(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["probe", str(tmp_path / "none.yaml")]) == 78
+    assert "chargepoint check" in capsys.readouterr().err
+
+
+def test_watching_goes_on_over_a_restart_and_never_takes_the_ports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looks = iter([[meter()], probe.NotRunning("gone; start it"), [pilot()]])
+
+    def from_service(path: str) -> list[DeviceSeen]:
+        look = next(looks, KeyboardInterrupt())
+        if isinstance(look, BaseException):
+            raise look
+        return look
+
+    monkeypatch.setattr(probe, "from_service", from_service)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    assert cli.main(["probe", file_in(tmp_path), "--watch"]) == 130
+    out = capsys.readouterr()
+    assert out.out.count("nothing looks wrong") == 3
+    assert "directly" not in out.out
+    assert "gone; start it" in out.err
+
+
+def test_a_service_of_another_version_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "ask", lambda *_: {"ok": True, "devices": [{"name": 1}]})
+    with pytest.raises(ChargepointError, match="restart it"):
+        probe.from_service("/x")
+
+
+def test_a_device_cannot_write_on_the_terminal() -> None:
+    shown = text("S", "here", [meter({"serial": "7\x1b[2J"})], [])
+    assert "\x1b" not in shown
+
+
+def test_the_arguments_reach_the_command() -> None:
+    seen = cli._parser().parse_args(["probe", "x.yaml", "--watch", "--json"])
+    assert isinstance(seen, Namespace)
+    assert (seen.config, seen.watch, seen.json) == ("x.yaml", True, True)
