@@ -16,9 +16,15 @@ MAX_ID = 36
 NO_ID = "-1"
 """Message id of an answer to a frame whose own id cannot be read (4.2.3)."""
 
+LONGEST_START = 500
+"""Room for type and id, each character of it written as two escapes."""
+
 BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
 """A bracket, or a string: one that never closes runs to the end, so that a scan stays linear."""
-FRAME_START = re.compile(r'\s*\[\s*(-?[0-9]{1,9})\s*(?:,\s*"([^"\\\x00-\x1f]{1,36})"\s*[,\]])?')
+FRAME_START = re.compile(
+    r"\s*\[\s*(-?[0-9]{1,9})\s*"
+    r'(?:,\s*("(?:[^"\\\x00-\x1f]|\\u[0-9a-fA-F]{4}|\\["\\/bfnrt]){1,72}")\s*[,\]])?'
+)
 """Type and id of a frame whose rest cannot be parsed."""
 
 
@@ -153,8 +159,10 @@ def _refuse(message_id: str, code: str, description: str) -> Malformed:
 
 def _unreadable(text: str, reason: str) -> Malformed:
     """Answer to a frame that did not parse, by what its first characters tell."""
-    start = FRAME_START.match(text[:200])
-    message_type, message_id = start.groups() if start else (None, None)
+    start = FRAME_START.match(text[:LONGEST_START])
+    message_type, written_id = start.groups() if start else (None, None)
+    message_id = json.loads(written_id) if written_id else None
+    message_id = message_id if _is_id(message_id) else None
     if message_type in ("3", "4"):
         return Malformed(None, reason, message_id, message_type == "3")
     if message_type == "2" and message_id and _is_text(message_id):
