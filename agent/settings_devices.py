@@ -11,9 +11,17 @@ from agent.settings import Settings
 from agent.settings_finding import Finding, known, named
 from agent.settings_walk import PATTERN_WORDS, Path, advice
 from drivers.bus.place import host_of
-from drivers.contract import ModbusMeterOptions, SerialReaderOptions
+from drivers.contract import (
+    EvseWbOptions,
+    ModbusMeterOptions,
+    PhoenixOptions,
+    SerialReaderOptions,
+)
 
 NAME = re.compile("^[A-Za-z0-9_.-]{1,50}$")
+WITHOUT_WATCHDOG = (EvseWbOptions, PhoenixOptions)
+"""Pilot controllers that keep their last order when their host dies."""
+ON_A_LINE = (ModbusMeterOptions, *WITHOUT_WATCHDOG)
 BARE_PORT = re.compile(r"/dev/tty(USB|ACM)[0-9]+")
 
 
@@ -26,25 +34,25 @@ def device_findings(settings: Settings) -> Iterator[Finding]:
 
 def _lines(settings: Settings) -> Iterator[Finding]:
     units: dict[tuple[str, int], str] = {}
-    for name, meter in named(settings.devices, ModbusMeterOptions):
+    for name, device in named(settings.devices, ON_A_LINE):
         path = ("devices", name)
-        if known(meter.line) and known(settings.lines) and meter.line not in settings.lines:
+        if known(device.line) and known(settings.lines) and device.line not in settings.lines:
             yield Finding(
                 (*path, "line"),
-                f"there is no line {meter.line!r}; {advice(meter.line, settings.lines)}",
+                f"there is no line {device.line!r}; {advice(device.line, settings.lines)}",
             )
-        if not known(meter.unit):
+        if not known(device.unit):
             continue
-        entry = settings.lines.get(meter.line) if known(settings.lines) else None
+        entry = settings.lines.get(device.line) if known(settings.lines) else None
         highest = 255 if "tcp://" in str(getattr(entry, "port", "")) else 247
-        if not 1 <= meter.unit <= highest:
-            yield Finding((*path, "unit"), f"is {meter.unit}; a Modbus unit is 1 to {highest}")
-        other = units.setdefault((meter.line, meter.unit), name)
-        if other != name and known(meter.line):
+        if not 1 <= device.unit <= highest:
+            yield Finding((*path, "unit"), f"is {device.unit}; a Modbus unit is 1 to {highest}")
+        other = units.setdefault((device.line, device.unit), name)
+        if other != name and known(device.line):
             yield Finding(
                 (*path, "unit"),
-                f"unit {meter.unit} on line {meter.line!r} is taken by {other!r}; set another "
-                "unit at the meter and here",
+                f"unit {device.unit} on line {device.line!r} is taken by {other!r}; set another "
+                "unit at the device and here",
             )
     for name, line in named(settings.lines, Struct):
         if known(line.parity) and line.parity not in ("N", "E", "O"):
@@ -95,8 +103,13 @@ def _devices(settings: Settings) -> Iterator[Finding]:
             value = getattr(options, key, UNSET)
             if isinstance(value, float) and not 0.05 <= value <= 3600:
                 yield Finding((*path, key), f"is {value:g}; write seconds from 0.05 to 3600")
+        delay_s = getattr(options, "delay_s", UNSET)
+        if isinstance(delay_s, float) and not 0 <= delay_s <= 5:
+            yield Finding((*path, "delay_s"), f"is {delay_s:g}; write seconds from 0 to 5")
         if isinstance(options, ModbusMeterOptions):
             yield from _meter(path, options)
+        if isinstance(options, WITHOUT_WATCHDOG):
+            yield from _host_loss(path, options)
         fallback_a = getattr(options, "fallback_a", UNSET)
         if isinstance(fallback_a, float) and fallback_a < 6:
             yield Finding((*path, "fallback_a"), f"is {fallback_a:g} A; write 6 or more")
@@ -112,14 +125,33 @@ def _devices(settings: Settings) -> Iterator[Finding]:
 
 
 def _meter(path: Path, options: ModbusMeterOptions) -> Iterator[Finding]:
-    if known(options.delay_s) and not 0 <= options.delay_s <= 5:
-        yield Finding((*path, "delay_s"), f"is {options.delay_s:g}; write seconds from 0 to 5")
     models = meter_models()
     if known(options.model) and options.model not in models:
         yield Finding(
             (*path, "model"),
             f"there is no register map {options.model!r} in config/meters; "
             f"{advice(options.model, models)}",
+        )
+
+
+def _host_loss(path: Path, options: EvseWbOptions | PhoenixOptions) -> Iterator[Finding]:
+    """It has to be said what opens the contactor when this board dies."""
+    interlock = (
+        "put a relay that this board must keep alive (a watchdog relay) into the contactor's coil "
+        "circuit and write host_loss: interlock"
+    )
+    if options.host_loss == "undecided":
+        yield Finding(
+            (*path, "host_loss"),
+            "is not decided: this controller has no watchdog and goes on charging when this board "
+            f"dies; {interlock}, or accept it with host_loss: keeps_charging",
+        )
+    elif options.host_loss == "keeps_charging":
+        yield Finding(
+            (*path, "host_loss"),
+            "is keeps_charging: when this board dies nothing ends a charge, and nobody counts it; "
+            f"{interlock}",
+            fatal=False,
         )
 
 

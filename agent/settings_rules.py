@@ -13,11 +13,13 @@ from agent.settings_finding import Finding, connectors_of, entries, evses_of, kn
 from agent.settings_gpio import gpio_findings
 from agent.settings_walk import Path, advice
 from drivers.contract import (
+    EvseWbOptions,
     GpioBoardOptions,
     GpioContactorOptions,
     KeyboardReaderOptions,
     ModbusMeterOptions,
     OpenEvseOptions,
+    PhoenixOptions,
     Pn532Options,
     SerialReaderOptions,
     SimMeterOptions,
@@ -25,9 +27,10 @@ from drivers.contract import (
     SimReaderOptions,
 )
 
-CONTROLLERS = (OpenEvseOptions, SimPilotOptions)
+CONTROLLERS = (OpenEvseOptions, EvseWbOptions, PhoenixOptions, SimPilotOptions)
 """Pilot controllers proper, which a contactor on GPIO lines can be built upon."""
 PILOTS = (*CONTROLLERS, GpioContactorOptions)
+ON_A_LINE = (ModbusMeterOptions, EvseWbOptions, PhoenixOptions)
 METERS = (ModbusMeterOptions, SimMeterOptions)
 WITH_INPUTS = (SimPilotOptions, GpioBoardOptions)
 """Devices that report inputs."""
@@ -214,7 +217,7 @@ def _unused(settings: Settings) -> Iterator[Finding]:
             yield Finding(
                 ("devices", name), "nothing uses this device; remove it or use it", fatal=False
             )
-    lines = {meter.line for _, meter in named(settings.devices, ModbusMeterOptions)}
+    lines = {device.line for _, device in named(settings.devices, ON_A_LINE)}
     for name, _ in named(settings.lines, Struct):
         if name not in lines:
             yield Finding(("lines", name), "no device is on this line; remove it", fatal=False)

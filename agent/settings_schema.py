@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from agent import settings
-from drivers import contract, gpio_options, reader_options
+from drivers import contract, gpio_options, pilot_options, reader_options
 
 TITLE = "charger.yaml of chargepoint"
 
@@ -17,7 +17,7 @@ def schema() -> dict[str, Any]:
     """The schema of Settings, each key described by the docstring that stands under its field."""
     found = msgspec.json.schema(settings.Settings)
     described: dict[tuple[str, str], str] = {}
-    for module in (contract, gpio_options, reader_options, settings):
+    for module in (contract, gpio_options, pilot_options, reader_options, settings):
         described |= descriptions(module)
     for name, body in found["$defs"].items():
         for key, node in body.get("properties", {}).items():

@@ -214,7 +214,7 @@ class Senses:
         before = self.pilots.get(place)
         self.pilots[place] = reading
         self.lamps.see_pilot(place, reading)
-        if before is None or replace(before, at_s=reading.at_s) != reading:
+        if before is None or _unlike(before, reading):
             self._post(ev.PilotChanged(*place, reading))
 
     def _lost(self, device: str) -> None:
@@ -232,3 +232,9 @@ class Senses:
             self._post(ev.FaultCleared(*place, "pilot_lost"))
         for evse_id in self._evses.get(device, ()):
             self._post(ev.FaultCleared(evse_id, 0, "meter_lost"))
+
+
+def _unlike(before: PilotReading, reading: PilotReading) -> bool:
+    """They differ in more than their time and a temperature, which is no news by itself."""
+    same = replace(before, at_s=reading.at_s, temperature_c=reading.temperature_c)
+    return same != reading

@@ -12,6 +12,8 @@ from msgspec import Struct
 
 from drivers.gpio_options import GpioBoardOptions as GpioBoardOptions
 from drivers.gpio_options import GpioContactorOptions as GpioContactorOptions
+from drivers.pilot_options import EvseWbOptions as EvseWbOptions
+from drivers.pilot_options import PhoenixOptions as PhoenixOptions
 from drivers.reader_options import KeyboardReaderOptions as KeyboardReaderOptions
 from drivers.reader_options import Pn532Options as Pn532Options
 from drivers.reader_options import SerialReaderOptions as SerialReaderOptions
@@ -52,6 +54,8 @@ class PilotReading(Struct, frozen=True):
     """Standing fault names: over_current, over_temperature, rcd, ground, welded_contactor, ..."""
     cable_a: float | None = None
     """Rating of the plugged cable (PP coding); None when not coded or not known."""
+    temperature_c: float | None = None
+    """Hottest sensor of the device, whole degrees; None without one."""
 
 
 class SignedData(Struct, frozen=True):
@@ -138,7 +142,8 @@ class PilotCapabilities(Struct, frozen=True):
     """What the controller does by itself and how fast; the guard builds on it."""
 
     closes_itself: bool
-    """Closes the contactor by itself in state C once power is allowed."""
+    """Closes the contactor by itself in state C once power is allowed; False: it only speaks
+    pilot, and whoever closes for it has to watch a contact."""
     opens_itself: bool
     """Opens it by itself when the EV leaves C, without being told."""
     opens_within_s: float
@@ -148,8 +153,16 @@ class PilotCapabilities(Struct, frozen=True):
     min_a: float = 6.0
     max_a: float = 32.0
     has_lock: bool = False
+    watches_contacts: bool = False
+    """A contact or a voltage behind `power_path()`; False: it is what the device itself ordered."""
     host_loss_fallback: str = "none"
     """What the device does when the host dies, in words for the technician."""
+    stops_on_host_loss: bool = False
+    """The device opens the power path by itself when the host dies; False: only an interlock in
+    hardware does."""
+    before_first_order: str = ""
+    """What it gives away between its power-up and the first order, in words for the technician;
+    empty when nothing."""
 
 
 class Counters(Struct):
@@ -298,6 +311,8 @@ class OpenEvseOptions(
     poll_s: float = 1.0
     fallback_a: float = 6.0
     """Current the controller falls back to when the agent dies (at least 6)."""
+    lock: bool = False
+    """A type 2 lock is wired, and the firmware is built for it (MENNEKES_LOCK)."""
 
 
 class SimPilotOptions(
@@ -329,6 +344,8 @@ DeviceOptions = (
     | OpenEvseOptions
     | GpioContactorOptions
     | GpioBoardOptions
+    | EvseWbOptions
+    | PhoenixOptions
     | SerialReaderOptions
     | SimPilotOptions
     | SimMeterOptions

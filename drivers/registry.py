@@ -10,12 +10,14 @@ from drivers.contract import (
     Device,
     DeviceOptions,
     DriverError,
+    EvseWbOptions,
     GpioBoardOptions,
     GpioContactorOptions,
     KeyboardReaderOptions,
     Meter,
     ModbusMeterOptions,
     OpenEvseOptions,
+    PhoenixOptions,
     PilotController,
     Pn532Options,
     SerialLine,
@@ -34,6 +36,8 @@ Role = Literal["pilot", "meter", "reader", "board"]
 ROLES: dict[type, Role] = {
     OpenEvseOptions: "pilot",
     GpioContactorOptions: "pilot",
+    EvseWbOptions: "pilot",
+    PhoenixOptions: "pilot",
     SimPilotOptions: "pilot",
     ModbusMeterOptions: "meter",
     SimMeterOptions: "meter",
@@ -74,6 +78,14 @@ class Registry:
                 return cast(PilotController, module.OpenEvse(name, options))
             case GpioContactorOptions() | GpioBoardOptions():
                 return self._gpio(name, options)
+            case EvseWbOptions():
+                line = self._modbus_line(name, options.line)
+                module = importlib.import_module("drivers.pilots.evse_wb")
+                return cast(PilotController, module.EvseWb(name, options, line))
+            case PhoenixOptions():
+                line = self._modbus_line(name, options.line)
+                module = importlib.import_module("drivers.pilots.phoenix")
+                return cast(PilotController, module.Phoenix(name, options, line))
             case SerialReaderOptions():
                 module = importlib.import_module("drivers.readers.serial_line")
                 return cast(Device, module.SerialLineReader(name, options))

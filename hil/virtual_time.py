@@ -2,10 +2,11 @@
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
+Grace = float | Callable[[], float]
 
 
 class NothingToWaitFor(RuntimeError):
@@ -16,10 +17,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """A selector loop that never sleeps: when nothing is ready, its time jumps.
 
     File descriptors are polled; before each jump they get `fd_grace_s` of real time to become
-    ready (ptys pass bytes on a little later than they were written).
+    ready (ptys pass bytes on a little later than they were written); a function says how much now.
     """
 
-    def __init__(self, start_s: float = 0.0, fd_grace_s: float = 0.0) -> None:
+    def __init__(self, start_s: float = 0.0, fd_grace_s: Grace = 0.0) -> None:
         self._virtual_s = start_s
         super().__init__(_JumpingSelector(self._jump, fd_grace_s))
 
@@ -47,7 +48,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 class _JumpingSelector(selectors.DefaultSelector):
     """Polls for real; when nothing is ready, passes on the wait it was asked for."""
 
-    def __init__(self, jump: Any, fd_grace_s: float) -> None:
+    def __init__(self, jump: Any, fd_grace_s: Grace) -> None:
         super().__init__()
         self._jump = jump
         self._fd_grace_s = fd_grace_s
@@ -56,7 +57,8 @@ class _JumpingSelector(selectors.DefaultSelector):
         """Ready files now; without any, the clock has jumped by `timeout`."""
         waits = timeout is None or timeout > 0
         has_files_of_ours = len(self.get_map()) > 1  # one is the loop's own wake-up pipe
-        grace_s = self._fd_grace_s if waits and has_files_of_ours else 0
+        grace = self._fd_grace_s if waits and has_files_of_ours else 0
+        grace_s = grace() if callable(grace) else grace
         ready: list[tuple[selectors.SelectorKey, int]] = super().select(grace_s)
         if waits and not ready:
             self._jump(timeout)
@@ -64,7 +66,7 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 def run_virtual(
-    coro: Coroutine[Any, Any, Result], *, start_s: float = 0.0, fd_grace_s: float = 0.0
+    coro: Coroutine[Any, Any, Result], *, start_s: float = 0.0, fd_grace_s: Grace = 0.0
 ) -> Result:
     """Runs a coroutine in virtual time and returns its result.
 

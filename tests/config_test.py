@@ -20,7 +20,14 @@ def name(file: Path) -> str:
 
 
 def test_the_examples_are_there() -> None:
-    assert {file.stem for file in FILES} >= {"charger", "single_socket", "dual_one_line", "lab"}
+    assert {file.stem for file in FILES} >= {
+        "charger",
+        "single_socket",
+        "dual_one_line",
+        "lab",
+        "evse_wb",
+        "phoenix",
+    }
 
 
 @pytest.mark.parametrize("file", FILES, ids=name)

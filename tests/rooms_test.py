@@ -72,6 +72,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 
 BELONGS_TO = {
     "drivers.gpio_options": "drivers.contract",
+    "drivers.pilot_options": "drivers.contract",
     "drivers.reader_options": "drivers.contract",
     "agent.wiring": "agent.app",
     "agent.batches": "agent.runtime",

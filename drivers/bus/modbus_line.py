@@ -106,15 +106,15 @@ class ModbusLine:
     ) -> list[int]:
         """What was read or written; raises PortError, NoAnswer, ProtocolError, Refused.
 
-        An urgent request overtakes those that wait, and the pause after a failed one. Cancelling
-        is safe: it counts as a failed request.
+        An urgent request overtakes those that wait, an urgent write also the pause after a failed
+        request. Cancelling is safe: it counts as a failed request.
         """
         async with self._turns.taken(urgent):
             task = asyncio.current_task()
             cancelled = task.cancelling() if task else 0
             try:
                 client = await self._opened(urgent)
-                await self._silence(0.0 if urgent else delay_s, urgent)
+                await self._silence(delay_s, at_once=urgent and bool(request.values))
                 self._drain(client)
                 return await self._exchange(client, request, timeout_s)
             finally:
@@ -195,10 +195,10 @@ class ModbusLine:
         else:
             self._close()  # what comes late dies with the connection
 
-    async def _silence(self, delay_s: float, urgent: bool) -> None:
+    async def _silence(self, delay_s: float, at_once: bool) -> None:
         loop = asyncio.get_running_loop()
         pause_s = max(self._free_at_s - loop.time(), delay_s)
-        if urgent:
+        if at_once:
             pause_s = min(pause_s, silence_s(self._line))
         if pause_s > 0:
             await asyncio.sleep(pause_s)

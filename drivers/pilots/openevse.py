@@ -71,6 +71,10 @@ class OpenEvse:
                 f"goes on charging, with at most {self._fallback_a} A after {HEARTBEAT_S} s; "
                 "it cannot stop by itself"
             ),
+            before_first_order=(
+                "it starts enabled: from its power-up (3 s) until this agent first puts it to "
+                "sleep it gives energy to any EV; supply both from one switch"
+            ),
         )
         self._wish = Wish.STOP
         self._limit_a = 0

@@ -41,6 +41,8 @@ class Unit(Struct, frozen=True):
     max_registers: int = 125
     answer_after_s: float = 0.0
     write: Callable[[int, int, int], bool] | None = None
+    has_holes: bool = False
+    """Gaps between registers are refused as well, not read as 0."""
 
 
 class _Injected(Struct):
@@ -69,7 +71,8 @@ def framed(unit: int, pdu: bytes) -> bytes:
 def answer(unit: Unit, pdu: bytes) -> bytes:
     """The answer PDU to a request PDU: values, what was written, or a Modbus exception.
 
-    Gaps between registers of the same function read as 0; outside of the map is exception 2.
+    Gaps between registers of the same function read as 0, unless the unit has holes; outside of
+    the map is exception 2.
     """
     function = pdu[0]
     if function in (WRITE_COIL, WRITE_REGISTER, WRITE_REGISTERS) and unit.write is not None:
@@ -83,7 +86,10 @@ def answer(unit: Unit, pdu: bytes) -> bytes:
     known = [at for kind, at in registers if kind == function]
     if not known or address < min(known) or address + count - 1 > max(known):
         return _exception(function, ILLEGAL_ADDRESS)
-    words = [registers.get((function, at), 0) for at in range(address, address + count)]
+    asked = range(address, address + count)
+    if unit.has_holes and any((function, at) not in registers for at in asked):
+        return _exception(function, ILLEGAL_ADDRESS)
+    words = [registers.get((function, at), 0) for at in asked]
     if function == READ_COILS:
         bits = sum(bool(word) << n for n, word in enumerate(words))
         data = bits.to_bytes(-(-count // 8), "little")

@@ -1,5 +1,6 @@
 import importlib.util
 import os
+import re
 from pathlib import Path
 
 import msgspec
@@ -571,3 +572,37 @@ def test_register_maps_are_found_beside_the_sources(monkeypatch: pytest.MonkeyPa
     models = settings_devices.meter_models()
     assert "eastron_sdm630_v2" in models
     assert not [model for model in models if model.startswith("_")]
+
+
+@pytest.mark.parametrize("driver", ["evse_wb", "phoenix_ev_cc"])
+@pytest.mark.parametrize(
+    ("decision", "mistake", "warning"),
+    [
+        ("", "goes on charging when this board dies.*watchdog relay", ""),
+        ("    host_loss: keeps_charging\n", "", "nothing ends a charge.*watchdog relay"),
+        ("    host_loss: interlock\n", "", ""),
+    ],
+)
+def test_a_controller_without_a_watchdog_wants_a_decision(
+    driver: str, decision: str, mistake: str, warning: str
+) -> None:
+    loaded = changed(
+        (
+            "    driver: openevse\n    port: /dev/serial/by-id/usb-pilot\n",
+            f"    driver: {driver}\n    line: bus\n    unit: 2\n{decision}",
+        )
+    )
+    for findings, words in ((loaded.mistakes, mistake), (loaded.warnings, warning)):
+        assert len(findings) == bool(words), [str(one) for one in findings]
+        for found in findings:
+            assert re.search(words, str(found)), str(found)
+
+
+def test_a_controller_and_a_meter_on_one_line_need_units_of_their_own() -> None:
+    loaded = changed(
+        (
+            "    driver: openevse\n    port: /dev/serial/by-id/usb-pilot\n",
+            "    driver: evse_wb\n    line: bus\n    host_loss: interlock\n",
+        )
+    )
+    assert "unit 1 on line 'bus' is taken by 'meter'" in str(loaded.mistakes[0])

@@ -5,8 +5,10 @@ import pytest
 
 from drivers.contract import (
     DriverError,
+    EvseWbOptions,
     ModbusMeterOptions,
     OpenEvseOptions,
+    PhoenixOptions,
     SerialLine,
     SerialReaderOptions,
     SimMeterOptions,
@@ -24,6 +26,8 @@ LINES = {"bus": SerialLine(port="/dev/nothing_here")}
     [
         (METER, "meter"),
         (OpenEvseOptions(port="x"), "pilot"),
+        (EvseWbOptions(line="bus"), "pilot"),
+        (PhoenixOptions(line="bus"), "pilot"),
         (SerialReaderOptions(port="x"), "reader"),
         (SimPilotOptions(), "pilot"),
         (SimMeterOptions(), "meter"),
@@ -43,11 +47,16 @@ def test_devices_are_built_without_touching_a_port() -> None:
     assert registry.build("r", SerialReaderOptions(port="/dev/nothing_here")).name == "r"
 
 
-def test_meters_on_one_line_share_its_arbiter() -> None:
+def test_devices_on_one_line_share_its_arbiter() -> None:
     registry = Registry({**LINES, "other": SerialLine(port="/dev/x")})
     one, two = registry.build("a", METER), registry.build("b", METER)
+    controllers = [
+        registry.build("e", EvseWbOptions("bus")),
+        registry.build("f", PhoenixOptions("bus")),
+    ]
     third = registry.build("c", ModbusMeterOptions(line="other", model=METER.model))
     assert one._line is two._line
+    assert [controller._line for controller in controllers] == [one._line] * 2
     assert one._line is not third._line
 
 
@@ -55,6 +64,8 @@ def test_meters_on_one_line_share_its_arbiter() -> None:
     ("options", "complaint"),
     [
         (ModbusMeterOptions(line="buss", model="eastron_sdm630_v2"), "no line 'buss'.*bus"),
+        (EvseWbOptions(line="buss"), "no line 'buss'.*bus"),
+        (PhoenixOptions(line="buss"), "no line 'buss'.*bus"),
         (ModbusMeterOptions(line="bus", model="sdm"), "no register map.*eastron_sdm630_v2"),
         (SimPilotOptions(), "benches only"),
         (SimMeterOptions(), "benches only"),

@@ -1,0 +1,77 @@
+"""A real controller on a bench: a rig file names the device, and a command for each thing to do."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import msgspec
+import yaml
+
+from drivers.contract import DeviceOptions, PilotController, SerialLine
+from drivers.registry import Registry
+
+EV_STATES = ("A", "B", "C", "grabs")
+
+
+class RigFile(msgspec.Struct, forbid_unknown_fields=True):
+    """See hil/README.md."""
+
+    device: DeviceOptions
+    do: dict[str, str]
+    """Shell command for each EV state and each thing that can be done."""
+    lines: dict[str, SerialLine] = {}
+    contacts: str = ""
+    """Shell command that prints `open` or `closed`; without it the driver's view counts."""
+    settle_s: float = 2.0
+    """Between two scenarios, with the EV unplugged."""
+
+
+class RealRig:
+    """Implements rigs.Rig; the clock is the real one."""
+
+    def __init__(self, path: str) -> None:
+        with open(path, encoding="utf-8") as file:
+            self._file = msgspec.convert(yaml.safe_load(file), RigFile)
+        missing = [state for state in EV_STATES[:3] if state not in self._file.do]
+        assert not missing, f"{path}: `do` has no command for {missing}; add them"
+        self.name = path
+        features = {name for name in self._file.do if not name.startswith(("clear ", "speak"))}
+        self.features = frozenset(features - set(EV_STATES)) | (
+            {"stubborn"} if "grabs" in self._file.do else frozenset()
+        )
+        self.driver: PilotController
+
+    def run(self, scenario: Coroutine[Any, Any, None]) -> None:
+        asyncio.run(scenario)
+
+    async def start(self) -> None:
+        driver: Any = Registry(self._file.lines).build("pilot", self._file.device)
+        self.driver = driver
+        await self.ev("A")
+        await asyncio.sleep(self._file.settle_s)
+
+    async def end(self) -> None:
+        await self.ev("A")
+
+    async def ev(self, state: str) -> None:
+        await self.do(state)
+
+    async def do(self, what: str) -> None:
+        await self._shell(self._file.do[what])
+
+    def is_closed(self) -> bool:
+        if not self._file.contacts:
+            return self.driver.power_path() != "open"
+        import subprocess
+
+        done = subprocess.run(
+            self._file.contacts, shell=True, check=True, capture_output=True, text=True
+        )
+        said = done.stdout.strip()
+        assert said in ("open", "closed"), f"`contacts` printed {said!r}, not open or closed"
+        return said == "closed"
+
+    async def _shell(self, command: str) -> None:
+        process = await asyncio.create_subprocess_shell(command)
+        code = await process.wait()
+        assert code == 0, f"{command!r} ended with {code}"

@@ -1,0 +1,257 @@
+"""What a pilot controller is tested on: the simulated ones, and a real one by a rig file."""
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from drivers.contract import (
+    DeviceOptions,
+    EvseWbOptions,
+    Observation,
+    OpenEvseOptions,
+    PhoenixOptions,
+    PilotController,
+    SerialLine,
+)
+from drivers.registry import Registry
+from drivers.sim.connector import Ev
+from drivers.sim.live import LiveWorld
+from drivers.sim.parts import SimPilot
+from drivers.sim.world import World
+from hil.parts.evse_wb import EvseWb
+from hil.parts.modbus_slave import Fault, ModbusSlave
+from hil.parts.openevse import OpenEvse
+from hil.parts.phoenix import Phoenix
+from hil.parts.pty_port import PtyPort
+from hil.virtual_time import run_virtual
+
+HERE = (1, 1)
+FAULTS = frozenset({"rcd", "restart", "silence", "host_loss", "stubborn", "weld"})
+
+
+class BytesUnderWay:
+    """Counts what was written to pseudo-terminals and not read yet: until it came, or is surely
+    lost, virtual time must not jump."""
+
+    LOST_S = 0.3
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._waited = False
+        self._write, self._read = os.write, os.read
+
+    def __enter__(self) -> "BytesUnderWay":
+        def write(fd: int, data: bytes) -> int:
+            written = self._write(fd, data)
+            self._moved(fd, written)
+            return written
+
+        def read(fd: int, length: int) -> bytes:
+            data = self._read(fd, length)
+            self._moved(fd, -len(data))
+            return data
+
+        os.write, os.read = write, read  # type: ignore[assignment]
+        return self
+
+    def _moved(self, fd: int, count: int) -> None:
+        if os.isatty(fd):
+            self._bytes += count
+            self._waited = False
+
+    def __exit__(self, *_: object) -> None:
+        os.write, os.read = self._write, self._read
+
+    def grace_s(self) -> float:
+        """Bytes that did not move during one grace are lost."""
+        if self._waited:
+            self._bytes = 0
+        self._waited = self._bytes > 0
+        return self.LOST_S if self._waited else 0.0
+
+
+class Rig(Protocol):
+    """One controller with an EV before it. Commands of the EV come back when they are done."""
+
+    name: str
+    features: frozenset[str]
+    """Of FAULTS: what can be done to it."""
+    driver: PilotController
+
+    def run(self, scenario: Coroutine[Any, Any, None]) -> None: ...
+    async def start(self) -> None: ...
+    async def end(self) -> None: ...
+    async def ev(self, state: str) -> None: ...
+    async def do(self, what: str) -> None: ...
+    def is_closed(self) -> bool: ...
+
+
+class WorldRig:
+    """A simulated controller over the one physics, in virtual time."""
+
+    features = FAULTS
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.driver: PilotController
+        self.world: World
+        self.ev_obeys = True
+
+    def run(self, scenario: Coroutine[Any, Any, None]) -> None:
+        with BytesUnderWay() as under_way:
+            run_virtual(scenario, fd_grace_s=under_way.grace_s)
+
+    async def start(self) -> None:
+        self.world = World({1: [1]})
+        self.live = LiveWorld(self.world)
+        self.live.catch_up()
+        self.driver = self._build()
+
+    async def end(self) -> None:
+        """The controller goes dark."""
+
+    def _build(self) -> PilotController:
+        raise NotImplementedError
+
+    async def ev(self, state: str) -> None:
+        """A: unplugged; B: plugged, wants nothing; C: wants power as soon as it is offered;
+        grabs: wants it whatever is offered, and does not let go."""
+        self.live.catch_up()
+        connector = self.world.connectors[HERE]
+        if state == "A":
+            if connector.ev is not None:
+                self.world.plug_out(HERE)
+            return
+        wants: Any = "B" if state == "B" else "C"
+        ev = Ev(ready_after_s=0.2, wants=wants, ignores_pilot=state == "grabs")
+        if connector.ev is None:
+            self.world.plug_in(HERE, ev, cable_a=32)
+        else:
+            self.world.set_ev(HERE, ev)
+
+    async def do(self, what: str) -> None:
+        self.live.catch_up()
+        match what:
+            case "rcd":
+                self.world.raise_fault(HERE, "rcd")
+            case "clear rcd":
+                self.world.clear_fault(HERE, "rcd")
+            case "weld":
+                self.world.weld(HERE)
+            case "silence":
+                self._silence()
+            case "host_loss":
+                self._cut_off()
+            case "speak":
+                self._speak()
+            case "restart":
+                self._restart()
+
+    def _silence(self) -> None:
+        self.world.raise_fault(HERE, "pilot_lost")
+
+    def _speak(self) -> None:
+        self.world.clear_fault(HERE, "pilot_lost")
+
+    def _cut_off(self) -> None:
+        self._silence()
+
+    def _restart(self) -> None:
+        raise NotImplementedError
+
+    def is_closed(self) -> bool:
+        self.live.catch_up()
+        return self.world.connectors[HERE].closed
+
+    def offered_a(self) -> float:
+        self.live.catch_up()
+        return self.world.connectors[HERE].offered_a
+
+
+class SimRig(WorldRig):
+    """drivers.sim, as the benches use it; controller and driver are one, and restart as one."""
+
+    features = FAULTS - {"restart"}
+
+    def _build(self) -> PilotController:
+        self.pilot = SimPilot("pilot", self.live, HERE)
+        return self.pilot
+
+
+class PtyRig(WorldRig):
+    """A driver at one end of a pseudo-terminal, the bench's controller at the other."""
+
+    def __init__(self, name: str, options: Callable[[str], DeviceOptions]) -> None:
+        super().__init__(name)
+        self._options = options
+
+    def _build(self) -> PilotController:
+        self.port = PtyPort()
+        self.port.open()
+        self.controller = self._controller()
+        self.controller.start()
+        registry = Registry({"bus": SerialLine(self.port.path)})
+        pilot: Any = registry.build("pilot", self._options(self.port.path))
+        return pilot
+
+    def _controller(self) -> Any:
+        raise NotImplementedError
+
+    def _cut_off(self) -> None:
+        self.port.unplug()
+
+    def _restart(self) -> None:
+        self.controller.start()
+
+    async def end(self) -> None:
+        self.controller.stop()
+        self.port.unplug()
+
+
+class OpenEvseRig(PtyRig):
+    def _controller(self) -> OpenEvse:
+        return OpenEvse(self.port, self.live, HERE)
+
+
+class ModbusRig(PtyRig):
+    def __init__(self, name: str, options: DeviceOptions, kind: Any) -> None:
+        super().__init__(name, lambda path: options)
+        self._kind = kind
+
+    def _controller(self) -> Any:
+        controller = self._kind(self.live, HERE)
+        self.slave = ModbusSlave(self.port, {1: controller.unit})
+        return controller
+
+    def _silence(self) -> None:
+        self.slave.inject(Fault.SILENT)
+
+    def _speak(self) -> None:
+        self.slave.heal()
+
+
+SIMULATED: dict[str, Callable[[], WorldRig]] = {
+    "sim": lambda: SimRig("sim"),
+    "openevse": lambda: OpenEvseRig("openevse", lambda path: OpenEvseOptions(port=path)),
+    "evse_wb": lambda: ModbusRig("evse_wb", EvseWbOptions("bus", host_loss="interlock"), EvseWb),
+    "phoenix": lambda: ModbusRig(
+        "phoenix",
+        PhoenixOptions("bus", host_loss="interlock", contactor_feedback=True),
+        Phoenix,
+    ),
+}
+
+
+class Watch:
+    """Runs the driver of a rig and keeps what it reports."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        self.seen: list[Observation] = []
+        self._task = asyncio.create_task(rig.driver.run(self.seen.append))
+
+    async def end(self) -> None:
+        """Cancels the driver, which orders power off."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
