@@ -22,6 +22,8 @@ from agent.settings import CsmsEndpoint, Security, Settings
 CREDENTIAL = "csms-password"
 TAKEN_KEY = "meta/file_certificates"
 """State key: digests of the technician's certificate files that were taken over."""
+ROOT_USES = {"ca_file": certificates.CSMS, "maker": certificates.MANUFACTURER}
+"""Kind of a file, as TAKEN_KEY tells it -> what its roots may vouch for."""
 NO_CERTIFICATE_PROFILE = 2
 """Up to this one the station shows a password; above it its certificate."""
 
@@ -81,7 +83,12 @@ def certificates_of_file(
     taken = set(msgspec.json.decode(saved.get(TAKEN_KEY, "[]"), type=list[str]))
     known = set(taken)
     saves: list[Save] = []
-    for kind, name in (("ca_file", security.ca_file), ("chain", security.certificate_file)):
+    files = (
+        ("ca_file", security.ca_file),
+        ("maker", security.manufacturer_ca_file),
+        ("chain", security.certificate_file),
+    )
+    for kind, name in files:
         if name is None:
             continue
         text = _read(name)
@@ -93,8 +100,8 @@ def certificates_of_file(
             found = facts_of(text)
         except ValueError as error:
             raise SettingsError(f"{name} is no PEM certificate ({error}); correct it") from None
-        if kind == "ca_file":
-            saves += certificates.first_saves(found)
+        if kind in ROOT_USES:
+            saves += certificates.first_saves(found, ROOT_USES[kind])
         else:
             identity = Identity(security.key_file or name, text, found[0][1])
             saves.append(station_certificate.first_save(identity))

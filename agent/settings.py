@@ -42,6 +42,9 @@ class Security(Struct, frozen=True, forbid_unknown_fields=True):
     ca_file: str | None = None
     """PEM of the roots that may sign the certificate of the CSMS. Default: those of the system,
     until the CSMS installs one."""
+    manufacturer_ca_file: str | None = None
+    """PEM of the maker's roots that may sign the certificates firmware is signed with, from the
+    factory on; the CSMS may install more (ManufacturerRootCertificate)."""
     certificate_file: str | None = None
     """PEM of this station's own certificate with its chain, itself first (security profile 3)."""
     key_file: str | None = None

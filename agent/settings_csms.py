@@ -38,8 +38,8 @@ def _certificates(settings: Settings) -> Iterator[Finding]:
     security = settings.security
     if not isinstance(security, Security):
         return
-    names = ("ca_file", "certificate_file", "key_file")
-    for name in names:
+    names = ("certificate_file", "key_file")
+    for name in ("ca_file", "manufacturer_ca_file", *names):
         file = getattr(security, name, None)
         if isinstance(file, str) and not os.path.exists(file):
             yield Finding(
@@ -48,7 +48,7 @@ def _certificates(settings: Settings) -> Iterator[Finding]:
                 fatal=False,
             )
     yield from _open_to_others(("security", "key_file"), security.key_file)
-    given = [isinstance(getattr(security, name, None), str) for name in names[1:]]
+    given = [isinstance(getattr(security, name, None), str) for name in names]
     if given == [False, True]:
         yield Finding(
             ("security", "key_file"),

@@ -1,6 +1,7 @@
 """Who may import whom. The table is the architecture; an arrow that is not in it is a bug."""
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -221,6 +222,15 @@ def test_no_module_imports_itself_in_a_circle() -> None:
 
     for module in edges:
         walk(module, ())
+
+
+def test_each_decision_has_a_number_of_its_own() -> None:
+    names = sorted(path.name for path in (ROOT / "docs/decisions").glob("*.md"))
+    numbers = [name.partition("-")[0] for name in names]
+    assert len(set(numbers)) == len(numbers) > 0, names
+    for name, number in zip(names, numbers, strict=True):
+        title = (ROOT / "docs/decisions" / name).read_text()
+        assert re.match(rf"# 0*{int(number)}\b", title), name
 
 
 def test_sixteen_blocks_stand_in_their_files() -> None:

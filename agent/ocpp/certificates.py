@@ -158,7 +158,7 @@ def period_problem(facts: CertificateFacts, now: Now) -> str:
     return "it is not valid yet" if now.utc_s() < facts.not_before_s else ""
 
 
-def first_saves(found: Iterable[tuple[str, CertificateFacts]]) -> tuple[Save, ...]:
+def first_saves(found: Iterable[tuple[str, CertificateFacts]], use: str) -> tuple[Save, ...]:
     """Roots of the technician's file, for the store."""
-    roots = {root.key: root for root in (Root(CSMS, pem, facts) for pem, facts in found)}
+    roots = {root.key: root for root in (Root(use, pem, facts) for pem, facts in found)}
     return tuple(Save(key, msgspec.json.encode(root).decode()) for key, root in roots.items())

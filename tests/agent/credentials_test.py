@@ -9,7 +9,7 @@ from agent.core.effects import Save
 from agent.credentials import TAKEN_KEY, certificates_of_file
 from agent.errors import SettingsError
 from agent.jobs.certificates import facts_of
-from agent.ocpp.certificates import Certificates
+from agent.ocpp.certificates import CSMS, MANUFACTURER, Certificates
 from agent.ocpp.station_certificate import StationCertificate
 from agent.settings import Security
 from hil.parts.pki import Root
@@ -37,6 +37,22 @@ def test_a_bundle_of_roots_is_taken_over_once(tmp_path: Path) -> None:
     state = after({}, certificates_of_file(security, {}, facts_of))
     known = Certificates(state).roots()
     assert {root.facts.fingerprint for root in known} == {root.fingerprint for root in roots}
+    assert certificates_of_file(security, state, facts_of) == ()
+
+
+def test_the_makers_root_is_there_from_the_factory(tmp_path: Path) -> None:
+    """It vouches for firmware and for nothing else."""
+    maker, csms = Root("maker"), Root("csms")
+    security = Security(
+        ca_file=file_of(tmp_path / "ca.pem", csms.pem),
+        manufacturer_ca_file=file_of(tmp_path / "maker.pem", maker.pem),
+    )
+    state = after({}, certificates_of_file(security, {}, facts_of))
+    known = Certificates(state)
+    assert [root.facts.fingerprint for root in known.roots(MANUFACTURER)] == [maker.fingerprint]
+    assert [root.facts.fingerprint for root in known.roots(CSMS)] == [csms.fingerprint]
+    (root,) = known.roots(MANUFACTURER)
+    state = after(state, tuple(known.delete(root)))
     assert certificates_of_file(security, state, facts_of) == ()
 
 

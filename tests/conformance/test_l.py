@@ -5,12 +5,16 @@ restarts to activate the new firmware, and can cancel until it installs (C-60).
 """
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from agent.core.jobs import FetchFirmware, InstallFirmware, VerifyFirmware
+from agent.settings import Security, Settings
 from hil.conformance import OTHER_CARD, Octt, firmware
+from hil.parts.csms import StationError
 from hil.parts.pki import Root
 from hil.sim import SimBench
 from hil.virtual_time import run_virtual
@@ -119,6 +123,53 @@ def test_TC_L_05_CS() -> None:
         event = await octt.expect("SecurityEventNotification")
         assert event["type"] == "InvalidFirmwareSigningCertificate"
         assert not octt.bench.work.of(FetchFirmware)
+
+    case(scene)
+
+
+def test_the_makers_root_of_the_file_vouches_for_a_signer(tmp_path: Path) -> None:
+    """Nothing has to be installed first: the charger leaves the factory with it."""
+    maker = Root("maker")
+    (tmp_path / "maker.pem").write_text(maker.pem)
+
+    def with_root(settings: Settings) -> Settings:
+        return replace(settings, security=Security(manufacturer_ca_file=f"{tmp_path}/maker.pem"))
+
+    async def scene(octt: Octt) -> None:
+        wanted = await firmware(octt)
+        wanted["signingCertificate"] = maker.signer()
+        answer = await octt.call("UpdateFirmware", {"requestId": REQUEST_ID, "firmware": wanted})
+        assert answer["status"] == "Accepted", answer
+
+    case(scene, change=with_root)
+
+
+@pytest.mark.parametrize("url", ["sftp://files.invalid/f", "file:///etc/hostname", "scp://x/y"])
+def test_what_no_client_here_fetches_is_refused_at_once(url: str) -> None:
+    async def scene(octt: Octt) -> None:
+        wanted = await firmware(octt) | {"location": url}
+        answer = await octt.call("UpdateFirmware", {"requestId": REQUEST_ID, "firmware": wanted})
+        assert answer == {"status": "Rejected", "statusInfo": {"reasonCode": "InvalidURL"}}
+        assert not octt.bench.work.started
+        log = {"logType": "SecurityLog", "requestId": 1, "log": {"remoteLocation": url}}
+        answer = await octt.call("GetLog", log)
+        assert answer == {"status": "Rejected", "statusInfo": {"reasonCode": "InvalidURL"}}
+
+    case(scene)
+
+
+def test_no_file_server_no_publishing() -> None:
+    """L03, L04 belong to a local controller."""
+
+    async def scene(octt: Octt) -> None:
+        request = {"location": "https://x/f", "checksum": "0" * 32, "requestId": 1}
+        for action, payload in (
+            ("PublishFirmware", request),
+            ("UnpublishFirmware", {"checksum": "0" * 32}),
+        ):
+            with pytest.raises(StationError) as error:
+                await octt.call(action, payload)
+            assert error.value.code == "NotSupported"
 
     case(scene)
 
