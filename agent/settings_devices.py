@@ -13,6 +13,7 @@ from agent.settings_walk import PATTERN_WORDS, Path, advice
 from drivers.bus.place import host_of
 from drivers.contract import (
     EvseWbOptions,
+    KeyboardReaderOptions,
     ModbusMeterOptions,
     PhoenixOptions,
     SerialReaderOptions,
@@ -22,7 +23,19 @@ NAME = re.compile("^[A-Za-z0-9_.-]{1,50}$")
 WITHOUT_WATCHDOG = (EvseWbOptions, PhoenixOptions)
 """Pilot controllers that keep their last order when their host dies."""
 ON_A_LINE = (ModbusMeterOptions, *WITHOUT_WATCHDOG)
-BARE_PORT = re.compile(r"/dev/tty(USB|ACM)[0-9]+")
+BARE_PORT = re.compile(r"/dev/tty(USB|ACM)[0-9]+|/dev/input/event[0-9]+")
+TOKEN_TYPES = (
+    "Central",
+    "eMAID",
+    "ISO14443",
+    "ISO15693",
+    "KeyCode",
+    "Local",
+    "MacAddress",
+    "NoAuthorization",
+)
+"""IdTokenEnumType of OCPP 2.0.1."""
+WITH_PATTERN = (SerialReaderOptions, KeyboardReaderOptions)
 
 
 def device_findings(settings: Settings) -> Iterator[Finding]:
@@ -77,10 +90,11 @@ def _ports(settings: Settings) -> Iterator[Finding]:
             if owner != f"{block}.{name}":
                 yield Finding(path, f"{port} is used already by {owner}; name another port")
             if BARE_PORT.fullmatch(port):
+                folder = "/dev/input/by-id" if "input" in port else "/dev/serial/by-id"
                 yield Finding(
                     path,
                     f"{port} may be another device after a reboot; use its name under "
-                    "/dev/serial/by-id (ls -l /dev/serial/by-id)",
+                    f"{folder} (ls -l {folder})",
                     fatal=False,
                 )
 
@@ -113,7 +127,7 @@ def _devices(settings: Settings) -> Iterator[Finding]:
         fallback_a = getattr(options, "fallback_a", UNSET)
         if isinstance(fallback_a, float) and fallback_a < 6:
             yield Finding((*path, "fallback_a"), f"is {fallback_a:g} A; write 6 or more")
-        if isinstance(options, SerialReaderOptions):
+        if isinstance(options, WITH_PATTERN):
             yield from _reader(path, options)
     for block in ("lines", "devices"):
         for name, entry in named(getattr(settings, block), object):
@@ -163,7 +177,20 @@ def meter_models() -> list[str]:
     return sorted(name for name in names if not name.startswith("_"))
 
 
-def _reader(path: Path, options: SerialReaderOptions) -> Iterator[Finding]:
+def _reader(path: Path, options: SerialReaderOptions | KeyboardReaderOptions) -> Iterator[Finding]:
+    profile = getattr(options, "profile", "line")
+    if profile == "rdm6300" and options.token_type.startswith("ISO"):
+        yield Finding(
+            (*path, "token_type"),
+            f"is {options.token_type}, but an RDM6300 reads 125 kHz cards, which are none; "
+            "write token_type: Local",
+        )
+    if known(options.token_type) and options.token_type not in TOKEN_TYPES:
+        yield Finding(
+            (*path, "token_type"),
+            f"there is no token type {options.token_type!r}; "
+            f"{advice(options.token_type, TOKEN_TYPES)}",
+        )
     if not known(options.pattern):
         return
     try:

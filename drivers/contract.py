@@ -347,6 +347,8 @@ DeviceOptions = (
     | EvseWbOptions
     | PhoenixOptions
     | SerialReaderOptions
+    | KeyboardReaderOptions
+    | Pn532Options
     | SimPilotOptions
     | SimMeterOptions
     | SimReaderOptions

@@ -89,6 +89,12 @@ class Registry:
             case SerialReaderOptions():
                 module = importlib.import_module("drivers.readers.serial_line")
                 return cast(Device, module.SerialLineReader(name, options))
+            case KeyboardReaderOptions():
+                module = importlib.import_module("drivers.readers.keyboard")
+                return cast(Device, module.KeyboardReader(name, options))
+            case Pn532Options():
+                module = importlib.import_module("drivers.readers.pn532")
+                return cast(Device, module.Pn532Reader(name, options))
             case SimPilotOptions() | SimMeterOptions() | SimReaderOptions():
                 raise DriverError(
                     f"device {name}: simulated devices are for benches only; "

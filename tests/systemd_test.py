@@ -115,7 +115,7 @@ def test_the_user_and_its_directories_come_to_be(tmp_path: Path) -> None:
     assert "chargepoint:x:" in (tmp_path / "etc" / "passwd").read_text()
     groups = (tmp_path / "etc" / "group").read_text().splitlines()
     members = {line.split(":")[0]: line.split(":")[3] for line in groups}
-    assert members["dialout"] == members["gpio"] == "chargepoint"
+    assert {members[group] for group in ("dialout", "gpio", "input")} == {"chargepoint"}
 
 
 def test_the_unit_and_the_command_line_agree() -> None:
@@ -183,6 +183,7 @@ def test_the_ports_of_a_charger_are_allowed() -> None:
     text = UNIT.read_text()
     for kind in ("ttyUSB", "ttyACM", "ttyS", "ttyAMA", "gpiochip"):
         assert f"\nDeviceAllow=char-{kind} rw\n" in text
+    assert "\nDeviceAllow=char-input r\n" in text, "readers that type"
 
 
 def test_the_console_stays_open_to_its_group_whatever_the_mask_of_new_files(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from drivers.contract import (
+    Counters,
     DeviceFound,
     DeviceLost,
     DriverError,
@@ -77,6 +78,7 @@ class GpioContactor:
         self, name: str, options: GpioContactorOptions, controller: PilotController, pins: Pins
     ) -> None:
         self.name = name
+        self.counters = getattr(controller, "counters", Counters())
         self._options = options
         self._controller = controller
         self._pins = pins

@@ -1,6 +1,8 @@
 """Lines as the drivers use them: outputs that end off, inputs that say active or not."""
 
 import asyncio
+import os
+import tempfile
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -37,6 +39,8 @@ class Pins:
 def _raspberry_pi() -> Factory:
     from gpiozero import Device
 
+    # lgpio puts a pipe into the working directory, which is read-only in a service
+    os.environ.setdefault("LG_WD", os.environ.get("RUNTIME_DIRECTORY") or tempfile.gettempdir())
     try:
         Device.ensure_pin_factory()
     except (GPIOZeroError, ImportError, OSError) as error:

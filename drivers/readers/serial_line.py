@@ -2,12 +2,12 @@
 
 import asyncio
 import re
-from functools import partial
+from functools import partial, reduce
+from operator import xor
 
 from drivers.bus.line_splitter import LineSplitter
 from drivers.bus.serial_port import FIRST_PAUSE_S, SerialPort, next_pause_s
 from drivers.contract import (
-    CardSeen,
     Counters,
     DeviceFound,
     DeviceLost,
@@ -17,27 +17,27 @@ from drivers.contract import (
     SerialLine,
     SerialReaderOptions,
 )
+from drivers.readers.presenting import Presenting
+from drivers.readers.uid import converted
 
-REPEAT_S = 1.5
-"""A card that stays at the reader is read again and again: one presentation."""
 LINE_ENDS = b"\r\n\x02\x03\x00"
 """Besides line ends, STX and ETX of readers that frame their numbers, and idle zeros."""
-APART = re.compile(r"[0-9A-F]{2}([ :.-][0-9A-F]{2})+")
-"""Bytes written apart, as some readers do; a CSMS knows the card without what stands between."""
+PATTERNS = {
+    "rdm6300": "^([0-9A-F]{12})$",
+    "twn4": "^([0-9A-Fa-f]{8,20})$",
+}
+"""What the profiles write: an RDM6300 ten digits and two of check; a TWN4 the bare number."""
 
 
-def card_number(line: bytes, pattern: re.Pattern[str], reverse_bytes: bool) -> str:
-    """Upper-case number within a line, its bytes together; empty when the line holds none."""
+def found(line: bytes, pattern: re.Pattern[str]) -> str:
+    """What the pattern's first group holds; empty when the line is no card."""
     match = pattern.search(line.decode("latin-1").strip())
-    number = (match.group(1) or "").upper() if match else ""
-    if APART.fullmatch(number):
-        number = re.sub("[^0-9A-F]", "", number)
-    if not reverse_bytes:
-        return number
-    try:
-        return bytes.fromhex(number)[::-1].hex().upper()
-    except ValueError:
-        return ""
+    return (match.group(1) or "") if match else ""
+
+
+def rdm6300(number: str) -> str:
+    """The ten digits without the check, which is the XOR of their bytes; empty when it is wrong."""
+    return number[:10] if reduce(xor, bytes.fromhex(number)) == 0 else ""
 
 
 class SerialLineReader:
@@ -50,7 +50,7 @@ class SerialLineReader:
         self._options = options
         self._line = SerialLine(port=options.port, baud=options.baud)
         try:
-            self._pattern = re.compile(options.pattern)
+            self._pattern = re.compile(PATTERNS.get(options.profile, options.pattern))
         except re.error as error:
             raise DriverError(
                 f"reader {name}: pattern {options.pattern!r} is no regular expression ({error}); "
@@ -61,8 +61,7 @@ class SerialLineReader:
                 f"reader {name}: pattern {options.pattern!r} has no group; "
                 "put brackets around the part that is the card number"
             )
-        self._last_number = ""
-        self._last_at_s = 0.0
+        self._presenting = Presenting(name, options.token_type)
 
     async def run(self, report: Report) -> None:
         """See contract. Cancelling closes the port."""
@@ -88,12 +87,10 @@ class SerialLineReader:
 
     def _heard(self, splitter: LineSplitter, report: Report, data: bytes) -> None:
         for line in splitter.feed(data):
-            number = card_number(line, self._pattern, self._options.reverse_bytes)
-            if number and self._is_new(number):
-                report(CardSeen(self.name, number, self._options.token_type))
-
-    def _is_new(self, number: str) -> bool:
-        now_s = asyncio.get_running_loop().time()
-        repeated = number == self._last_number and now_s - self._last_at_s < REPEAT_S
-        self._last_number, self._last_at_s = number, now_s
-        return not repeated
+            number = found(line, self._pattern)
+            if self._options.profile == "rdm6300" and number:
+                number = rdm6300(number)
+                self.counters.unusable += not number
+            if number:
+                convert = partial(converted, number, self._options)
+                self._presenting.present(number, convert, report)

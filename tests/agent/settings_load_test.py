@@ -330,6 +330,27 @@ def test_a_reader_pattern_has_a_group(pattern: str, said: str) -> None:
     assert said in the_mistake(("lines:", card))
 
 
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("driver: serial_reader, port: /r, profile: rdm6300", "write token_type: Local"),
+        ("driver: serial_reader, port: /r, token_type: RFID", "no token type 'RFID'"),
+        ("driver: serial_reader, port: /r, format: octal", "is 'octal'"),
+        ("driver: serial_reader, port: /r, uid_bytes: [0]", "from 1 to 16"),
+        ("driver: keyboard_reader, port: /r, pattern: '(['", "regular expression"),
+        ("driver: keyboard_reader, port: /r, evses: [4]", "there is no EVSE 4"),
+        ("driver: pn532, port: /r, poll_s: 0", "seconds from 0.05"),
+    ],
+)
+def test_a_reader_that_cannot_be_right_is_named(keys: str, said: str) -> None:
+    assert said in the_mistake(("lines:", f"  card: {{{keys}}}\nlines:"))
+
+
+def test_the_number_of_an_input_device_is_no_name_to_rely_on() -> None:
+    card = "  card: {driver: keyboard_reader, port: /dev/input/event3}\nlines:"
+    assert "ls -l /dev/input/by-id" in the_warning(("lines:", card))
+
+
 URL = "url: wss://csms.example.com/ocpp"
 
 

@@ -6,19 +6,25 @@ import pytest
 from drivers.contract import (
     DriverError,
     EvseWbOptions,
+    GpioBoardOptions,
+    GpioContactorOptions,
+    KeyboardReaderOptions,
     ModbusMeterOptions,
     OpenEvseOptions,
     PhoenixOptions,
+    Pn532Options,
     SerialLine,
     SerialReaderOptions,
     SimMeterOptions,
     SimPilotOptions,
     SimReaderOptions,
 )
+from drivers.gpio_options import GpioInput, GpioOutput, GpioSwitch
 from drivers.registry import Registry, role_of
 
 METER = ModbusMeterOptions(line="bus", model="eastron_sdm630_v2", interval_s=2.0)
 LINES = {"bus": SerialLine(port="/dev/nothing_here")}
+CONTACTOR = GpioContactorOptions("below", GpioSwitch(GpioOutput("K1"), GpioInput("K1_AUX")))
 
 
 @pytest.mark.parametrize(
@@ -29,6 +35,10 @@ LINES = {"bus": SerialLine(port="/dev/nothing_here")}
         (EvseWbOptions(line="bus"), "pilot"),
         (PhoenixOptions(line="bus"), "pilot"),
         (SerialReaderOptions(port="x"), "reader"),
+        (KeyboardReaderOptions(port="x"), "reader"),
+        (Pn532Options(port="x"), "reader"),
+        (GpioBoardOptions(), "board"),
+        (CONTACTOR, "pilot"),
         (SimPilotOptions(), "pilot"),
         (SimMeterOptions(), "meter"),
         (SimReaderOptions(), "reader"),
@@ -44,7 +54,26 @@ def test_devices_are_built_without_touching_a_port() -> None:
     assert (meter.name, meter.interval_s) == ("m", 2.0)
     pilot = registry.build("p", OpenEvseOptions(port="/dev/nothing_here"))
     assert pilot.capabilities.closes_itself
-    assert registry.build("r", SerialReaderOptions(port="/dev/nothing_here")).name == "r"
+    for options in (SerialReaderOptions, KeyboardReaderOptions, Pn532Options):
+        assert registry.build("r", options(port="/dev/nothing_here")).name == "r"
+    assert registry.build("b", GpioBoardOptions()).name == "b"
+
+
+def test_a_contactor_is_built_upon_its_controller() -> None:
+    registry = Registry({}, {"below": OpenEvseOptions(port="/dev/nothing_here")})
+    contactor = registry.build("k", CONTACTOR)
+    assert (
+        contactor.capabilities.max_a
+        == registry.build("below", OpenEvseOptions(port="/x")).capabilities.max_a
+    )
+    assert "nobody holds" in contactor.capabilities.host_loss_fallback
+
+
+@pytest.mark.parametrize("below", [None, GpioBoardOptions(), CONTACTOR])
+def test_a_contactor_without_a_controller_is_not_built(below) -> None:
+    devices = {} if below is None else {"below": below}
+    with pytest.raises(DriverError, match=r"no pilot controller 'below'.*add it"):
+        Registry({}, devices).build("k", CONTACTOR)
 
 
 def test_devices_on_one_line_share_its_arbiter() -> None:
@@ -88,5 +117,6 @@ def test_families_are_imported_only_when_one_of_their_devices_is_built() -> None
         "assert 'serial' not in sys.modules\n"
         "Registry({}).build('p', OpenEvseOptions(port='x'))\n"
         "assert 'serial' in sys.modules and 'pymodbus' not in sys.modules\n"
+        "assert 'gpiozero' not in sys.modules and 'gpiod' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

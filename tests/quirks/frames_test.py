@@ -15,7 +15,8 @@ import pytest
 from agent.core import effects as ef
 from agent.ocpp.messages import parse_time
 from drivers.contract import SerialReaderOptions
-from drivers.readers.serial_line import card_number
+from drivers.readers.serial_line import found
+from drivers.readers.uid import converted
 from hil.parts.csms import BenchCsms, Cut, Delayed, Refused, StationError
 from hil.scenarios.day import begin, drained, end
 from hil.sim import SimBench
@@ -204,7 +205,7 @@ PRINTED = {
 def test_an_id_token_that_is_not_8_or_14_hex_digits_is_refused(line: bytes, refusal: str) -> None:
     """A reader as it is configured by default gives the numbers that such a CSMS takes."""
     options = SerialReaderOptions(port="/dev/null")
-    card = card_number(line, re.compile(options.pattern), options.reverse_bytes)
+    card = converted(found(line, re.compile(options.pattern)), options)
     assert card == PRINTED[line]
 
     def judge_token(payload: dict[str, Any]) -> Any:

@@ -5,7 +5,7 @@ import pty
 import pytest
 
 from drivers.contract import CardSeen, DeviceFound, DeviceLost, SerialReaderOptions
-from drivers.readers import serial_line
+from drivers.readers import presenting, serial_line
 from drivers.readers.serial_line import SerialLineReader
 
 
@@ -37,7 +37,11 @@ async def bench(far_end, eventually):
         ({}, b" 1e a6 86 71 \r\n", "1EA68671"),
         ({"reverse_bytes": True}, b"1EA68671\n", "7186A61E"),
         ({"reverse_bytes": True}, b"1E-A6-86-71\n", "7186A61E"),
-        ({"pattern": "^([0-9-]+)$", "token_type": "ISO14443"}, b"123-45\n", "123-45"),
+        ({"pattern": "^([0-9-]+)$", "format": "text"}, b"123-45\n", "123-45"),
+        ({"profile": "rdm6300"}, b"\x020F00A1B2C3DF\x03", "0F00A1B2C3"),
+        ({"profile": "rdm6300"}, b"\x020F00A1B2C4DF\x03\x020F00A1B2C3DF\x03", "0F00A1B2C3"),
+        ({"profile": "twn4"}, b"04A2B3C4D5E680\r", "04A2B3C4D5E680"),
+        ({"format": "dec", "pattern": "^([0-9]+)$"}, b"0515278449\r\n", "1EB68671"),
         ({"pattern": r"^UID=([0-9a-f]+);"}, b"UID=deadbeef; type 2\r", "DEADBEEF"),
         ({"pattern": r"^([0-9A-F]{10})[0-9A-F]{2}$"}, b"\x020F00A1B2C3DF\x03", "0F00A1B2C3"),
         ({}, b"\xff\x00garbage\r\n12\r\n" + b"9" * 999 + b"\r1EA68671\r", "1EA68671"),
@@ -68,7 +72,7 @@ async def test_a_card_shown_again_later_is_a_new_presentation(
     seen = await bench()
     far_end.send(b"11111111\r\n")
     await eventually(lambda: seen)
-    monkeypatch.setattr(serial_line, "REPEAT_S", 0.0)
+    monkeypatch.setattr(presenting, "REPEAT_S", 0.0)
     far_end.send(b"11111111\r\n")
     await eventually(lambda: len(seen) == 2)
 
@@ -76,7 +80,7 @@ async def test_a_card_shown_again_later_is_a_new_presentation(
 async def test_a_card_left_on_the_reader_for_long_is_still_one_presentation(
     bench, far_end, eventually, monkeypatch
 ) -> None:
-    monkeypatch.setattr(serial_line, "REPEAT_S", 1.0)
+    monkeypatch.setattr(presenting, "REPEAT_S", 1.0)
     seen = await bench()
     for _ in range(12):
         far_end.send(b"11111111\r\n")
