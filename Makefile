@@ -38,7 +38,7 @@ powercut: venv ## kills the agent N=200 times while it charges, and counts every
 	$(BIN)/python -m hil.powercut --kills $(N) $(ARGS)
 
 safety-long: venv ## STEPS=1000000 random steps on core, guard and runtime (about an hour)
-	CHARGEPOINT_SAFETY_STEPS=$(STEPS) $(BIN)/python -m pytest -n 0 -k everything tests/safety_machine_test.py
+	CHARGEPOINT_SAFETY_STEPS=$(STEPS) $(BIN)/python -m pytest -s -n 0 -k everything tests/safety_machine_test.py
 
 fuzz: venv ## a hundred thousand spoiled frames at the simulated station; ARGS="--seed 500"
 	$(BIN)/python -m hil.fuzz $(ARGS)

@@ -43,6 +43,7 @@ from agent.ocpp.variable import fitting
 from agent.ocpp.view import Facts, Plug, View
 from agent.queue_export import answer_from
 from agent.runtime import ClockReading, Runtime, Workroom
+from agent.service import serviced
 from agent.settings import Settings
 from agent.slow_work import workroom
 from agent.status import report, snapshot
@@ -241,6 +242,7 @@ class Agent:
                 "status": lambda request: self.status(),
                 "queue": answer_from(self.store),
                 "probe": lambda request: self._probed(with_cards=request.get("cards") is True),
+                "service": lambda request: serviced(self.view.station, self.runtime.post, request),
             },
         )
         devices = [

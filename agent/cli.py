@@ -11,7 +11,7 @@ from drivers.contract import DriverError
 
 DEFAULT_CONFIG = "/etc/chargepoint/charger.yaml"
 COMMAND_GROUP = "chargepoint.commands"
-VERBS = ("run", "check", "doctor", "probe", "learn", "status", "queue", "safe-off")
+VERBS = ("run", "check", "doctor", "probe", "learn", "status", "queue", "service", "safe-off")
 EX_CONFIG = 78
 CLEAR_SCREEN = "\x1b[H\x1b[2J"
 
@@ -61,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument(
         "--set-aside", action="store_true", help="only those that were refused to the end"
     )
+    service = _verb(verbs, "service", _service, "a fault that waits for a technician is repaired")
+    service.add_argument("--connector", metavar="EVSE/CONNECTOR", help="for example 1/1")
     _verb(verbs, "safe-off", _safe_off, "open every contactor that charger.yaml names")
     return parser
 
@@ -167,6 +169,22 @@ def _queue(arguments: argparse.Namespace) -> int:
         states = (queue_export.WAITING if arguments.waiting else queue_export.SET_ASIDE,)
     for line in queue_export.lines(socket, directory, states):
         print(line)
+    return 0
+
+
+def _service(arguments: argparse.Namespace) -> int:
+    """Without --connector: where something waits; with it, that is cleared."""
+    from agent.console import ask
+
+    name = arguments.connector
+    request = {"cmd": "service"} | ({"connector": name} if name is not None else {})
+    answer = ask(_places(arguments.config)[0], request)
+    found: dict[str, list[str]] = answer.get("cleared") or answer.get("waiting") or {}
+    word = "cleared" if "cleared" in answer else "waits for `chargepoint service --connector`"
+    for place, faults in found.items():
+        print(f"{place}: {', '.join(faults)}: {word}")
+    if not found:
+        print("nothing waits for service")
     return 0
 
 

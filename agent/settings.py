@@ -155,6 +155,29 @@ class Firmware(Struct, frozen=True, forbid_unknown_fields=True):
     """A file that is larger is not fetched."""
 
 
+class Safety(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is decided for this place beside the ratings; docs/safety.md says who keeps it."""
+
+    rcd_needs_service: bool = False
+    """After a residual current the charge is over and never goes on by itself. true, for public
+    places: the connector stays out of order, too, until `chargepoint service` was called."""
+    random_delay_s: Annotated[int, Meta(ge=0, le=1800)] = 0
+    """Most that is waited, by chance, before load comes back: after a loss of mains, and where a
+    schedule of the CSMS allows a running charge more. 600 in Great Britain."""
+    csms_silent_s: Annotated[int, Meta(ge=0, le=604_800)] = 0
+    """After this long without the CSMS no more than failsafe_a is offered; 0: no such rule."""
+    failsafe_a: Annotated[float, Meta(ge=0, le=125)] = 6.0
+    """A per phase at each connector; 0: nothing. From 0 to 6 it is nothing, too."""
+    derate_from_c: Annotated[int, Meta(ge=20, le=120)] | None = None
+    """Temperature of the controller above which less is offered. Default: the controller alone
+    looks after its temperature."""
+    stop_at_c: Annotated[int, Meta(ge=20, le=150)] = 80
+    """Temperature at which nothing is offered any more, until it is down at derate_from_c."""
+    wake_up_s: Annotated[int, Meta(ge=0, le=3600)] = 30
+    """An EV that does not take its offer for this long is woken once by a pause of the offer; 0:
+    never."""
+
+
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """charger.yaml."""
 
@@ -170,6 +193,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """What a Reset of the station by the CSMS starts anew: the agent, or the whole board."""
     lines: dict[str, SerialLine] = field(default_factory=dict)
     """RS-485 lines by name; several devices may share one."""
+    safety: Safety = Safety()
     security: Security = Security()
     data_directory: str = "/var/lib/chargepoint"
     console_socket: str | None = None

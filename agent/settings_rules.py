@@ -74,6 +74,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield from _roles(settings)
     yield from _inputs(settings)
     yield from _supply(settings)
+    yield from _safety(settings)
     yield from device_findings(settings)
     yield from gpio_findings(settings)
     yield from _unused(settings)
@@ -204,6 +205,17 @@ def _ampere(path: Path, rated_a: float, supply_a: float) -> Iterator[Finding]:
             f"is {rated_a:g} A, more than the supply's {supply_a:g} A; the supply wins, "
             "check which number is right",
             fatal=False,
+        )
+
+
+def _safety(settings: Settings) -> Iterator[Finding]:
+    safety = settings.safety
+    if not known(safety) or not known(safety.derate_from_c) or not known(safety.stop_at_c):
+        return
+    if safety.derate_from_c is not None and safety.derate_from_c >= safety.stop_at_c:
+        yield Finding(
+            ("safety", "stop_at_c"),
+            f"is {safety.stop_at_c}, not above derate_from_c ({safety.derate_from_c}); write more",
         )
 
 

@@ -4,13 +4,13 @@ import logging
 from collections.abc import Callable
 from typing import cast
 
-from msgspec import Struct
+from msgspec import Struct, convert
 from msgspec.structs import replace
 
 from agent.core import events as ev
 from agent.core.events import IdToken
 from agent.core.main_meter import STATION
-from agent.core.site import ConnectorSite, EvseSite, Site
+from agent.core.site import ConnectorSite, EvseSite, Safety, Site
 from agent.guard import Guard
 from agent.lamps import Lamps
 from agent.settings import Settings
@@ -138,6 +138,7 @@ def site_of(settings: Settings, wiring: Wiring) -> Site:
         has_keypad,
         main_meter.interval_s if main_meter is not None else None,
         settings.reset,
+        convert(settings.safety, Safety, from_attributes=True),
     )
 
 

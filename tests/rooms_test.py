@@ -85,6 +85,7 @@ BELONGS_TO = {
     "agent.status": "agent.app",
     "agent.queue_export": "agent.app",
     "agent.safe_off": "agent.app",
+    "agent.service": "agent.app",
     "agent.settings_schema": "agent.settings_load",
     "agent.settings_nodes": "agent.settings_load",
     "agent.settings_csms": "agent.settings_load",

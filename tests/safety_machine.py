@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from agent.core import events as ev
 from agent.core.events import IdToken, TokenInfo
 from agent.core.policy import Policy
+from agent.settings import Safety
 from drivers.contract import PilotState
 from drivers.sim.connector import Ev
 from tests.safety_machine_parts import BAD_CARD, GOOD_CARDS
@@ -65,8 +66,9 @@ def machine(progress: Progress) -> type[RuleBasedStateMachine]:
             stop=POINTS,
             side=st.booleans(),
             invalid=st.booleans(),
+            rcd=st.booleans(),
         )
-        def begin(self, socket, supply_a, start, stop, side, invalid):
+        def begin(self, socket, supply_a, start, stop, side, invalid, rcd):
             policy = Policy(
                 tx_start_point=frozenset(start),
                 tx_stop_point=frozenset(stop),
@@ -74,12 +76,27 @@ def machine(progress: Progress) -> type[RuleBasedStateMachine]:
                 stop_tx_on_invalid_id=invalid,
                 local_authorize_offline=False,
             )
-            self.rig = Rig(socket=socket, supply_a=supply_a, policy=policy)
+            safety = Safety(rcd_needs_service=rcd, wake_up_s=30)
+            self.rig = Rig(socket=socket, supply_a=supply_a, policy=policy, safety=safety)
             self.rig.wait(1.0)
 
         def _then(self, wait_s: float) -> None:
             progress.step()
             self.rig.wait(wait_s)
+
+        def _new_ev(self, place):
+            rig = self.rig
+            rig.do(rig.board.plug_out, *place)
+            rig.wait(8.0)
+            if not rig.welded:
+                rig.do(rig.post, ev.Serviced(*place))
+            rig.do(rig.board.plug_in, *place, Ev(ready_after_s=0.1), 32.0)
+            rig.wait(2.0)
+
+        def _good_card(self, place):
+            if self.rig.station.evses[place[0]].free:
+                card = IdToken(min(GOOD_CARDS), "ISO14443")
+                self.rig.do(self.rig.post, ev.TokenPresented(card, (place[0],)))
 
         # --- people and EVs -------------------------------------------------------------------
 
@@ -120,6 +137,8 @@ def machine(progress: Progress) -> type[RuleBasedStateMachine]:
             rig.deaf.clear()
             for fault in ("rcd", "ground", "pilot_lost", "meter_lost"):
                 rig.do(rig.board.clear_fault, *place, fault)
+            if not self.rig.welded:
+                rig.do(rig.post, ev.Serviced(*place))
             if not rig.board.connector(*place).ev_connected:
                 rig.do(rig.board.plug_in, *place, kind, cable_a if rig.socket else None)
             rig.wait(1.0)
@@ -180,14 +199,9 @@ def machine(progress: Progress) -> type[RuleBasedStateMachine]:
         def trouble_while_storing(self, place, after_s, lasts_s, trouble):
             """An order waits for the disk while its reason goes away, and perhaps comes back."""
             rig = self.rig
-            rig.do(rig.board.plug_out, *place)
-            rig.wait(8.0)
-            rig.do(rig.board.plug_in, *place, Ev(ready_after_s=0.1), 32.0)
-            rig.wait(2.0)
+            self._new_ev(place)
             rig.store.delay_s = 1.5
-            if rig.station.evses[place[0]].free:
-                card = IdToken(min(GOOD_CARDS), "ISO14443")
-                rig.do(rig.post, ev.TokenPresented(card, (place[0],)))
+            self._good_card(place)
             rig.wait(after_s)
             if trouble in ("E", "A"):
                 rig.do(rig.glitch, place, PilotState(trouble))
@@ -212,10 +226,30 @@ def machine(progress: Progress) -> type[RuleBasedStateMachine]:
             self.rig.do(self.rig.board.weld, *place)
             self._then(wait_s)
 
-        @rule(place=PLACES, wait_s=WAITS)
-        def contactor_replaced(self, place, wait_s):
-            self.rig.do(self.rig.board.clear_fault, *place, "welded_contactor")
+        @rule(place=PLACES, repaired=st.booleans(), wait_s=WAITS)
+        def service(self, place, repaired, wait_s):
+            if repaired:
+                self.rig.do(self.rig.board.clear_fault, *place, "welded_contactor")
+                self.rig.wait(1.0)
+            self.rig.do(self.rig.post, ev.Serviced(*place))
             self._then(wait_s)
+
+        @rule(place=PLACES, cold=st.booleans())
+        def welded_and_forgotten(self, place, cold):
+            """The contacts weld under load, come loose by themselves, and the station restarts."""
+            rig = self.rig
+            self._new_ev(place)
+            self._good_card(place)
+            rig.wait(3.0)
+            rig.do(rig.board.weld, *place)
+            rig.do(rig.board.plug_out, *place)
+            rig.wait(15.0)
+            rig.do(rig.board.clear_fault, *place, "welded_contactor")
+            rig.wait(1.0)
+            rig.restart(cold=cold)
+            self._new_ev(place)
+            self._good_card(place)
+            self._then(8.0)
 
         @rule(place=PLACES, jammed=st.booleans(), moves=st.booleans(), wait_s=WAITS)
         def lock(self, place, jammed, moves, wait_s):
@@ -227,14 +261,20 @@ def machine(progress: Progress) -> type[RuleBasedStateMachine]:
         # --- stale values ---------------------------------------------------------------------
 
         @rule(
-            device=st.sampled_from(["pilot1", "pilot2", "meter1", "meter2"]),
+            kind=st.sampled_from(["pilot", "meter"]),
+            place=PLACES,
+            is_new=st.booleans(),
             lasts_s=st.sampled_from([3.0, 20.0, 40.0, None]),
         )
-        def nothing_heard(self, device, lasts_s):
-            self.rig.deaf.add(device)
+        def nothing_heard(self, kind, place, is_new, lasts_s):
+            if is_new:
+                self._new_ev(place)
+                self._good_card(place)
+                self.rig.wait(3.0)
+            self.rig.deaf.add(f"{kind}{place[0]}")
             self._then(lasts_s or 1.0)
             if lasts_s is not None:
-                self.rig.deaf.discard(device)
+                self.rig.deaf.discard(f"{kind}{place[0]}")
 
         @rule(place=PLACES, times=st.sampled_from([1, 20]))
         def frozen(self, place, times):

@@ -19,7 +19,7 @@ from agent.core.policy import Policy
 from agent.core.station import Station
 from agent.guard import TICK_S, Guard
 from agent.runtime import ClockReading, Runtime
-from agent.settings import Settings
+from agent.settings import Safety, Settings
 from agent.wiring import Senses, site_of, wire
 from drivers.contract import (
     DeviceLost,
@@ -31,6 +31,7 @@ from drivers.contract import (
     SimMeterOptions,
 )
 from drivers.sim.board import SimBoard, plan_of
+from drivers.sim.world import WELDED
 from hil.sim import START_UTC_S, settings_of
 from hil.virtual_time import VirtualTimeLoop
 from tests.safety_machine_parts import GOOD_CARDS, MemoryStore, Office
@@ -64,11 +65,14 @@ class Rig:
     forgives = "nothing"
     """What the judge keeps to itself, so that another verdict can be heard."""
 
-    def __init__(self, *, socket: bool, supply_a: float, policy: Policy) -> None:
+    def __init__(
+        self, *, socket: bool, supply_a: float, policy: Policy, safety: Safety = Safety()
+    ) -> None:
         logging.disable(logging.CRITICAL)
         self.wrong: list[str] = []
         self.loop = VirtualTimeLoop()
-        self.settings = _unequal(settings_of("", evse_count=2, supply_a=supply_a, socket=socket))
+        plain = settings_of("", evse_count=2, supply_a=supply_a, socket=socket)
+        self.settings = replace(_unequal(plain), safety=safety)
         self.board = SimBoard(plan_of(self.settings), report_interval_s=REPORT_S)
         for name, most_a in CONTROLLERS_A.items():
             pilot = self.board.pilots[name]
@@ -89,6 +93,8 @@ class Rig:
         self.stopped_s: dict[Place, float] = {}
         self.excused: dict[Place, float] = {}
         """Until when a contactor may be closed against all orders: welded, or out of reach."""
+        self.welded: set[Place] = set()
+        """Seen welded by anybody, and nobody was there since."""
         self.unlocked_s: dict[Place, float] = {}
         self._decided_s = 0.0
         self._ids = itertools.count(1)
@@ -209,6 +215,8 @@ class Rig:
             case PilotSeen(device, reading):
                 place = self._place(device)
                 self.heard[place] = reading
+                if WELDED in reading.faults:
+                    self.welded.add(place)
                 if reading.faults or reading.state not in (PilotState.B, PilotState.C):
                     self.troubled_s[place] = now_s
             case MeterSeen(device, reading):
@@ -248,6 +256,8 @@ class Rig:
 
     def _guard_stops(self, place: Place, cause: str) -> None:
         self.troubled_s[place] = self.loop.time()
+        if cause.startswith(WELDED):
+            self.welded.add(place)
         self.post(ev.GuardStopped(*place, cause))
 
     def _hook_core(self) -> None:
@@ -257,6 +267,8 @@ class Rig:
             match event:
                 case ev.CurrentLimited(evse_id, limit_a):
                     self.handled[f"limit {evse_id}"] = limit_a
+                case ev.Serviced(evse_id, connector_id):
+                    self.welded.discard((evse_id, connector_id))
                 case ev.FaultRaised(evse_id, _, fault):
                     self.handled.setdefault(f"faults {evse_id}", set()).add(fault)
                 case ev.FaultCleared(evse_id, _, fault):
@@ -300,6 +312,8 @@ class Rig:
         self._judge_conditions(place, TICK_S if before_a is not None else 0.0)
         if self.handled.get(f"decided {place}", 0.0) < self.troubled_s.get(place, -1.0):
             self.wrong.append(f"permit: order at {place} was decided before trouble was seen there")
+        if place in self.welded:
+            self.wrong.append(f"welded: power allowed at {place}, nobody looked at the contacts")
         if f"transaction/{place[0]}" not in self.store.saved:
             self.wrong.append(f"row: power allowed at {place}, no session row is on disk")
 

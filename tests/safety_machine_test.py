@@ -7,7 +7,9 @@ import pytest
 
 from agent.batches import standing_orders
 from agent.core.connector import Connector
+from agent.core.effects import Save
 from agent.core.evse_facts import EvseFacts
+from agent.core.latches import Latches
 from agent.core.limits import Ceiling, Demand
 from agent.core.orders import Orders
 from agent.guard import Guard, Guarded
@@ -133,8 +135,8 @@ def no_file(patch: pytest.MonkeyPatch) -> None:
 def no_profile(patch: pytest.MonkeyPatch) -> None:
     demands = Orders._demands
 
-    def unlimited(orders: Orders, evses: Any, limits: Any) -> dict[Any, Demand]:
-        return demands(orders, evses, {})
+    def unlimited(orders: Orders, evses: Any, limits: Any, now: Any) -> dict[Any, Demand]:
+        return demands(orders, evses, {}, now)
 
     patch.setattr(Orders, "_demands", unlimited)
 
@@ -166,6 +168,16 @@ def no_row(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Runtime, "perform", hasty)
 
 
+def no_latch(patch: pytest.MonkeyPatch) -> None:
+    """A welded contactor is forgotten when it is seen open."""
+    patch.setattr(Latches, "follow", lambda latches: [])
+
+
+def no_memory(patch: pytest.MonkeyPatch) -> None:
+    """A welded contactor is forgotten when the process restarts."""
+    patch.setattr(Latches, "_save", lambda latches: Save("elsewhere", "1"))
+
+
 SEEDED: dict[str, tuple[str, Patch]] = {
     "C or D": ("state", no_state),
     "authorised": ("authorised", no_authorisation),
@@ -181,6 +193,8 @@ SEEDED: dict[str, tuple[str, Patch]] = {
     "the supply": ("limit", no_supply),
     "a locked plug": ("lock", no_lock),
     "a session row first": ("row", no_row),
+    "service after welding": ("welded", no_latch),
+    "service after welding and a restart": ("welded", no_memory),
 }
 
 

@@ -50,6 +50,8 @@ class Connector:
         """Raised by FaultRaised: what no pilot reading carries."""
         self.judged_faults: frozenset[str] = frozenset()
         """Concluded by the core from what the guard and the power path did."""
+        self.latched_faults: frozenset[str] = frozenset()
+        """Stand until serviced, seen or not (core.latches)."""
         self.operative = True
         self.ordered_a: float | None = None
         """Limit of the last order to energise; None: ordered off."""
@@ -57,6 +59,10 @@ class Connector:
         """Since when power is ordered without a break."""
         self.withdrawn_s: float | None = None
         """When power was ordered off, as long as the path may close all the same."""
+        self.was_woken = False
+        """The plugged EV had its pause of the offer, or has taken power and needs none."""
+        self.is_hot = False
+        """Nothing is offered until the device has cooled down."""
         self.lock_ordered = True
         """Last order to the lock; a process that ended before may have left it locked."""
         self.has_lock = has_lock
@@ -78,6 +84,11 @@ class Connector:
 
     @property
     def faults(self) -> frozenset[str]:
+        return self.standing_faults | self.latched_faults
+
+    @property
+    def standing_faults(self) -> frozenset[str]:
+        """What is wrong now, as far as it can be seen."""
         return self.reading.faults | self.extra_faults | self.judged_faults
 
     @property
@@ -134,14 +145,14 @@ class Connector:
         if self.plugged or not self.holds_cable:
             self.cable_owner = None
         if was_plugged and not self.plugged:
-            self.lock_failed = False
+            self.lock_failed = self.was_woken = False
             self.judged_faults -= EV_FAULTS
             self.session_over = False
             self._guard_stops, self._holds, self.hold_until_s = (), 0, 0.0
         if self._lets_go(before, reading):
             self.withdrawn_s = None
         if self.delivering:
-            self._holds = 0
+            self._holds, self.was_woken = 0, True
         return self.plugged != was_plugged
 
     def _lets_go(self, before: PowerPath, reading: PilotReading) -> bool:
@@ -177,6 +188,19 @@ class Connector:
             self.offered_since_s = None
         elif self.offered_since_s is None:
             self.offered_since_s = now_s
+
+    def wakes_s(self, after_s: float) -> float | None:
+        """When an EV that does not take its offer is woken; None: nobody sleeps here."""
+        asleep = self.reading.state is PilotState.B and not self.was_woken
+        if not asleep or self.ordered_a is None or self.offered_since_s is None:
+            return None
+        return self.offered_since_s + after_s
+
+    def pause(self, until_s: float, now_s: float) -> None:
+        """The offer goes away for a moment; for the driver nothing changes."""
+        since_s = self.offered_since_s
+        self.order(None, now_s)
+        self.was_woken, self.hold_until_s, self.offered_since_s = True, until_s, since_s
 
     def hold(self, now_s: float) -> None:
         """An order did not pass or was undone: the next one waits, longer each time."""

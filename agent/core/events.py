@@ -105,6 +105,13 @@ class FaultCleared(Struct, frozen=True):
     fault: str
 
 
+class Serviced(Struct, frozen=True):
+    """A technician looked at the connector: what waited for that may be sold again."""
+
+    evse_id: int
+    connector_id: int
+
+
 class LockSeen(Struct, frozen=True):
     """The plug lock of a socket told where it stands; after an order always, even unmoved."""
 

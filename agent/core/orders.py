@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from agent.core.caps import Caps, Limits
 from agent.core.connector import Connector
 from agent.core.effects import AllowPower, LockPlug, StopPower, WithdrawCurrent
 from agent.core.events import Now
@@ -11,14 +12,16 @@ from agent.core.policy import Policy
 from agent.core.site import Site
 from drivers.contract import PowerPath
 
-Limits = Mapping[int, float | None]
-"""EVSE (0: the station) -> what the charging profiles allow now, A per phase; None: no limit."""
+WAKE_PAUSE_S = 4.0
+"""Longer than the 3 s that an EV may take to notice (IEC 61851-1 A.4)."""
 
 
 class Orders:
     """Keeps the pace of the offers; what was ordered stands at each connector."""
 
     def __init__(self, site: Site) -> None:
+        self.caps = Caps(site.safety)
+        self._wake_up_s = site.safety.wake_up_s
         self._supply_a = site.supply_a
         self._sites = {(e.evse_id, c.connector_id): c for e in site.evses for c in e.connectors}
         self._pacer = Pacer({place: c.min_a for place, c in self._sites.items()})
@@ -28,15 +31,20 @@ class Orders:
         cable_a = None if site.fixed_cable else connector.reading.cable_a
         return Ceiling(site.controller_a, site.connector_a, cable_a, site.min_a)
 
-    def deadline(self, now: Now) -> float | None:
-        return self._pacer.deadline(now.mono_s)
+    def deadline(self, evses: Mapping[int, Evse], now: Now) -> float | None:
+        times = [self._pacer.deadline(now.mono_s), self.caps.deadline(now)]
+        if self._wake_up_s:
+            times += [c.wakes_s(self._wake_up_s) for e in evses.values() for c in _all(e)]
+        return min((t for t in times if t is not None and t > now.mono_s), default=None)
 
-    def give(
-        self, evses: Mapping[int, Evse], limits: Limits, policy: Policy, now: Now
-    ) -> list[object]:
+    def give(self, evses: Mapping[int, Evse], policy: Policy, now: Now) -> list[object]:
         """Orders for every connector, after telling the EVSEs which of them get nothing."""
         effects: list[object] = []
-        demands = self._demands(evses, limits)
+        for evse in evses.values():
+            if evse.transaction is None:
+                self.caps.released(evse.evse_id)
+        limits = self.caps.now(now)
+        demands = self._demands(evses, limits, now)
         supply_a = self._supply_a
         if (station_a := limits.get(0)) is not None:
             supply_a = min(supply_a, station_a)
@@ -53,24 +61,49 @@ class Orders:
             for connector in evse.connectors.values():
                 effects += _lock(connector, evse, now)
                 offer_a = offers[connector.place] if connector is wanting else 0.0
-                effects += _order(connector, offer_a, now)
+                effects += self._wake(connector, offer_a, now) or _order(connector, offer_a, now)
         return effects
 
-    def _demands(self, evses: Mapping[int, Evse], limits: Limits) -> dict[Place, Demand]:
+    def _demands(self, evses: Mapping[int, Evse], limits: Limits, now: Now) -> dict[Place, Demand]:
         demands: dict[Place, Demand] = {}
+        failsafe_a = self.caps.failsafe_a(now)
         for evse in evses.values():
             wanting = evse.wants_power()
             for connector in evse.connectors.values():
                 wants = connector is wanting
+                cool_a = self._cool_a(connector)
                 demands[connector.place] = Demand(
                     ceiling=self.ceiling(connector),
                     wants_power=wants,
                     is_charging=connector.ordered_a is not None,
                     asked_at_s=connector.plugged_at_s,
-                    profile_limit_a=limits.get(evse.evse_id),
+                    profile_limit_a=_least(limits.get(evse.evse_id), failsafe_a, cool_a),
                     unconfirmed_a=0.0 if wants else _unconfirmed_a(connector, evse),
                 )
         return demands
+
+    def _wake(self, connector: Connector, offer_a: float, now: Now) -> list[object]:
+        """Once for each plug: the offer goes away for WAKE_PAUSE_S, as older EVs need it."""
+        wakes_s = connector.wakes_s(self._wake_up_s) if self._wake_up_s else None
+        if wakes_s is None or now.mono_s < wakes_s or offer_a <= 0.0:
+            return []
+        connector.pause(now.mono_s + WAKE_PAUSE_S, now.mono_s)
+        return [StopPower(*connector.place)]
+
+    def _cool_a(self, connector: Connector) -> float:
+        """What the temperature of the device allows."""
+        most_a = self.ceiling(connector).limit_a
+        cool_a = self.caps.derated_a(most_a, connector.reading.temperature_c, connector.is_hot)
+        connector.is_hot = cool_a == 0.0
+        return cool_a
+
+
+def _least(*limits_a: float | None) -> float | None:
+    return min((limit_a for limit_a in limits_a if limit_a is not None), default=None)
+
+
+def _all(evse: Evse) -> list[Connector]:
+    return list(evse.connectors.values())
 
 
 def _unconfirmed_a(connector: Connector, evse: Evse) -> float:

@@ -19,6 +19,26 @@ class EvseSite(Struct, frozen=True):
     connectors: tuple[ConnectorSite, ...]
 
 
+class Safety(Struct, frozen=True):
+    """What the technician decided for this place; 0 and None switch a thing off."""
+
+    rcd_needs_service: bool = False
+    """After a residual current nobody charges until service came; else the next driver may."""
+    random_delay_s: float = 0.0
+    """Most that is waited, by chance, before load comes back: after the mains returned, and where
+    a schedule allows a running charge more."""
+    csms_silent_s: float = 0.0
+    """Without the CSMS for this long, `failsafe_a` is the most that is offered."""
+    failsafe_a: float = 6.0
+    """A per phase; 0: nothing."""
+    derate_from_c: float | None = None
+    """Above this temperature less is offered, in a straight line."""
+    stop_at_c: float = 80.0
+    """From this temperature on nothing, until it is down at `derate_from_c` again."""
+    wake_up_s: float = 0.0
+    """An EV that does not take its offer for this long is woken once, by a pause of the offer."""
+
+
 class Site(Struct, frozen=True):
     """The wiring as the core needs it. `supply_a`: per phase, for all EVSEs together."""
 
@@ -32,3 +52,4 @@ class Site(Struct, frozen=True):
     """How often the meter at the grid connection is read; None: there is none."""
     reset_scope: str = "process"
     """What a Reset of the station starts anew: "process" or "board"."""
+    safety: Safety = Safety()

@@ -24,6 +24,7 @@ from agent.core.events import Now
 from agent.core.evse import Evse
 from agent.core.floating import end_unplaced
 from agent.core.granting import Granting
+from agent.core.latches import LATCHED_KEY, Latches
 from agent.core.limits import Place
 from agent.core.main_meter import STATION, MainMeter, Measured
 from agent.core.orders import Orders
@@ -61,6 +62,8 @@ class Station:
         """Accepted and not yet carried out, by EVSE; 0: the station."""
         self._is_leaving = False
         self._orders = Orders(site)
+        needs_service = site.safety.rcd_needs_service
+        self._latches = Latches(self._connectors(), needs_service, saved.get(LATCHED_KEY))
         self._status: dict[Place, str] = {}
         self._failed_locks: set[Place] = set()
         self._saved = {k: v for k, v in saved.items() if k.startswith("transaction/")}
@@ -135,15 +138,16 @@ class Station:
             effects.append(Log(3, f"dropped, no such connector: {event}"))
         elif handler is not None:
             effects += handler(self, event, now)
+        effects += self._latches.follow()
         effects += self.granting.settle(self.policy, now)
         self._hold_idle()
         effects += self._mute(now)
-        effects += self._orders.give(self.evses, self.limits, self.policy, now)
+        effects += self._orders.give(self.evses, self.policy, now)
         return effects + self._statuses(now) + self._reset(now)
 
     def deadline(self, now: Now) -> float | None:
         times = [evse.deadline(now, self.policy) for evse in self.evses.values()]
-        times += [self._orders.deadline(now), self.granting.deadline()]
+        times += [self._orders.deadline(self.evses, now), self.granting.deadline()]
         if self.main_meter is not None:
             times.append(self.main_meter.deadline(now, self.policy))
         for connector in self._connectors():
@@ -173,6 +177,7 @@ class Station:
 
     def _started(self, event: ev.Started, now: Now) -> list[object]:
         effects: list[object] = [StopPower(*c.place) for c in self._connectors()]
+        self._orders.caps.started(event.cause, now)
         for key, text in self._saved.items():
             try:
                 transaction = restore(text, now)
@@ -265,8 +270,15 @@ class Station:
         text = f"EVSE {event.evse_id}: order to energise not passed on: {event.cause}"
         return [StopPower(*connector.place, emergency=bool(connector.faults)), Log(5, text)]
 
+    def _serviced(self, event: ev.Serviced, now: Now) -> list[object]:
+        evse = self.evses[event.evse_id]
+        effects = self._latches.clear(evse.connectors[event.connector_id])
+        return [*effects, *evse.tick(now, self.policy)]
+
     def _limited(self, event: ev.CurrentLimited, now: Now) -> list[object]:
         self.limits[event.evse_id] = event.limit_a
+        is_running = self.runs(event.evse_id)
+        self._orders.caps.limited(event.evse_id, event.limit_a, is_running, now)
         return []
 
     def _reset_requested(self, event: ev.ResetRequested, now: Now) -> list[object]:
@@ -363,10 +375,12 @@ class Station:
 
     def _reached(self, event: ev.CsmsReached, now: Now) -> list[object]:
         self.granting.online = True
+        self._orders.caps.reached()
         return []
 
     def _lost(self, event: ev.CsmsLost, now: Now) -> list[object]:
         self.granting.online = False
+        self._orders.caps.lost(now)
         return []
 
     def _tick(self, event: ev.Tick, now: Now) -> list[object]:
@@ -409,6 +423,7 @@ _HANDLERS: dict[type, Callable[..., list[object]]] = {
     ev.StopRequested: Station._stop_requested,
     ev.GuardStopped: Station._guard_stopped,
     ev.OrderRefused: Station._order_refused,
+    ev.Serviced: Station._serviced,
     ev.CurrentLimited: Station._limited,
     ev.ResetRequested: Station._reset_requested,
     ev.AvailabilityRequested: Station._availability,

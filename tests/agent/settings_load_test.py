@@ -287,6 +287,12 @@ def test_a_main_meter_that_cannot_be_is_named_with_its_line(named: str, said: st
     assert said in the_mistake(*more)
 
 
+def test_derating_ends_above_where_it_begins() -> None:
+    safety = "safety: {derate_from_c: 70, stop_at_c: 70}\ndevices:\n"
+    assert "not above derate_from_c (70)" in the_mistake(("devices:\n", safety))
+    assert good(("devices:\n", safety.replace("stop_at_c: 70", "stop_at_c: 71"))).safety
+
+
 @pytest.mark.parametrize(("written", "scope"), [("", "process"), ("reset: board\n", "board")])
 def test_what_a_reset_starts_anew_is_set_in_the_file(written: str, scope: str) -> None:
     settings = changed(("devices:\n", f"{written}devices:\n")).settings

@@ -23,6 +23,7 @@ from drivers.contract import (
     PilotState,
     PowerPath,
 )
+from drivers.sim.board import SimBoard, plan_of
 
 FILE: dict[str, Any] = {
     "station": {"identity": "T", "vendor": "V", "model": "M"},
@@ -242,3 +243,18 @@ def test_devices_nobody_wired_and_inputs_are_ignored() -> None:
     bench.meter("nobody")
     bench.senses.report(InputSeen("p1", "door", True, bench.now_s))
     assert bench.posted == []
+
+
+def test_what_the_file_decides_for_the_place_reaches_the_core() -> None:
+    decided = {
+        "rcd_needs_service": True,
+        "random_delay_s": 600,
+        "csms_silent_s": 120,
+        "failsafe_a": 8.0,
+        "derate_from_c": 60,
+        "stop_at_c": 75,
+        "wake_up_s": 20,
+    }
+    settings = msgspec.convert({**FILE, "safety": decided}, Settings)
+    wiring = wire(settings, SimBoard(plan_of(settings)).build)
+    assert msgspec.to_builtins(site_of(settings, wiring).safety) == decided

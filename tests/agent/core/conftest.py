@@ -11,7 +11,7 @@ from agent.core import effects as ef
 from agent.core import events as ev
 from agent.core.events import IdToken, Now, StopCause, TokenInfo
 from agent.core.policy import Policy
-from agent.core.site import ConnectorSite, EvseSite, Site
+from agent.core.site import ConnectorSite, EvseSite, Safety, Site
 from agent.core.station import Station
 from drivers.contract import MeterReading, Permit, PilotReading, PilotState, PowerPath
 
@@ -145,6 +145,7 @@ class Play:
         fixed_cable: bool = True,
         online: bool = True,
         saved: dict[str, str] | None = None,
+        safety: Safety = Safety(),
         **policy: object,
     ) -> None:
         self.site = Site(
@@ -153,6 +154,7 @@ class Play:
                 for n, ids in enumerate(evses, 1)
             ),
             supply_a,
+            safety=safety,
         )
         self.policy = Policy(**policy)
         self.saved: dict[str, str] = dict(saved or {})
@@ -264,11 +266,17 @@ class Play:
         closed: bool | None = False,
         faults: Iterable[str] = (),
         cable_a: float | None = None,
+        temperature_c: float | None = None,
     ) -> list[object]:
         """A report of the controller; `closed` None: not known."""
         path = {True: PowerPath.CLOSED, False: PowerPath.OPEN, None: PowerPath.UNKNOWN}[closed]
         self.readings[place] = PilotReading(
-            self.now_s, PilotState(state), path, faults=frozenset(faults), cable_a=cable_a
+            self.now_s,
+            PilotState(state),
+            path,
+            faults=frozenset(faults),
+            cable_a=cable_a,
+            temperature_c=temperature_c,
         )
         return self.do(ev.PilotChanged(*place, self.readings[place]))
 

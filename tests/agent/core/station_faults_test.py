@@ -44,6 +44,8 @@ def test_a_fault_ends_the_charge_with_its_reason(play, way: str, fault: str, rea
     p.swipe()
     assert len(p.ledger.told) == 1, "nothing new while the fault stands"
     p.pilot("B") if way == "pilot" else p.clear_fault(fault)
+    if fault == "welded_contactor":
+        p.do(ev.Serviced(1, 1))
     p.wait(120)
     assert len(p.ledger.told) == 1, "nor by itself when it is gone"
     assert p.ledger.allowed == {}
@@ -241,7 +243,7 @@ def test_without_an_open_path_the_meter_is_asked_once_for_the_end(play) -> None:
     assert p.told()[-1].samples[0].reading.at_s == stopped_at_s
 
 
-def test_a_welded_contactor_of_the_guard_is_a_fault_until_seen_open(play) -> None:
+def test_a_welded_contactor_of_the_guard_is_a_fault_until_seen_open_and_serviced(play) -> None:
     p = play()
     p.pilot("A", closed=True)
     p.guard_stops("welded_contactor: power path closed although it must be open")
@@ -252,6 +254,8 @@ def test_a_welded_contactor_of_the_guard_is_a_fault_until_seen_open(play) -> Non
     p.wait(60)
     assert p.told() == []
     p.pilot("B")
+    assert p.statuses()[-1] == "Faulted"
+    p.do(ev.Serviced(1, 1))
     assert p.statuses()[-1] == "Occupied"
 
 

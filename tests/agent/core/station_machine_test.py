@@ -63,6 +63,7 @@ def machine(play_type: type) -> type[RuleBasedStateMachine]:
             play.meter_answers = True
             play.do(ev.AvailabilityRequested(place[0], 0, True))
             play.pilot("B", place)
+            play.do(ev.Serviced(*place))
             play.wait(12)
             if play.station.evses[place[0]].free:
                 play.swipe(value, (place[0],))
@@ -171,7 +172,7 @@ def machine(play_type: type) -> type[RuleBasedStateMachine]:
                 assert evse.transaction is None
                 assert evse.grant is None
             assert not self.play.station.granting.floating
-            assert not self.play.saved.keys() - {"availability", "meta/restart"}
+            assert not self.play.saved.keys() - {"availability", "meta/restart", "latched"}
             for records in self.play.ledger.told.values():
                 assert records[-1].event_type == "Ended"
             assert not self.play.ledger.allowed

@@ -1,6 +1,12 @@
 """What the core adds to safety beside the guard: races with the contactor, latches, pauses."""
 
+import pytest
+
 from agent.core import effects as ef
+from agent.core import events as ev
+from agent.core.caps import Caps
+from agent.core.events import StopCause
+from agent.core.site import Safety
 
 
 def kinds(effects: list[object], kind: type) -> list[object]:
@@ -49,3 +55,220 @@ def test_the_plug_stays_locked_while_the_path_may_still_close(play) -> None:
     stopped = p.swipe()
     assert not kinds(stopped, ef.LockPlug)
     assert ef.LockPlug(1, 1, False) in p.wait(3)
+
+
+# --- what waits for service -----------------------------------------------------------------------
+
+SERVICE = ev.Serviced(1, 1)
+
+
+def latched(p) -> set[str]:
+    return set(p.evse.connectors[1].latched_faults)
+
+
+@pytest.mark.parametrize("fault", ["welded_contactor", "rcd", "dc_fault"])
+def test_a_fault_that_waits_for_service_outlives_its_end_and_a_restart(play, fault: str) -> None:
+    p = play(safety=Safety(rcd_needs_service=True))
+    p.charging()
+    p.pilot("C", closed=True, faults=[fault])
+    p.pilot("A")
+    p.wait(60)
+    p.reboot()
+    p.pilot("B")
+    p.swipe()
+    p.wait(60)
+    assert p.ledger.allowed == {}
+    assert p.statuses()[-1] == "Faulted"
+    p.do(SERVICE)
+    assert p.saved.keys() == set()
+    assert p.statuses()[-1] == "Occupied"
+    p.swipe()
+    p.wait(6)
+    assert p.ledger.allowed == {(1, 1): 32.0}
+
+
+def test_service_before_the_repair_clears_nothing(play) -> None:
+    p = play()
+    p.pilot("A", closed=True, faults=["welded_contactor"])
+    p.do(SERVICE)
+    assert latched(p) == {"welded_contactor"}
+    p.pilot("A", closed=True)
+    p.do(SERVICE)
+    assert latched(p) == {"welded_contactor"}, "the path is not seen open"
+    p.pilot("A")
+    p.do(SERVICE)
+    assert latched(p) == set()
+
+
+def test_without_that_setting_the_next_driver_charges_after_a_residual_current(
+    play,
+) -> None:
+    p = play()
+    p.charging()
+    p.pilot("C", closed=True, faults=["rcd"])
+    p.pilot("B")
+    p.wait(60)
+    assert p.ledger.allowed == {}, "never by itself"
+    p.pilot("A")
+    p.pilot("B")
+    p.swipe()
+    p.wait(6)
+    assert p.ledger.allowed == {(1, 1): 32.0}
+
+
+def test_a_record_of_latched_faults_that_cannot_be_read_counts_as_welded(play) -> None:
+    p = play(saved={"latched": "{"})
+    assert latched(p) == {"welded_contactor"}
+
+
+# --- load comes back by and by --------------------------------------------------------------------
+
+
+def test_after_the_mains_returned_nothing_is_offered_for_a_time_by_chance(play) -> None:
+    p = play(safety=Safety(random_delay_s=600.0))  # the bench's chance is a half
+    p.pilot("B")
+    p.swipe()
+    p.wait(298)
+    assert p.ledger.allowed == {}
+    p.wait(4)
+    assert p.ledger.allowed == {(1, 1): 32.0}
+
+
+def test_a_restart_of_the_process_alone_delays_nothing(play) -> None:
+    p = play(safety=Safety(random_delay_s=600.0))
+    p.start(cause=StopCause.REBOOT)
+    p.pilot("B")
+    p.swipe()
+    p.wait(6)
+    assert p.ledger.allowed == {(1, 1): 32.0}
+
+
+def test_more_current_for_a_running_charge_waits_by_chance_less_does_not(play) -> None:
+    p = play(safety=Safety(random_delay_s=600.0))
+    p.start(cause=StopCause.REBOOT)
+    p.do(ev.CurrentLimited(1, 10.0))
+    p.charging()
+    p.do(ev.CurrentLimited(1, 20.0))
+    p.wait(298)
+    assert p.ledger.allowed == {(1, 1): 10.0}
+    p.do(ev.CurrentLimited(1, 8.0))
+    assert p.ledger.allowed == {(1, 1): 8.0}
+    p.do(ev.CurrentLimited(1, None))
+    p.wait(299)
+    assert p.ledger.allowed == {(1, 1): 8.0}
+    p.wait(2)
+    assert p.ledger.allowed == {(1, 1): 32.0}
+    p.do(ev.CurrentLimited(1, 9.0))
+    p.do(ev.CurrentLimited(1, 20.0))
+    p.wait(290)
+    assert p.ledger.allowed == {(1, 1): 9.0}, "each edge anew"
+
+
+def test_a_new_charge_does_not_wait_for_the_edge_of_the_last(play) -> None:
+    p = play(safety=Safety(random_delay_s=600.0))
+    p.start(cause=StopCause.REBOOT)
+    p.do(ev.CurrentLimited(1, 10.0))
+    p.charging()
+    p.do(ev.CurrentLimited(1, None))
+    p.pilot("A")
+    p.wait(20)
+    p.pilot("B")
+    p.swipe()
+    p.wait(10)
+    assert p.ledger.allowed == {(1, 1): 32.0}
+
+
+# --- nobody steers --------------------------------------------------------------------------------
+
+SILENT = Safety(csms_silent_s=120.0, failsafe_a=8.0)
+
+
+def test_a_silent_csms_leaves_the_failsafe_current_until_it_is_back(play) -> None:
+    p = play(safety=SILENT)
+    p.charging()
+    p.do(ev.CsmsLost())
+    p.wait(119)
+    assert p.ledger.allowed == {(1, 1): 32.0}
+    p.wait(2)
+    assert p.ledger.allowed == {(1, 1): 8.0}
+    p.do(ev.CsmsReached())
+    p.wait(6)
+    assert p.ledger.allowed == {(1, 1): 32.0}
+
+
+def test_a_csms_that_was_never_reached_is_silent_since_the_start(play) -> None:
+    p = play(safety=SILENT, online=False, offline_unknown_id=True)
+    p.wait(121)
+    p.pilot("B")
+    p.swipe()
+    p.wait(6)
+    assert p.ledger.allowed == {(1, 1): 8.0}
+
+
+def test_a_failsafe_current_of_nothing_suspends(play) -> None:
+    p = play(safety=Safety(csms_silent_s=60.0, failsafe_a=0.0))
+    p.charging()
+    p.do(ev.CsmsLost())
+    p.wait(61)
+    assert p.ledger.allowed == {}
+
+
+# --- heat -----------------------------------------------------------------------------------------
+
+HOT = Safety(derate_from_c=60.0, stop_at_c=80.0)
+
+
+@pytest.mark.parametrize(
+    ("temperature_c", "is_hot", "left_a"),
+    [
+        (None, False, 32.0),
+        (60.0, False, 32.0),
+        (60.0, True, 32.0),
+        (70.0, False, 19.0),
+        (79.0, False, 7.3),
+        (80.0, False, 0.0),
+        (61.0, True, 0.0),
+    ],
+)
+def test_the_hotter_the_less(temperature_c, is_hot: bool, left_a: float) -> None:
+    assert Caps(HOT).derated_a(32.0, temperature_c, is_hot) == pytest.approx(left_a)
+
+
+def test_without_a_bound_in_the_file_heat_changes_nothing() -> None:
+    assert Caps(Safety()).derated_a(32.0, 99.0, False) == 32.0
+
+
+def test_a_hot_charge_is_lowered_stopped_and_taken_up_when_it_has_cooled_down(play) -> None:
+    p = play(safety=HOT)
+    p.charging()
+    for temperature_c, offer_a in ((70.0, 19.0), (80.0, None), (62.0, None), (60.0, 32.0)):
+        p.pilot("C", closed=offer_a is not None, temperature_c=temperature_c)
+        p.wait(10)
+        assert p.ledger.allowed.get((1, 1)) == offer_a, temperature_c
+
+
+# --- an EV that sleeps ----------------------------------------------------------------------------
+
+
+def test_an_ev_that_does_not_take_its_offer_is_woken_once_by_a_pause(play) -> None:
+    p = play(safety=Safety(wake_up_s=30.0))
+    p.pilot("B")
+    p.swipe()
+    p.wait(29)
+    assert p.ledger.allowed == {(1, 1): 32.0}
+    states = len(p.told())
+    found = p.wait(2)
+    assert kinds(found, ef.StopPower) == [ef.StopPower(1, 1)]
+    assert not kinds(found, ef.AllowPower)
+    again = p.wait(4.1)
+    assert [order.limit_a for order in kinds(again, ef.AllowPower)] == [32.0]
+    assert not kinds(p.wait(300), ef.StopPower), "once"
+    told = [r for r in p.told()[states:] if r.trigger_reason != "MeterValuePeriodic"]
+    assert not told, "for the driver nothing changes"
+
+
+def test_an_ev_that_has_charged_is_left_asleep(play) -> None:
+    p = play(safety=Safety(wake_up_s=30.0))
+    p.charging()
+    p.pilot("B")
+    assert not kinds(p.wait(300), ef.StopPower)

@@ -1,0 +1,44 @@
+"""`chargepoint service`: what waits for a technician is told, kept over a restart, and cleared."""
+
+import asyncio
+
+import pytest
+
+from agent.service import ServiceError, serviced
+from hil.sim import SimBench
+from hil.virtual_time import run_virtual
+
+
+def test_a_welded_contactor_is_sold_again_only_after_service() -> None:
+    async def scene() -> None:
+        async with SimBench(evse_count=1) as bench:
+            bench.plug_in()
+            bench.swipe()
+            await bench.until(lambda: bench.board.connector(1, 1).closed)
+            bench.board.weld(1, 1)
+            bench.plug_out()
+            await bench.until(lambda: bench.connector()["status"] == "Faulted")
+            await asyncio.sleep(20)
+            with pytest.raises(ServiceError, match="repair it first"):
+                ask(bench, connector="1/1")
+            bench.board.clear_fault(1, 1, "welded_contactor")
+            await asyncio.sleep(5)
+            await bench.crash()
+            await bench.start(cold=False)
+            await asyncio.sleep(5)
+            assert ask(bench) == {"waiting": {"1/1": ["welded_contactor"]}}
+            assert bench.connector()["status"] == "Faulted"
+            assert ask(bench, connector="1/1") == {"cleared": {"1/1": ["welded_contactor"]}}
+            await asyncio.sleep(1)
+            assert bench.connector()["status"] == "Available"
+            with pytest.raises(ServiceError, match="no fault waits"):
+                ask(bench, connector="1/1")
+            with pytest.raises(ServiceError, match="no connector '9/9'"):
+                ask(bench, connector="9/9")
+
+    run_virtual(scene())
+
+
+def ask(bench: SimBench, **words: str) -> dict[str, object]:
+    agent = bench.agent
+    return serviced(agent.view.station, agent.runtime.post, {"cmd": "service", **words})
