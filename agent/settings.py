@@ -168,10 +168,10 @@ class Safety(Struct, frozen=True, forbid_unknown_fields=True):
     """After this long without the CSMS no more than failsafe_a is offered; 0: no such rule."""
     failsafe_a: Annotated[float, Meta(ge=0, le=125)] = 6.0
     """A per phase at each connector; 0: nothing. From 0 to 6 it is nothing, too."""
-    derate_from_c: Annotated[int, Meta(ge=20, le=120)] | None = None
+    derate_from_c: Annotated[int, Meta(ge=40, le=120)] | None = None
     """Temperature of the controller above which less is offered. Default: the controller alone
     looks after its temperature."""
-    stop_at_c: Annotated[int, Meta(ge=20, le=150)] = 80
+    stop_at_c: Annotated[int, Meta(ge=41, le=150)] = 80
     """Temperature at which nothing is offered any more, until it is down at derate_from_c."""
     wake_up_s: Annotated[int, Meta(ge=0, le=3600)] = 30
     """An EV that does not take its offer for this long is woken once by a pause of the offer; 0:

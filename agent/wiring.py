@@ -47,6 +47,9 @@ Build = Callable[[str, DeviceOptions], Device]
 PLUG_LOCK = "plug_lock"
 """Name of the input by which a pilot controller reports its lock; active: locked."""
 
+WARM_C = 40
+"""Below this no charger.yaml derates: a temperature is no news there."""
+
 START_BUTTON = IdToken("", "NoAuthorization")
 """What a start button presents (C02)."""
 
@@ -236,6 +239,11 @@ class Senses:
 
 
 def _unlike(before: PilotReading, reading: PilotReading) -> bool:
-    """They differ in more than their time and a temperature, which is no news by itself."""
+    """They differ in more than their time and a temperature at which nothing is derated."""
     same = replace(before, at_s=reading.at_s, temperature_c=reading.temperature_c)
-    return same != reading
+    return same != reading or _warmth(before) != _warmth(reading)
+
+
+def _warmth(reading: PilotReading) -> int:
+    """Whole degrees from WARM_C on."""
+    return max(WARM_C, int(reading.temperature_c or 0))

@@ -12,6 +12,7 @@ from hil.virtual_time import run_virtual
 def test_a_welded_contactor_is_sold_again_only_after_service() -> None:
     async def scene() -> None:
         async with SimBench(evse_count=1) as bench:
+            await asyncio.sleep(1)
             bench.plug_in()
             bench.swipe()
             await bench.until(lambda: bench.board.connector(1, 1).closed)

@@ -258,3 +258,12 @@ def test_what_the_file_decides_for_the_place_reaches_the_core() -> None:
     settings = msgspec.convert({**FILE, "safety": decided}, Settings)
     wiring = wire(settings, SimBoard(plan_of(settings)).build)
     assert msgspec.to_builtins(site_of(settings, wiring).safety) == decided
+
+
+@pytest.mark.parametrize(("degrees", "told"), [((20.0, 39.0), 1), ((20.0, 41.0, 41.4, 42.0), 3)])
+def test_warmth_is_news_only_where_it_may_derate(degrees: tuple[float, ...], told: int) -> None:
+    bench = Bench()
+    for temperature_c in degrees:
+        reading = PilotReading(1.0, PilotState.B, PowerPath.OPEN, temperature_c=temperature_c)
+        bench.senses.report(PilotSeen("p1", reading))
+    assert len(bench.posted) == told
