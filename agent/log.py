@@ -2,7 +2,10 @@
 
 import logging
 import os
+import re
 import sys
+import threading
+from types import TracebackType
 from typing import TextIO
 from urllib.parse import quote
 
@@ -12,6 +15,9 @@ HUMAN = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 JOURNAL = "%(name)s: %(message)s"
 TALKATIVE = ("websockets", "pymodbus", "asyncio", "ocpp")
 """Libraries whose records below WARNING are shown at level DEBUG only."""
+
+URL_LOGIN = re.compile(r"://[^/@\s\"']*@")
+"""Name and password in a URL, as a CSMS may name one for an upload."""
 
 SHORTEST_SECRET = 6
 _secrets: set[str] = set()
@@ -27,10 +33,10 @@ def hide(secret: str) -> None:
 
 
 def masked(text: str) -> str:
-    """`text` without the hidden secrets."""
+    """`text` without the hidden secrets, and without logins in URLs."""
     for secret in sorted(_secrets, key=len, reverse=True):
         text = text.replace(secret, MASK)
-    return text
+    return URL_LOGIN.sub(f"://{MASK}@", text)
 
 
 class HumanFormat(logging.Formatter):
@@ -60,7 +66,10 @@ def priority(level: int) -> int:
 
 
 def set_up(level: str | None = None, stream: TextIO | None = None) -> None:
-    """Sends all records to `stream` (stderr); `level` wins over $CHARGEPOINT_LOG, default INFO."""
+    """Sends all records to `stream` (stderr); `level` wins over $CHARGEPOINT_LOG, default INFO.
+
+    A crash goes there too: its trace is masked like any other line.
+    """
     stream = sys.stderr if stream is None else stream
     asked = (level or os.environ.get(LEVEL_VARIABLE) or "INFO").upper()
     number = logging.getLevelNamesMapping().get(asked)
@@ -71,6 +80,7 @@ def set_up(level: str | None = None, stream: TextIO | None = None) -> None:
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(logging.INFO if number is None else number)
+    sys.excepthook, threading.excepthook = _crash, _thread_crash
     for name in TALKATIVE:
         quiet = logging.NOTSET if number == logging.DEBUG else logging.WARNING
         logging.getLogger(name).setLevel(quiet)
@@ -78,6 +88,22 @@ def set_up(level: str | None = None, stream: TextIO | None = None) -> None:
         logging.getLogger(__name__).warning(
             "there is no log level %r; use DEBUG, INFO, WARNING or ERROR", asked
         )
+
+
+def _crash(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """The end of the process by a bug; an interrupt from the keyboard is none."""
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+        return
+    logging.getLogger(__name__).critical(
+        "the agent ends by a bug; send the journal to the maker", exc_info=(kind, error, trace)
+    )
+
+
+def _thread_crash(arguments: threading.ExceptHookArgs) -> None:
+    error = arguments.exc_value
+    if error is not None:
+        _crash(arguments.exc_type, error, arguments.exc_traceback)
 
 
 def _one_line(text: str) -> str:

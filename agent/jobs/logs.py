@@ -1,7 +1,6 @@
 """The logs that the CSMS may have (N01): written to a bounded file, sent, and removed again."""
 
 import json
-import re
 import shutil
 import subprocess
 import zipfile
@@ -22,7 +21,6 @@ MOST_BYTES = 8 * 1024 * 1024
 JOURNAL_LINES = 20_000
 JOURNAL_S = 60.0
 """How long journalctl may take."""
-_URL_LOGIN = re.compile(r"://[^/@\s\"]*@")
 
 Report = Callable[[], dict[str, Any]]
 """What the station says of itself, without secrets; called from the job's thread."""
@@ -71,10 +69,10 @@ class Logs:
     def _write_bundle(self, path: Path, order: UploadLog) -> None:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bundle:
             report = json.dumps(self._report(), indent=2, default=str)
-            bundle.writestr("report.json", _clean(report)[:MOST_BYTES])
-            bundle.writestr("journal.txt", _clean(self._journal(order))[-MOST_BYTES:])
+            bundle.writestr("report.json", masked(report)[:MOST_BYTES])
+            bundle.writestr("journal.txt", masked(self._journal(order))[-MOST_BYTES:])
             security = "".join(line for line in _lines(self._directory / SECURITY_LOG))
-            bundle.writestr(SECURITY_LOG, _clean(security)[-MOST_BYTES:])
+            bundle.writestr(SECURITY_LOG, masked(security)[-MOST_BYTES:])
 
     def _journal(self, order: UploadLog) -> str:
         """The service's own lines; why there are none, where there are none."""
@@ -108,8 +106,3 @@ def _is_within(line: str, order: UploadLog) -> bool:
         return True
     is_early = order.oldest_s is not None and at_s < order.oldest_s
     return not is_early and (order.latest_s is None or at_s <= order.latest_s)
-
-
-def _clean(text: str) -> str:
-    """Without known secrets and without logins in URLs."""
-    return _URL_LOGIN.sub("://***@", masked(text))

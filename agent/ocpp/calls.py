@@ -4,6 +4,7 @@ answers, refusals."""
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from agent.core.events import OutboxRow
@@ -48,6 +49,17 @@ class InFlight(Struct, frozen=True):
     row: OutboxRow | None = None
     stream: Stream | None = None
     precedes_boot: bool = False
+
+    @property
+    def request(self) -> Payload:
+        """What was asked, also by a row."""
+        return self.payload if self.row is None else payload_of(self.row)
+
+
+def payload_of(row: OutboxRow) -> Payload:
+    """The body of a durable CALL."""
+    payload: Payload = msgspec.json.decode(row.body)
+    return payload
 
 
 class Answered(Struct, frozen=True):

@@ -12,7 +12,7 @@ from agent.core import effects as ef
 from agent.core import events as ev
 from agent.core.events import Now, OutboxRow
 from agent.ocpp import rpc
-from agent.ocpp.calls import Answered, InFlight, OutgoingCall, Payload, Stream
+from agent.ocpp.calls import Answered, InFlight, OutgoingCall, Payload, Stream, payload_of
 from agent.ocpp.clocks import BootClocks
 from agent.ocpp.dialling import Dialling, Slot
 from agent.ocpp.front import Front
@@ -229,14 +229,13 @@ class Connection:
             self.in_flight, self._answered_s = None, now.mono_s
             if self._on_trial is not None:
                 return self._convict(Answered(flight.action, flight.payload, payload), now)
-            request = flight.payload if flight.row is None else _payload(flight.row)
-            self.answered.append(Answered(flight.action, request, payload))
+            self.answered.append(Answered(flight.action, flight.request, payload))
             if flight.stream is not None:
                 self.enqueue(flight.stream, REPORTS, precedes_boot=flight.precedes_boot)
             return self._settle(flight.row) if flight.row is not None else []
         row = self._front.row
         if row is not None and row.message_id == message_id:
-            self.answered.append(Answered(row.action, _payload(row), payload))
+            self.answered.append(Answered(row.action, payload_of(row), payload))
             return self._settle(row)
         return [ef.Log(5, f"CSMS: answer to unknown message {message_id!r} dropped")]
 
@@ -441,8 +440,3 @@ class Connection:
         self._online_since_s = now.mono_s
         found = self._front.forget()
         return [*self._outage.ended(now), ef.Announce(ev.CsmsReached()), *found]
-
-
-def _payload(row: OutboxRow) -> Payload:
-    payload: Payload = msgspec.json.decode(row.body)
-    return payload

@@ -34,6 +34,7 @@ from agent.ocpp.blocks.a_security.certificate import renews
 from agent.ocpp.chatter import Chatter
 from agent.ocpp.clocks import csms_time
 from agent.ocpp.leaving import Leaving
+from agent.ocpp.tokens import KnownTokens
 from agent.ocpp.turns import REPORTS
 from agent.ocpp.view import View
 
@@ -89,9 +90,11 @@ class Router:
         self._open: tuple[Open, ...] = ()
         self._leaving = Leaving()
         self._chatter = Chatter()
+        self._tokens = KnownTokens()
 
     def handle(self, event: object, now: Now) -> Turn:
         """What one event means to the connection and the blocks."""
+        self._tokens.see(event)
         events: list[object] = []
         effects: list[object] = [*self.connection.clocks.follow(now)]
         self._take(self._link(event, now), events, effects, now)
@@ -179,7 +182,7 @@ class Router:
             case ev.LinkOpened():
                 return connection.opened(now)
             case ev.LinkClosed(reason):
-                return connection.closed(reason, now)
+                return connection.closed(self._tokens.hide(reason), now)
             case ev.LinkHeard():
                 connection.heard(now)
             case ev.MessageTriggered("BootNotification"):
@@ -205,7 +208,8 @@ class Router:
             case rpc.CallResult(message_id, payload):
                 return self._result(message_id, payload, now)
             case rpc.CallErrorFrame(message_id, code, description):
-                return self.connection.refused(message_id, f"{code} {description}".strip(), now)
+                words = self._tokens.hide(f"{code} {description}".strip())
+                return self.connection.refused(message_id, words, now)
             case rpc.Malformed(reply, reason, answers, is_result):
                 found: list[object] = [ef.Log(4, f"CSMS: bad frame dropped: {reason}")]
                 found.append(ef.Announce(ev.SecurityNoted("InvalidMessages", reason)))

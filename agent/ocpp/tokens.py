@@ -1,8 +1,13 @@
 """Tokens between the core and the wire: IdTokenType and IdTokenInfoType."""
 
+import re
+
 from agent.core.events import IdToken, TokenInfo
 from agent.ocpp.calls import Payload
 from agent.ocpp.messages import parse_time
+
+SHORTEST = 4
+MOST = 64
 
 
 def to_wire(token: IdToken) -> Payload:
@@ -21,6 +26,33 @@ def from_wire(payload: Payload) -> IdToken:
         (entry["additionalIdToken"], entry["type"]) for entry in payload.get("additionalInfo", ())
     )
     return IdToken(payload["idToken"], payload["type"], additional)
+
+
+class KnownTokens:
+    """Tokens seen lately, so that a CSMS that names one in its words puts none into the journal."""
+
+    def __init__(self) -> None:
+        self._shown: dict[str, str] = {}
+        """Value -> what may stand for it; the latest last."""
+
+    def see(self, event: object) -> None:
+        """Any fact about a token."""
+        token = getattr(event, "token", None)
+        if not isinstance(token, IdToken):
+            return
+        start = "" if token.type == "KeyCode" else token.value[:4]
+        for value in (token.value, *(more for more, _ in token.additional_info)):
+            if len(value) >= SHORTEST:
+                self._shown.pop(value, None)
+                self._shown[value] = f"{start}..."
+        while len(self._shown) > MOST:
+            del self._shown[next(iter(self._shown))]
+
+    def hide(self, text: str) -> str:
+        """The text with the tokens shortened; what is too short to be told from a word stays."""
+        for value, shown in self._shown.items():
+            text = re.sub(re.escape(value), shown, text, flags=re.IGNORECASE)
+        return text
 
 
 def info_from_wire(payload: Payload) -> TokenInfo:

@@ -1,5 +1,7 @@
 import io
 import logging
+import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +18,8 @@ class Terminal(io.StringIO):
 def _restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     monkeypatch.setattr(log, "_secrets", set())
     monkeypatch.delenv(log.LEVEL_VARIABLE, raising=False)
     yield
@@ -100,3 +104,34 @@ def test_libraries_talk_at_debug_only() -> None:
     log.set_up("debug", out)
     logging.getLogger("websockets.client").info("chatter")
     assert "chatter" in out.getvalue()
+
+
+def test_a_login_in_a_url_stands_in_no_line() -> None:
+    shown = log.masked("ftp://me:s3cret@host/x and 'https://you@host' and ws://host/a@b")
+    assert shown == "ftp://***@host/x and 'https://***@host' and ws://host/a@b"
+
+
+def test_a_crash_is_one_masked_line_of_the_highest_priority() -> None:
+    out = io.StringIO()
+    log.set_up(stream=out)
+    log.hide("s3cret-s3cret")
+    try:
+        raise ValueError("s3cret-s3cret")
+    except ValueError as error:
+        sys.excepthook(ValueError, error, error.__traceback__)
+    assert out.getvalue().startswith("<2>")
+    assert "send the journal" in out.getvalue()
+    assert "Traceback" in out.getvalue()
+    assert "s3cret" not in out.getvalue()
+    assert out.getvalue().count("\n") == 1
+
+
+def test_a_crash_in_a_thread_is_masked_as_well() -> None:
+    out = io.StringIO()
+    log.set_up(stream=out)
+    log.hide("s3cret-s3cret")
+    thread = threading.Thread(target=int, args=("s3cret-s3cret",))
+    thread.start()
+    thread.join()
+    assert "ValueError" in out.getvalue()
+    assert "s3cret" not in out.getvalue()
