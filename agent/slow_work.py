@@ -18,6 +18,7 @@ from agent.core.jobs import (
 from agent.jobs import Jobs, Work
 from agent.jobs.firmware import CommandInstaller, FirmwareFiles, Installer
 from agent.jobs.logs import Logs
+from agent.jobs.transfer import trusting
 from agent.settings import CommandInstaller as CommandOptions
 from agent.settings import Firmware, Settings
 
@@ -34,12 +35,7 @@ def workroom(
     loop = asyncio.get_running_loop()
 
     def context() -> ssl.SSLContext:
-        """N01.FR.15, FR.16: the CSMS's roots, and those of the system."""
-        made = ssl.create_default_context()
-        made.minimum_version = ssl.TLSVersion.TLSv1_2
-        for pem in _in_loop(loop, roots):
-            made.load_verify_locations(cadata=pem)
-        return made
+        return trusting(_in_loop(loop, roots))
 
     directory = Path(settings.data_directory)
     logs = Logs(directory, lambda: _in_loop(loop, report), context)

@@ -11,7 +11,7 @@ import socket
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
@@ -34,6 +34,7 @@ NO_PUT = (404, 405, 501)
 """Answers to a PUT after which a POST is tried (N01.FR.18)."""
 
 Context = Callable[[], ssl.SSLContext]
+"""Made anew for each connection: the CSMS may have installed a root since."""
 FAULTS = (OSError, EOFError, http.client.HTTPException, ftplib.Error, ValueError)
 
 
@@ -52,7 +53,9 @@ def fetch(url: str, path: Path, task: Task, context: Context, largest_bytes: int
         else:
             raise JobError("DownloadFailed", f"{where.scheme} is not fetched")
     except FAULTS as error:
-        raise JobError("DownloadFailed", f"download from {where.hostname}: {error}") from error
+        raise JobError(
+            "DownloadFailed", f"download from {where.hostname}: {_why(error)}"
+        ) from error
 
 
 def _fetch_http(
@@ -161,7 +164,7 @@ def send(url: str, path: Path, name: str, task: Task, context: Context) -> None:
         cause = "PermissionDenied" if is_login else "UploadFailure"
         raise JobError(cause, f"upload to {where.hostname}: {error}") from error
     except FAULTS as error:
-        raise JobError("UploadFailure", f"upload to {where.hostname}: {error}") from error
+        raise JobError("UploadFailure", f"upload to {where.hostname}: {_why(error)}") from error
 
 
 def _send_http(where: SplitResult, path: Path, name: str, task: Task, context: Context) -> None:
@@ -211,6 +214,29 @@ def _send_ftp(where: SplitResult, path: Path, name: str, task: Task, context: Co
 
 
 # --- both -----------------------------------------------------------------------------------------
+
+
+def trusting(roots: Iterable[str]) -> ssl.SSLContext:
+    """TLS 1.2 or newer; certificate and name of the server are always checked: the roots of the
+    system and `roots` (PEM, those of the CSMS) may vouch for it (N01.FR.15, FR.16)."""
+    made = ssl.create_default_context()
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    # an installed root may be signed by the one it replaces (M05.FR.10)
+    made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    for pem in roots:
+        made.load_verify_locations(cadata=pem)
+    return made
+
+
+def _why(error: Exception) -> str:
+    """In words for the technician where the server's certificate is refused."""
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return (
+            f"its certificate is not trusted ({cause.verify_message}); install its root"
+            " (CSMSRootCertificate), or correct the server's certificate"
+        )
+    return str(error)
 
 
 def _request(

@@ -7,27 +7,61 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
-from agent.core.jobs import InstallFirmware, JobDone, JobFailed, JobMoved, UploadLog
+from agent.core.events import Now
+from agent.core.jobs import (
+    FetchFirmware,
+    InstallFirmware,
+    JobDone,
+    JobFailed,
+    JobMoved,
+    StartJob,
+    UploadLog,
+)
+from agent.ocpp.calls import OutgoingCall
+from agent.ocpp.uploads import LogRequested, Uploads
+from agent.settings import CommandInstaller, Firmware
 from agent.slow_work import workroom
 from agent.status import without_secrets
+from drivers.contract import Permit
+from hil.parts.file_servers import Web, serving
+from hil.parts.pki import Root, server_context
 from hil.sim import settings_of
 
 PASSWORD = "bench-password-0123"
 
 
-async def ended(directory: Path, order: object, report: dict[str, Any]) -> object:
+class Room:
+    """The jobs of a station, and what comes of them."""
+
+    def __init__(self, directory: Path, report: dict[str, Any], *roots: Root) -> None:
+        installer = Firmware(CommandInstaller(("true",)))
+        settings = replace(settings_of(str(directory)), firmware=installer)
+        self._posted: asyncio.Queue[object] = asyncio.Queue()
+        self.jobs = workroom(
+            settings, self._posted.put_nowait, lambda: report, lambda: [root.pem for root in roots]
+        )
+
+    async def ended(self) -> object:
+        """How the order that runs ends."""
+        event = await self._posted.get()
+        while isinstance(event, JobMoved):
+            event = await self._posted.get()
+        return event
+
+
+async def ended(directory: Path, order: object, report: dict[str, Any], *roots: Root) -> object:
     """How the order ends, carried out as by the daemon."""
-    posted: asyncio.Queue[object] = asyncio.Queue()
-    settings = settings_of(str(directory))
-    jobs = workroom(settings, posted.put_nowait, lambda: report, list)
-    jobs.start("job", order)
-    event = await posted.get()
-    while isinstance(event, JobMoved):
-        event = await posted.get()
-    await jobs.close()
+    room = Room(directory, report, *roots)
+    room.jobs.start("job", order)
+    event = await room.ended()
+    await room.jobs.close()
     return event
+
+
+def at(mono_s: float) -> Now:
+    return Now(mono_s, 0.0, True, "boot", Permit(1), lambda: 0.5, lambda: f"id{mono_s}")
 
 
 async def test_a_bundle_with_what_the_station_says_is_uploaded(tmp_path: Path) -> None:
@@ -56,8 +90,44 @@ async def test_an_update_without_its_file_fails(tmp_path: Path) -> None:
     assert event.cause == "InstallationFailed"
 
 
+async def test_the_csmss_roots_vouch_for_a_file_server(tmp_path: Path) -> None:
+    root = Root("csms")
+    context = server_context(tmp_path, root.server("localhost"))
+    with serving(Web(b"firmware", context)) as server:
+        order = FetchFirmware("u", f"{server.url}/firmware")
+        assert await ended(tmp_path, order, {}, root) == JobDone("job")
+        event = await ended(tmp_path, FetchFirmware("v", order.url), {}, Root("stranger"))
+    assert isinstance(event, JobFailed)
+    assert event.cause == "DownloadFailed"
+    assert "not trusted" in event.text
+
+
+async def test_a_wrong_certificate_is_tried_again_and_then_told(tmp_path: Path) -> None:
+    """Three handshakes on loopback, one UploadFailure; no byte of the log leaves."""
+    context = server_context(tmp_path, Root("stranger").server("localhost"))
+    room, uploads = Room(tmp_path, {}, Root("csms")), Uploads()
+    with serving(Web(b"", context)) as server:
+        order = UploadLog(f"{server.url}/logs/", "log.zip", "DiagnosticsLog")
+        effects = uploads.request(LogRequested(7, order, 2, 60.0), at(0.0))
+        told, tries, now_s = list[str](), 0, 0.0
+        while uploads.current is not None:
+            for job in [e for e in effects if isinstance(e, StartJob)]:
+                room.jobs.start(job.job_id, job.order)
+                tries += 1
+            event = await room.ended()
+            assert isinstance(event, JobFailed)
+            told += [e.payload["status"] for e in effects if isinstance(e, OutgoingCall)]
+            effects = uploads.failed(event, at(now_s))
+            now_s = uploads.deadline() or now_s
+            effects += uploads.tick(at(now_s))
+        told += [e.payload["status"] for e in effects if isinstance(e, OutgoingCall)]
+        assert not server.got
+    await room.jobs.close()
+    assert (tries, told, now_s) == (3, ["Uploading", "UploadFailure"], 120.0)
+
+
 def test_the_settings_in_a_bundle_tell_no_password(tmp_path: Path) -> None:
     settings = settings_of(str(tmp_path), variables={"SecurityCtrlr.BasicAuthPassword": PASSWORD})
-    csms = msgspec.structs.replace(settings.csms[0], password=PASSWORD)
-    settings = msgspec.structs.replace(settings, csms=(csms,))
+    csms = replace(settings.csms[0], password=PASSWORD)
+    settings = replace(settings, csms=(csms,))
     assert PASSWORD not in json.dumps(without_secrets(settings), default=str)

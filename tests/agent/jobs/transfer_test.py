@@ -1,88 +1,24 @@
 """Real servers on loopback: what is fetched and sent arrives whole, and nothing else is opened."""
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pyftpdlib.authorizers import DummyAuthorizer
-from pyftpdlib.handlers import FTPHandler
-from pyftpdlib.servers import FTPServer
 
 from agent.jobs import Canceled, JobError, Task
 from agent.jobs import transfer as module
 from agent.jobs.transfer import fetch, send
+from hil.parts.file_servers import Ftp, Web, serving
 
 CONTENT = bytes(range(256)) * 1024
 LARGEST = 10 * len(CONTENT)
 
 
-class Web(ThreadingHTTPServer):
-    """Serves CONTENT with ranges; keeps what is sent to it."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.cut_after: int | None = None
-        self.etag = '"one"'
-        self.refuses: dict[str, int] = {}
-        self.got: list[tuple[str, str, dict[str, str], bytes]] = []
-        self.ranges: list[str | None] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Web
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        web = self.server
-        if self.path == "/elsewhere":
-            self.send_response(302)
-            self.send_header("Location", "file:///etc/hostname")
-            self.end_headers()
-            return
-        if self.path != "/firmware":
-            self.send_error(404)
-            return
-        asked = self.headers.get("Range")
-        web.ranges.append(asked)
-        at = 0
-        if asked is not None and self.headers.get("If-Range") == web.etag:
-            at = int(asked.removeprefix("bytes=").rstrip("-"))
-        self.send_response(206 if at else 200)
-        self.send_header("ETag", web.etag)
-        self.send_header("Content-Length", str(len(CONTENT) - at))
-        self.end_headers()
-        end = len(CONTENT) if web.cut_after is None else web.cut_after
-        self.wfile.write(CONTENT[at:end])
-
-    def _take(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.got.append((self.command, self.path, dict(self.headers), body))
-        self.send_response(self.server.refuses.get(self.command, 201))
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    do_PUT = do_POST = _take
-
-
-def serving(server: Any) -> Iterator[Any]:
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown() if isinstance(server, Web) else server.close_all()
-
-
 @pytest.fixture
 def web() -> Iterator[Web]:
-    yield from serving(Web())
+    with serving(Web(CONTENT)) as server:
+        yield server
 
 
 @pytest.fixture
@@ -90,15 +26,9 @@ def ftp(tmp_path: Path) -> Iterator[str]:
     root = tmp_path / "ftp"
     (root / "logs").mkdir(parents=True)
     (root / "firmware").write_bytes(CONTENT)
-
-    class Users(FTPHandler):
-        authorizer = DummyAuthorizer()
-        auth_failed_timeout = 0
-
-    Users.authorizer.add_user("user", "pass word", str(root), perm="elradfmwMT")
-    server = FTPServer(("127.0.0.1", 0), Users)
-    for _ in serving(server):
-        yield f"ftp://user:pass%20word@127.0.0.1:{server.socket.getsockname()[1]}"
+    server = Ftp(root)
+    with serving(server.server):
+        yield server.url
 
 
 @pytest.fixture
