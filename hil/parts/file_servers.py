@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pyftpdlib.authorizers import DummyAuthorizer
 from pyftpdlib.handlers import FTPHandler
@@ -128,7 +128,7 @@ def _handler(certificate: Path | None) -> Any:
         base = TLS_FTPHandler
 
     class Handler(base):  # type: ignore[misc]
-        commands: list[str] = []
+        commands: ClassVar[list[str]] = []
 
         def pre_process_command(self, line: str, cmd: str, arg: str) -> None:
             self.commands.append(cmd if cmd == "PASS" else line)

@@ -1,4 +1,4 @@
-"""HTTPS and FTPS for real: whole files both ways, and never with a server that nobody vouches for."""
+"""HTTPS and FTPS for real: whole files both ways, never with a server that nobody vouches for."""
 
 import ssl
 from collections.abc import Callable, Iterator
@@ -112,7 +112,7 @@ def test_a_server_that_nobody_vouches_for_gets_and_gives_nothing(
     serve: Serve, tmp_path: Path, log: Path, fault: str
 ) -> None:
     served, path = serve(BAD[fault]), tmp_path / "f.bin"
-    with pytest.raises(JobError, match="not trusted.*install its root") as error:
+    with pytest.raises(JobError, match=r"not trusted.*install its root") as error:
         fetch(f"{served.url}/firmware", path, task(), trusts(ROOT), LARGEST)
     assert error.value.cause == "DownloadFailed"
     assert not path.exists()
