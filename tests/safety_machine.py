@@ -1,8 +1,6 @@
 """Random days of a station for the rig: EVs, cards, faults, stale values, slow disks, jumps."""
 
 import os
-import sys
-import time
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -40,21 +38,13 @@ EVS = st.sampled_from(
 
 
 class Progress:
-    """A line on stderr now and then, for the long run."""
+    """Steps that came true."""
 
     def __init__(self) -> None:
         self.steps = 0
-        self._began_s = self._told_s = time.monotonic()
 
     def step(self) -> None:
         self.steps += 1
-        now_s = time.monotonic()
-        if STEPS > 10_000 and now_s - self._told_s > 5:
-            self._told_s = now_s
-            rate = self.steps / (now_s - self._began_s)
-            left_s = (STEPS - self.steps) / rate
-            text = f"\r{self.steps} of {STEPS} steps, {rate:.0f}/s, {left_s / 60:.0f} min left   "
-            print(text, end="", file=sys.__stderr__, flush=True)
 
 
 def machine(progress: Progress) -> type[RuleBasedStateMachine]:

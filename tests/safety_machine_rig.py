@@ -306,9 +306,9 @@ class Rig:
     def _judge_order(self, place: Place, limit_a: float) -> None:
         before_a = self.standing.get(place)
         others_a = sum(a for other, a in self.standing.items() if other != place)
-        self._judge_limit(place, limit_a, others_a)
         if before_a is not None and limit_a < before_a:
-            return  # less than before energises nothing
+            return  # less than before; whether it is little enough is seen when all are lowered
+        self._judge_limit(place, limit_a, others_a)
         self._judge_conditions(place, TICK_S if before_a is not None else 0.0)
         if self.handled.get(f"decided {place}", 0.0) < self.troubled_s.get(place, -1.0):
             self.wrong.append(f"permit: order at {place} was decided before trouble was seen there")
