@@ -29,8 +29,8 @@ from agent.guard import Guard
 from agent.health import Health
 from agent.jobs.certificates import facts_of
 from agent.jobs.chores import KEYS, SECURITY_LOG, Chores
-from agent.ocpp.blocks.k_smart_charging import ChargingProfiles
 from agent.ocpp.certificates import CSMS, Certificates
+from agent.ocpp.charging.profiles import ChargingProfiles
 from agent.ocpp.connection import Connection, Slot
 from agent.ocpp.device_counters import counter_variables
 from agent.ocpp.device_model import DeviceModel

@@ -1,15 +1,13 @@
 """What block handlers may look at: the charger, the variables, the connection, fixed facts."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from agent.core.events import CertificateChecked, RowsFound
 from agent.core.station import Station
 from agent.ocpp.certificates import Certificates
+from agent.ocpp.charging.profiles import ChargingProfiles
 from agent.ocpp.connection import Connection
 from agent.ocpp.customers import Customers
 from agent.ocpp.device_model import DeviceModel
@@ -20,9 +18,6 @@ from agent.ocpp.security import SecurityMemory
 from agent.ocpp.station_certificate import StationCertificate
 from agent.ocpp.uploads import Uploads
 from drivers.contract import Counters
-
-if TYPE_CHECKING:
-    from agent.ocpp.blocks.k_smart_charging import ChargingProfiles
 
 Place = tuple[int, int]
 

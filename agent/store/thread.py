@@ -15,12 +15,13 @@ class StoreThread:
     """Carries work out one by one, in the order it was given.
 
     A commit for each answer of a draining queue goes through here: nothing but a queue lies
-    between (`concurrent.futures` has a lock and a future of its own for each call).
+    between (`concurrent.futures` has a lock and a future of its own for each call). It holds up no
+    process that ends by an error before the store is closed: a commit that is cut off is no commit.
     """
 
     def __init__(self) -> None:
         self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._thread = Thread(target=self._run, name="store")
+        self._thread = Thread(target=self._run, name="store", daemon=True)
         self._thread.start()
 
     async def carry_out(self, work: Callable[[], _T]) -> _T:

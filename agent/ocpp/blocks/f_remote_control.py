@@ -13,6 +13,8 @@ from agent.core.events import (
 )
 from agent.core.master_pass import is_master
 from agent.ocpp.block import Answer, Incoming, Later, OnEvent, OnResponse, Outgoing, Payload
+from agent.ocpp.charging.profiles import StartProfileSet
+from agent.ocpp.charging.rules import check_start_profile, is_enabled
 from agent.ocpp.device_model import Variable
 from agent.ocpp.meter_value import asked_readings, tell
 from agent.ocpp.tokens import from_wire
@@ -32,7 +34,7 @@ def _request_start(payload: Payload, view: View, now: Now) -> Answer:
     evse_id = payload.get("evseId") or _choose(view)
     group = payload.get("groupIdToken")
     group_token = from_wire(group) if group else None
-    profile = payload.get("chargingProfile") if view.profiles.are_taken(view) else None
+    profile = payload.get("chargingProfile") if is_enabled(view) else None
     remote_start_id = payload["remoteStartId"]
     if not view.connection.accepted or is_master(group_token, station.policy):
         return Answer({"status": "Rejected"})
@@ -46,10 +48,10 @@ def _request_start(payload: Payload, view: View, now: Now) -> Answer:
         return Answer({"status": "Rejected"})
     events: list[object] = []
     if profile is not None:
-        refusal = view.profiles.check_start(profile, evse.evse_id, view, now)
+        refusal = check_start_profile(profile, evse.evse_id, view, now)
         if refusal is not None:
             return Answer({"status": "Rejected", "statusInfo": refusal})
-        events.append(view.profiles.start_event(profile, evse.evse_id, remote_start_id))
+        events.append(StartProfileSet(evse.evse_id, remote_start_id, profile))
     events.append(start)
     response: Payload = {"status": "Accepted"}
     running = evse.transaction

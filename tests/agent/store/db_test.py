@@ -207,6 +207,7 @@ from agent.store import Batch, NewRow, open_store
 async def main():
     store = await open_store(sys.argv[1])
     done = int(store.saved.get("number", "0"))
+    committed = await store.head()
     while True:
         done += 1
         new = NewRow(str(done), "TransactionEvent", "x" * 900, "b", False, "Started", 0.0)
@@ -215,6 +216,21 @@ async def main():
         print(done, flush=True)
 asyncio.run(main())
 """
+
+
+def test_a_process_that_fails_before_the_store_is_closed_ends(tmp_path: Path) -> None:
+    program = """
+import asyncio, sys
+from agent.store import open_store
+async def main():
+    await open_store(sys.argv[1])
+    raise RuntimeError("by an error")
+asyncio.run(main())
+"""
+    words = [sys.executable, "-c", program, str(tmp_path / "store.db")]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "by an error" in ended.stderr
 
 
 def write_until_killed(path: str) -> int:

@@ -1,7 +1,8 @@
 """Block K, smart charging: profiles set, reported and cleared by the CSMS (K01 to K10).
 
 The limits reach the core as `CurrentLimited`; EVSE 0 stands for the station as a whole. External
-limits (K11 to K14) and ISO 15118 schedules (K15 to K17) have no source on this hardware yet.
+limits (K11 to K14) and ISO 15118 schedules (K15 to K17) have no source on this hardware yet. What a
+profile is, which ones are held and what may be installed stands in `agent.ocpp.charging`.
 """
 
 from itertools import groupby
@@ -26,13 +27,13 @@ from agent.ocpp.block import (
     Stream,
 )
 from agent.ocpp.blocks.k_smart_charging.composite import composite
-from agent.ocpp.blocks.k_smart_charging.profiles import (
+from agent.ocpp.charging.profiles import (
     ChargingProfiles,
     ProfilesCleared,
     ProfileSet,
     StartProfileSet,
 )
-from agent.ocpp.blocks.k_smart_charging.rules import (
+from agent.ocpp.charging.rules import (
     MAX_PERIODS,
     MAX_PROFILES,
     MAX_STACK_LEVEL,
@@ -42,7 +43,7 @@ from agent.ocpp.blocks.k_smart_charging.rules import (
     is_enabled,
     status_info,
 )
-from agent.ocpp.blocks.k_smart_charging.schedule import Profile
+from agent.ocpp.charging.schedule import Profile
 from agent.ocpp.device_model import Variable
 from agent.ocpp.view import View
 

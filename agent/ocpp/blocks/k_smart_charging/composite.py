@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from agent.core.events import Now
 from agent.ocpp.block import Payload
-from agent.ocpp.blocks.k_smart_charging.schedule import Limit
+from agent.ocpp.charging.schedule import Limit
 from agent.ocpp.messages import format_time
 from agent.ocpp.view import View
 

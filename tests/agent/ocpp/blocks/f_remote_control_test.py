@@ -8,7 +8,9 @@ import pytest
 from agent.core.events import IdToken, Now, StartRequested, StopRequested
 from agent.core.policy import Policy
 from agent.ocpp.blocks import f_remote_control
+from agent.ocpp.charging.profiles import StartProfileSet
 from agent.ocpp.messages import validate_request, validate_response
+from agent.ocpp.view import Facts
 from drivers.contract import Permit
 
 NOW = Now(100.0, 1e9, True, "b", Permit(0), lambda: 0.5, lambda: "id")
@@ -28,7 +30,7 @@ def evse(evse_id: int, *, free: bool = True, connected: bool = False, **more: An
     return SimpleNamespace(evse_id=evse_id, free=free, connected=connected, **values)
 
 
-def view_of(*evses: Any, accepted: bool = True, refusal: Any = None, has_room: bool = True) -> Any:
+def view_of(*evses: Any, accepted: bool = True, has_room: bool = True) -> Any:
     def evse_of(transaction_id: str) -> Any:
         return next(
             (e for e in evses if e.transaction and e.transaction.transaction_id == transaction_id),
@@ -43,6 +45,7 @@ def view_of(*evses: Any, accepted: bool = True, refusal: Any = None, has_room: b
 
     station = SimpleNamespace(
         evses={e.evse_id: e for e in evses},
+        evse_ids=[e.evse_id for e in evses],
         evse_of=evse_of,
         running=running,
         policy=policy,
@@ -53,11 +56,9 @@ def view_of(*evses: Any, accepted: bool = True, refusal: Any = None, has_room: b
     return SimpleNamespace(
         station=station,
         connection=SimpleNamespace(accepted=accepted),
-        profiles=SimpleNamespace(
-            are_taken=lambda view: True,
-            check_start=lambda *_: refusal,
-            start_event=lambda *_: "the profile",
-        ),
+        profiles=SimpleNamespace(installed=[]),
+        variables=SimpleNamespace(value=lambda component, variable: "true"),
+        facts=Facts("i", "v", "m"),
     )
 
 
@@ -127,11 +128,12 @@ def test_a_transaction_that_waits_for_its_token_is_named() -> None:
 
 def test_a_profile_is_bound_before_the_start_and_a_bad_one_refuses_it() -> None:
     answer = start(view_of(evse(1)), evseId=1, chargingProfile=PROFILE)
-    assert answer.events[0] == "the profile"
+    assert answer.events[0] == StartProfileSet(1, 17, PROFILE)
     assert isinstance(answer.events[1], StartRequested)
-    info = {"reasonCode": "InvalidProfile"}
-    refused = start(view_of(evse(1), refusal=info), evseId=1, chargingProfile=PROFILE)
-    assert refused.payload == {"status": "Rejected", "statusInfo": info}
+    bad = PROFILE | {"chargingProfilePurpose": "TxDefaultProfile"}
+    refused = start(view_of(evse(1)), evseId=1, chargingProfile=bad)
+    assert refused.payload["status"] == "Rejected"
+    assert refused.payload["statusInfo"]["reasonCode"] == "InvalidProfile"
     assert refused.events == ()
 
 

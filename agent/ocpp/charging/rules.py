@@ -6,8 +6,8 @@ from itertools import pairwise
 from msgspec import Struct
 
 from agent.core.events import Now
-from agent.ocpp.block import Payload
-from agent.ocpp.blocks.k_smart_charging.schedule import RECURRENCE_S, Profile, parse
+from agent.ocpp.calls import Payload
+from agent.ocpp.charging.schedule import RECURRENCE_S, Profile, parse
 from agent.ocpp.view import View
 
 MAX_STACK_LEVEL = 9

@@ -10,7 +10,7 @@ from math import floor, inf
 
 from msgspec import Struct
 
-from agent.ocpp.block import Payload
+from agent.ocpp.calls import Payload
 from agent.ocpp.messages import OWN_TIME, format_time, parse_time
 
 RECURRENCE_S = {"Daily": 86_400.0, "Weekly": 604_800.0}

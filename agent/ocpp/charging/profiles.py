@@ -16,10 +16,8 @@ from agent.core.events import (
     TransactionEnded,
     TransactionStarted,
 )
-from agent.ocpp.block import Payload
-from agent.ocpp.blocks.k_smart_charging.rules import check_start_profile, is_enabled
-from agent.ocpp.blocks.k_smart_charging.schedule import Limit, Profile, leading, parse
-from agent.ocpp.view import View
+from agent.ocpp.calls import Payload
+from agent.ocpp.charging.schedule import Limit, Profile, leading, parse
 
 KEY = "profile/"
 """The store's keys are this and the profile's id."""
@@ -119,20 +117,6 @@ class ChargingProfiles:
             default=inf,
         )
         return None if edge_s == inf else edge_s - now.utc_offset_s + EDGE_SLACK_S
-
-    # --- for a start request (block F) ------------------------------------------------------------
-
-    def are_taken(self, view: View) -> bool:
-        """False: what comes with a RequestStartTransaction is ignored (F01.FR.12)."""
-        return is_enabled(view)
-
-    def check_start(self, profile: Payload, evse_id: int, view: View, now: Now) -> Payload | None:
-        """statusInfo to reject a RequestStartTransaction with, None when the profile is fine."""
-        return check_start_profile(profile, evse_id, view, now)
-
-    def start_event(self, profile: Payload, evse_id: int, remote_start_id: int) -> StartProfileSet:
-        """Event that keeps the profile for the transaction which the request will start."""
-        return StartProfileSet(evse_id, remote_start_id, profile)
 
     # --- what applies -----------------------------------------------------------------------------
 
