@@ -1,11 +1,17 @@
-"""The jobs of this station: which function carries out which order, with what in its hands."""
+"""The jobs of this station: which function carries out which order, with what in its hands.
+
+What a job needs is imported in its thread, the first time it runs: neither the start nor the loop
+waits for it.
+"""
 
 import asyncio
 import concurrent.futures
+import shutil
 import ssl
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.core.jobs import (
     ConfirmFirmware,
@@ -15,12 +21,13 @@ from agent.core.jobs import (
     UploadLog,
     VerifyFirmware,
 )
-from agent.jobs import Jobs, Work
-from agent.jobs.firmware import CommandInstaller, FirmwareFiles, Installer
-from agent.jobs.logs import Logs
-from agent.jobs.transfer import trusting
+from agent.jobs import UPLOADS, Jobs, Work
 from agent.settings import CommandInstaller as CommandOptions
 from agent.settings import Firmware, Settings
+
+if TYPE_CHECKING:
+    from agent.jobs.firmware import FirmwareFiles, Installer
+    from agent.jobs.logs import Logs
 
 ASK_S = 10.0
 
@@ -35,28 +42,49 @@ def workroom(
     loop = asyncio.get_running_loop()
 
     def context() -> ssl.SSLContext:
+        from agent.jobs.transfer import trusting
+
         return trusting(_in_loop(loop, roots))
 
     directory = Path(settings.data_directory)
-    logs = Logs(directory, lambda: _in_loop(loop, report), context)
-    logs.clear()
-    works: dict[type, Work] = {UploadLog: logs.upload}
+    shutil.rmtree(directory / UPLOADS, ignore_errors=True)
+
+    @cache
+    def logs() -> "Logs":
+        from agent.jobs.logs import Logs
+
+        return Logs(directory, lambda: _in_loop(loop, report), context)
+
+    works: dict[type, Work] = {UploadLog: lambda order, task: logs().upload(order, task)}
     if settings.firmware is not None:
-        largest = settings.firmware.largest_mb * 1024 * 1024
-        files = FirmwareFiles(directory, _installer(settings.firmware), context, largest)
-        works |= {
-            FetchFirmware: files.fetch,
-            VerifyFirmware: files.verify,
-            InstallFirmware: files.install,
-            ConfirmFirmware: files.confirm,
-            DropFirmware: files.drop,
-        }
+        works |= _firmware_works(directory, settings.firmware, context)
     return Jobs(works, post)
 
 
-def _installer(firmware: Firmware) -> Installer:
+def _firmware_works(
+    directory: Path, options: Firmware, context: Callable[[], ssl.SSLContext]
+) -> dict[type, Work]:
+    @cache
+    def files() -> "FirmwareFiles":
+        from agent.jobs.firmware import FirmwareFiles
+
+        largest = options.largest_mb * 1024 * 1024
+        return FirmwareFiles(directory, _installer(options), context, largest)
+
+    return {
+        FetchFirmware: lambda order, task: files().fetch(order, task),
+        VerifyFirmware: lambda order, task: files().verify(order, task),
+        InstallFirmware: lambda order, task: files().install(order, task),
+        ConfirmFirmware: lambda order, task: files().confirm(order, task),
+        DropFirmware: lambda order, task: files().drop(order, task),
+    }
+
+
+def _installer(firmware: Firmware) -> "Installer":
     options = firmware.installer
     if isinstance(options, CommandOptions):
+        from agent.jobs.firmware import CommandInstaller
+
         return CommandInstaller(
             options.command, options.confirm, options.restart, options.timeout_s
         )

@@ -6,4 +6,7 @@ block, asks `task.check()` often whether it is still wanted, and raises JobError
 
 from agent.jobs.threads import Canceled, JobError, Jobs, Task, Work
 
-__all__ = ["Canceled", "JobError", "Jobs", "Task", "Work"]
+__all__ = ["UPLOADS", "Canceled", "JobError", "Jobs", "Task", "Work"]
+
+UPLOADS = "upload"
+"""Where a log lies while it is sent; what a power cut leaves of it goes with the next start."""

@@ -1,7 +1,6 @@
 """The logs that the CSMS may have (N01): written to a bounded file, sent, and removed again."""
 
 import json
-import shutil
 import subprocess
 import zipfile
 from collections.abc import Callable
@@ -10,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from agent.core.jobs import UploadLog
+from agent.jobs import UPLOADS
 from agent.jobs.threads import JobError, Task
 from agent.jobs.transfer import Context, send
 from agent.log import masked
 
-DIRECTORY = "upload"
 SECURITY_LOG = "security.log"
 MOST_BYTES = 8 * 1024 * 1024
 """Of any one part of a bundle, and of the journal's excerpt."""
@@ -37,13 +36,9 @@ class Logs:
         self._context = context
         self._unit = unit
 
-    def clear(self) -> None:
-        """Removes what a power cut left of an upload."""
-        shutil.rmtree(self._directory / DIRECTORY, ignore_errors=True)
-
     def upload(self, order: UploadLog, task: Task) -> None:
         """One try. Raises JobError."""
-        directory = self._directory / DIRECTORY
+        directory = self._directory / UPLOADS
         path = directory / order.file_name
         try:
             directory.mkdir(mode=0o700, exist_ok=True)

@@ -19,6 +19,7 @@ from agent.core.jobs import (
     StartJob,
     UploadLog,
 )
+from agent.jobs import UPLOADS
 from agent.ocpp.calls import OutgoingCall
 from agent.ocpp.uploads import LogRequested, Uploads
 from agent.settings import CommandInstaller, Firmware
@@ -131,3 +132,11 @@ def test_the_settings_in_a_bundle_tell_no_password(tmp_path: Path) -> None:
     csms = replace(settings.csms[0], password=PASSWORD)
     settings = replace(settings, csms=(csms,))
     assert PASSWORD not in json.dumps(without_secrets(settings), default=str)
+
+
+async def test_what_a_power_cut_left_of_an_upload_goes_with_the_start(tmp_path: Path) -> None:
+    left = tmp_path / UPLOADS / "log.zip"
+    left.parent.mkdir()
+    left.write_bytes(b"half of it")
+    workroom(settings_of(str(tmp_path)), lambda event: None, dict, list)
+    assert not left.parent.exists()

@@ -9,9 +9,9 @@ import pytest
 
 from agent import log as journal
 from agent.core.jobs import UploadLog
-from agent.jobs import JobError, Task
+from agent.jobs import UPLOADS, JobError, Task
 from agent.jobs import logs as module
-from agent.jobs.logs import DIRECTORY, Logs
+from agent.jobs.logs import Logs
 
 SECRET = "a-secret-of-16-characters"
 LINES = [
@@ -79,4 +79,4 @@ def test_nothing_is_left_of_an_upload(tmp_path: Path, sent: list[bytes]) -> None
     upload(tmp_path, "SecurityLog")
     with pytest.raises(JobError):
         upload(tmp_path, "SecurityLog", url="https://refused.invalid/")
-    assert list((tmp_path / DIRECTORY).iterdir()) == []
+    assert list((tmp_path / UPLOADS).iterdir()) == []

@@ -1,0 +1,75 @@
+"""What the daemon has loaded when it is built: a board with one slow core pays for each module."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from hil.desk_file import LINE, PILOTS, READER, DeskFile
+
+ROOT = Path(__file__).parent.parent
+BUILT = """
+import asyncio, sys
+from agent.cli import main
+from agent import app
+
+async def built(settings):
+    agent = app.Agent(settings, app.wire(settings, app._registry_build(settings)))
+    await agent.open()
+    await agent.store.close()
+    print(sorted(sys.modules))
+    return 0
+
+app._run = built
+sys.exit(main(["run", sys.argv[1]]))
+"""
+"""The daemon's own way up to the point where it would open its ports and dial."""
+
+NOT_AT_START = {
+    "a tool of the benches": ("hil", "ocpp", "jsonschema", "fastjsonschema"),
+    "certificates, at their first use": ("cryptography",),
+    "files to and from the CSMS, in the job's thread": (
+        *("agent.jobs.transfer", "agent.jobs.logs", "agent.jobs.firmware", "agent.jobs.rauc"),
+        *("ftplib", "http.client", "urllib.request", "zipfile", "dbus_fast"),
+    ),
+    "devices that this station has not": (
+        *("drivers.gpio", "drivers.sim", "gpiozero", "gpiod", "lgpio", "evdev"),
+    ),
+    "the line's library, at the first request": ("pymodbus",),
+    "the link's library, at the first dial": ("websockets",),
+    "a frame's validator, at its first frame": ("agent.ocpp.schemas",),
+}
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """The modules of a daemon for two OpenEVSE, two Modbus meters and a card reader."""
+    directory = tmp_path_factory.mktemp("start")
+    names = (*PILOTS.values(), LINE, READER)
+    file = directory / "charger.yaml"
+    file.write_text(
+        DeskFile(
+            ports={name: str(directory / name) for name in names},
+            csms_url="ws://127.0.0.1:9",
+            data_directory=str(directory),
+            supply_a=32.0,
+            sample_interval_s=60,
+        ).text()
+    )
+    words = [sys.executable, "-c", BUILT, str(file)]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(msgspec.json.decode(done.stdout.replace("'", '"')))
+
+
+@pytest.mark.parametrize("why", NOT_AT_START)
+def test_the_daemon_is_built_without(why: str, loaded: set[str]) -> None:
+    rooms = NOT_AT_START[why]
+    found = {m for m in loaded if any(m == room or m.startswith(f"{room}.") for room in rooms)}
+    assert found == set()
+
+
+def test_the_daemon_is_built_with_what_its_file_names(loaded: set[str]) -> None:
+    assert {"agent.app", "drivers.pilots.openevse", "drivers.meters.modbus_meter"} <= loaded
