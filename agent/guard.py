@@ -69,6 +69,13 @@ class Guarded:
         self.is_over = False
         """Readings showed too much current for OVER_CURRENT_S."""
 
+    @property
+    def has_hard_fault(self) -> bool:
+        """What no EV is waited for: an input, a fault of the controller, pilot state D, E or F."""
+        reading = self.reading
+        seen = reading is not None and (bool(reading.faults) or reading.state in HARSH_STATES)
+        return seen or bool(self.inputs)
+
     def see(self, reading: PilotReading) -> None:
         self.reading = reading
         path, at_s = reading.power_path, reading.at_s
@@ -222,10 +229,7 @@ class Guard:
             return
         trouble = self._trouble(guarded)
         if trouble is not None:
-            reading = guarded.reading
-            harsh = (bool(guarded.inputs) or trouble.startswith(WELDED)) or (
-                reading is not None and (bool(reading.faults) or reading.state in HARSH_STATES)
-            )
+            harsh = trouble.startswith(WELDED) or guarded.has_hard_fault
             self._stop(place, trouble, emergency=harsh)
 
     def _check_stopped(self, place: Place, guarded: Guarded) -> None:
@@ -233,7 +237,10 @@ class Guard:
         reading, now_s = guarded.reading, self._read_s()
         if reading is None:
             return
-        if guarded.inputs and not guarded.is_cut and reading.power_path is not PowerPath.OPEN:
+        may_be_closed = reading.power_path is PowerPath.CLOSED or (
+            bool(guarded.inputs) and reading.power_path is PowerPath.UNKNOWN
+        )
+        if guarded.has_hard_fault and may_be_closed and not guarded.is_cut:
             self._cut(guarded, now_s)  # a graceful stop may still wait for the EV
         if reading.power_path is PowerPath.UNKNOWN:
             return

@@ -396,6 +396,23 @@ def test_an_emergency_stop_is_not_softened_by_a_later_graceful_one() -> None:
     assert scene.orders == ["emergency", "emergency"]
 
 
+@pytest.mark.parametrize("seen", [{"faults": ["rcd"]}, {"state": "E"}, {"state": "D"}])
+def test_a_fault_during_a_graceful_stop_cuts_at_once(seen: dict[str, object]) -> None:
+    """The stop before may still wait for the EV to let go."""
+    scene = Scene().allowed()
+    scene.guard.stop(HERE, emergency=False)
+    scene.pilot(**seen)  # type: ignore[arg-type]
+    scene.pilot(**seen)  # type: ignore[arg-type]
+    assert scene.orders == ["stop", "emergency"]
+
+
+def test_a_fault_with_the_path_open_needs_no_cut() -> None:
+    scene = Scene().allowed()
+    scene.guard.stop(HERE, emergency=False)
+    scene.pilot("B", "open", faults=["rcd"])
+    assert scene.orders == ["stop"]
+
+
 def test_after_an_emergency_stop_the_pilot_is_released_once_open_and_without_fault() -> None:
     """With -12 V on the pilot nobody can see the EV leave, and no order would ever pass."""
     scene = Scene().allowed()
