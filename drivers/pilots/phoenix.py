@@ -167,6 +167,7 @@ class Phoenix(ModbusPilot):
     async def _look(self) -> PilotReading:
         self._round = (self._round + 1) % len(VIEW_LENGTHS)
         status, cable_a, _, offered_a = (await self._read(STATUS, VIEW_LENGTHS[self._round]))[:4]
+        at_s = asyncio.get_running_loop().time()
         (errors,) = await self._read(ERRORS, 1)
         self._errors = errors_in(errors)
         # The coils stand between two single registers, so that these cannot be mixed up.
@@ -177,9 +178,8 @@ class Phoenix(ModbusPilot):
             raise ProtocolError(
                 f"controller {self.name}: status {status:#06x} is none; check the model"
             )
-        now_s = asyncio.get_running_loop().time()
         return PilotReading(
-            at_s=now_s,
+            at_s=at_s,
             state=PilotState(letter),
             power_path=self._path(letter, phase),
             offered_a=float(offered_a) if phase == "2" else 0.0,

@@ -31,7 +31,7 @@ class EvseWb:
         self.connector = live.world.connectors[place]
         self.firmware = firmware
         self.after_boot_a = 16
-        self.least_a = 6
+        self.least_a, self.most_a = 6, 80
         self.settings = 0
         self.ends_at = 1009
         """Last register of the view; older firmware ends at 1007."""
@@ -93,7 +93,9 @@ class EvseWb:
         self.writes.append((address, value))
         if address == 1000:
             fine = 100 if self._is_fine else 1
-            self.set_a = 0 if value == 0 else max(self.least_a * fine, min(value, 80 * fine))
+            self.set_a = (
+                0 if value == 0 else max(self.least_a * fine, min(value, self.most_a * fine))
+            )
         elif address == 1004:
             self.commands = value
         elif address == 2000:

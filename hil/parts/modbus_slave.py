@@ -26,6 +26,8 @@ class Fault(StrEnum):
     SHORT = "short"
     """Two registers, or two bytes, are missing; byte count and checksum fit."""
     DOUBLED = "doubled"
+    AGAIN = "again"
+    """The right answer, and once more after `delay_s`."""
     WRONG_UNIT = "wrong unit"
     BAD_CRC = "bad crc"
 
@@ -43,6 +45,8 @@ class Unit(Struct, frozen=True):
     write: Callable[[int, int, int], bool] | None = None
     has_holes: bool = False
     """Gaps between registers are refused as well, not read as 0."""
+    writes_by: tuple[int, ...] = (WRITE_COIL, WRITE_REGISTER, WRITE_REGISTERS)
+    """Functions that it takes writes by."""
 
 
 class _Injected(Struct):
@@ -75,7 +79,7 @@ def answer(unit: Unit, pdu: bytes) -> bytes:
     the map is exception 2.
     """
     function = pdu[0]
-    if function in (WRITE_COIL, WRITE_REGISTER, WRITE_REGISTERS) and unit.write is not None:
+    if function in unit.writes_by and unit.write is not None:
         return _written(unit.write, pdu)
     if function not in (*READ_FUNCTIONS, READ_COILS):
         return _exception(function, ILLEGAL_FUNCTION)
@@ -132,6 +136,9 @@ class ModbusSlave:
         self.units = dict(units)
         self.requests: list[tuple[int, bytes]] = []
         """(unit, request PDU) of everything with a good checksum."""
+        self.in_order = False
+        """An answer waits for a late one before it, as in one device; otherwise it overtakes it."""
+        self._last_s = 0.0
         self._port = port
         self._buffer = bytearray()
         self._faults: list[_Injected] = []
@@ -148,7 +155,8 @@ class ModbusSlave:
     ) -> None:
         """Spoils the next `times` answers (None: all until `heal`) of a unit (None: of all).
 
-        `delay_s` is for Fault.LATE; the request that is answered late does not hold up the next.
+        `delay_s` is for Fault.LATE and AGAIN; the request that is answered late does not hold up
+        the next, unless `in_order`.
         """
         self._faults.append(_Injected(fault, unit, times, delay_s))
 
@@ -177,11 +185,21 @@ class ModbusSlave:
         fault = self._take_fault(unit_id)
         reply = answer(unit, pdu)
         frame, delay_s = _spoil(unit_id, reply, fault)
-        delay_s += unit.answer_after_s
+        delay_s = self._waits_s(delay_s + unit.answer_after_s)
         if frame and delay_s > 0:
             asyncio.get_running_loop().call_later(delay_s, self._port.write, frame)
         elif frame:
             self._port.write(frame)
+        if fault is not None and fault.fault is Fault.AGAIN:
+            loop = asyncio.get_running_loop()
+            loop.call_later(delay_s + fault.delay_s, self._port.write, frame)
+
+    def _waits_s(self, delay_s: float) -> float:
+        if self.in_order:
+            now_s = asyncio.get_running_loop().time()
+            self._last_s = max(self._last_s, now_s + delay_s)
+            delay_s = self._last_s - now_s
+        return delay_s
 
     def _take_fault(self, unit_id: int) -> _Injected | None:
         for injected in self._faults:
