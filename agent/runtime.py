@@ -13,10 +13,11 @@ from typing import Protocol
 import msgspec
 from msgspec import Struct
 
+from agent.asking import ask_store
 from agent.batches import outbox_row, standing_orders, to_batch
 from agent.core import effects as ef
 from agent.core import events as ev
-from agent.core.events import IdToken, Now, TokenInfo
+from agent.core.events import Now
 from agent.core.jobs import CancelJob, StartJob
 from agent.core.station import Station
 from agent.guard import Guard
@@ -413,10 +414,9 @@ class Runtime:
                 self._wire.send(text)
             case ef.ReadMeter(evse_id):
                 self._hardware.read_meter(evse_id)
-            case ef.LookUp(token):
-                await self._look_up(token)
-            case ef.FindRows():
-                await self._find_rows(effect)
+            case ef.LookUp() | ef.FindRows() | ef.FindMessages():
+                if (fact := await ask_store(self.store, effect)) is not None:
+                    self.post(fact)
             case ef.Dial():
                 self._wire.dial(effect)
             case ef.Hangup(reason):
@@ -437,22 +437,3 @@ class Runtime:
                 self.restart = effect
             case _:
                 raise TypeError(f"no room carries out {type(effect).__name__}")
-
-    async def _find_rows(self, effect: ef.FindRows) -> None:
-        """A store that cannot be read answers nothing."""
-        try:
-            found = await self.store.holds(effect.action, effect.part)
-        except StoreFault as fault:
-            log.error("outbox: %s", fault)
-        else:
-            self.post(ev.RowsFound(effect.question, found))
-
-    async def _look_up(self, token: IdToken) -> None:
-        """An unreadable or unreachable cache is an empty one: the CSMS is asked."""
-        info = None
-        try:
-            text = await self.store.look_up(*token.key)
-            info = msgspec.json.decode(text, type=TokenInfo) if text is not None else None
-        except (StoreFault, msgspec.MsgspecError) as fault:
-            log.error("authorization cache: %s", fault)
-        self.post(ev.LookedUp(token, info))

@@ -132,6 +132,14 @@ class FindRows(Struct, frozen=True):
     part: str
 
 
+class FindMessages(Struct, frozen=True):
+    """Ask the store which messages contain `part` in any case, waiting and set aside; comes back as
+    MessagesFound."""
+
+    question: str
+    part: str
+
+
 class FetchHead(Struct, frozen=True):
     """Ask the store for the oldest waiting row; comes back as OutboxHead."""
 

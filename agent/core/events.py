@@ -161,6 +161,24 @@ class RowsFound(Struct, frozen=True):
     found: bool
 
 
+class KeptMessage(Struct, frozen=True):
+    """One that waits for the CSMS, or was set aside with its reason; `body`: JSON."""
+
+    action: str
+    body: str
+    is_set_aside: bool
+    reason: str = ""
+
+
+class MessagesFound(Struct, frozen=True):
+    """Answer to the effect FindMessages, oldest first, those that wait before those set aside."""
+
+    question: str
+    messages: tuple[KeptMessage, ...]
+    is_readable: bool = True
+    """False: the store cannot say."""
+
+
 class LookedUp(Struct, frozen=True):
     """Answer to the effect LookUp: the cached entry, or None."""
 

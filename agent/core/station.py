@@ -96,6 +96,13 @@ class Station:
             return evse.transaction
         return unplaced.transaction if unplaced is not None else None
 
+    @property
+    def transactions(self) -> list[Transaction]:
+        """All that run; those without an EVSE last."""
+        found = [evse.transaction for evse in self.evses.values()]
+        found += [floating.transaction for floating in self.granting.floating]
+        return [transaction for transaction in found if transaction is not None]
+
     def evse_of(self, transaction_id: str) -> Evse | None:
         """The EVSE a transaction runs on, until its Ended is recorded."""
         for evse in self.evses.values():

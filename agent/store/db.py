@@ -213,6 +213,10 @@ class Store:
         """Whether a message of that action waits whose body contains `part`."""
         return await self._run(lambda database: database.outbox.holds(action, part))
 
+    async def mentions(self, part: str, limit: int, *, set_aside: bool) -> list[HeadRow]:
+        """Messages whose body contains `part` in any case of its letters, oldest first."""
+        return await self._run(lambda database: database.outbox.mentions(part, limit, set_aside))
+
     async def set_aside_rows(self, after: int, limit: int) -> list[HeadRow]:
         """Rows that were refused to the end with an id above `after`, oldest first, with their
         reasons. They are kept without bound: each is money that somebody must look after."""

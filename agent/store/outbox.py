@@ -102,6 +102,16 @@ class Outbox:
         ).fetchone()
         return bool(found)
 
+    def mentions(self, part: str, limit: int, set_aside: bool) -> list[HeadRow]:
+        """Messages whose body contains `part` in any case of its letters (ASCII), oldest first."""
+        table = "set_aside" if set_aside else "outbox"
+        rows = self._connection.execute(
+            f"SELECT {_COLUMNS}, NULL FROM {table} WHERE instr(lower(body), lower(?)) > 0"
+            " ORDER BY row_id LIMIT ?",
+            (part, limit),
+        )
+        return [_head_row(row) for row in rows]
+
     def set_aside_rows(self, after: int, limit: int) -> list[HeadRow]:
         """Rows that were refused to the end, with an id above `after`, oldest first."""
         return select_rows(self._connection, "set_aside", after, limit)

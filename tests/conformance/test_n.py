@@ -6,6 +6,7 @@ from typing import Any
 
 from agent.core.jobs import UploadLog
 from hil.conformance import CARD, Octt
+from hil.parts.csms import Refused, Silent
 from hil.sim import SimBench
 from hil.virtual_time import run_virtual
 
@@ -161,5 +162,50 @@ def test_TC_N_31_CS() -> None:
 def test_TC_N_32_CS() -> None:
     async def scene(octt: Octt) -> None:
         assert await informed(octt, clear=True) == "cleared"
+
+    case(scene)
+
+
+def test_what_is_not_billed_yet_is_told_and_outlives_a_clear() -> None:
+    """N09.FR.05: messages that wait, one that was set aside, and the running transaction."""
+
+    async def scene(octt: Octt) -> None:
+        bench, csms = octt.bench, octt.csms
+        await octt.set_variable("OCPPCommCtrlr", "MessageAttempts", "1", "TransactionEvent")
+        csms.gaps_allowed = True
+        csms.answer["TransactionEvent"] = lambda event: (
+            Refused("FormationViolation") if event["seqNo"] == 0 else Silent()
+        )
+        await octt.configure(start="Authorized")
+        bench.swipe(CARD.lower())
+        bench.plug_in(octt.evse_id)
+        await bench.until(lambda: bench.agent.status()["set_aside"] == 1)
+        bench.swipe(CARD)
+        await csms.wait_for("TransactionEvent", lambda event: event["eventType"] == "Ended")
+        text = await informed(octt, report=True, clear=True)
+        lines = text.splitlines()
+        (refused,) = [line for line in lines if line.startswith("set aside (FormationViolation")]
+        (waits,) = [line for line in lines if line.startswith("waiting for the CSMS: ")]
+        assert "TransactionEvent Started, transaction " in refused
+        assert "TransactionEvent Ended, transaction " in waits
+        assert lines[-1] == "kept until it is billed: 2 transactions and messages"
+        assert await informed(octt, clear=True) == f"cleared\n{lines[-1]}"
+        assert bench.agent.status()["set_aside"] == 2
+
+    case(scene)
+
+
+def test_a_transaction_without_an_evse_is_told_too() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.configure(start="Authorized")
+        octt.bench.swipe(CARD)
+        event = await octt.expect("TransactionEvent")
+        assert "evse" not in event
+        text = await informed(octt, report=True)
+        assert event["transactionInfo"]["transactionId"] in text
+        assert "not chosen yet" in text
+        assert await informed(octt, report=True, clear=True)
+        octt.bench.plug_in(octt.evse_id)
+        await octt.expect("TransactionEvent")
 
     case(scene)

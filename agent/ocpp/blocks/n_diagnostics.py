@@ -5,7 +5,7 @@ Monitoring (N02 to N08) is not there yet: its CALLs are answered NotSupported.
 
 import re
 
-from agent.core.events import LookedUp, MessageTriggered, Now, Tick
+from agent.core.events import LookedUp, MessagesFound, MessageTriggered, Now, Tick
 from agent.core.jobs import JobDone, JobFailed, JobMoved, UploadLog
 from agent.ocpp.block import (
     Answer,
@@ -110,8 +110,13 @@ def _customer_asked(event: CustomerAsked, view: View, now: Now) -> Consequences:
 
 
 def _looked_up(event: LookedUp, view: View, now: Now) -> Consequences:
-    evses = list(view.station.evses.values())
-    return Consequences(effects=tuple(view.customers.looked_up(event, evses, now)))
+    view.customers.looked_up(event)
+    return Consequences()
+
+
+def _messages_found(event: MessagesFound, view: View, now: Now) -> Consequences:
+    running = view.station.transactions
+    return Consequences(effects=tuple(view.customers.found(event, running, now)))
 
 
 def _rejected(reason: str) -> Answer:
@@ -130,5 +135,6 @@ ON_EVENT: OnEvent = {
     JobFailed: _failed,
     CustomerAsked: _customer_asked,
     LookedUp: _looked_up,
+    MessagesFound: _messages_found,
 }
 VARIABLES: tuple[Variable, ...] = ()
