@@ -1,7 +1,7 @@
 """OpenEVSE pilot controller over RAPI. It closes and opens its contactor by itself."""
 
 import asyncio
-from enum import StrEnum
+import logging
 
 from drivers.bus.serial_port import FIRST_PAUSE_S, next_pause_s
 from drivers.contract import (
@@ -9,6 +9,7 @@ from drivers.contract import (
     DeviceFound,
     DeviceLost,
     DriverError,
+    InputSeen,
     NoAnswer,
     OpenEvseOptions,
     PilotCapabilities,
@@ -19,7 +20,9 @@ from drivers.contract import (
     Report,
     SerialLine,
 )
+from drivers.pilots.openevse_extras import Extras
 from drivers.pilots.openevse_view import (
+    BOOT_LOCKED,
     DISABLED,
     ENABLED,
     FAULTS,
@@ -30,6 +33,9 @@ from drivers.pilots.openevse_view import (
 )
 from drivers.pilots.rapi import Frame
 from drivers.pilots.rapi_link import RapiLink
+from drivers.pilots.wish import Wish
+
+log = logging.getLogger(__name__)
 
 LEAST_A = 6
 MOST_A = 80
@@ -37,14 +43,9 @@ HEARTBEAT_S = 20
 """The controller counts it in 16-bit milliseconds: never above 65."""
 PULSE_S = 5.0
 FAILURES_UNTIL_LOST = 3
+PLUG_LOCK = "plug_lock"
 OPENS_WITHIN_S = 6.0
 """Up to 3 s from sleep to an open relay, up to 1.1 s deaf in its self test, and the way there."""
-
-
-class Wish(StrEnum):
-    ALLOW = "allow"
-    STOP = "stop"
-    EMERGENCY_STOP = "emergency_stop"
 
 
 STOPS = {Wish.STOP: ("FS", SLEEPING), Wish.EMERGENCY_STOP: ("FD", DISABLED)}
@@ -67,6 +68,7 @@ class OpenEvse:
             report_interval_s=options.poll_s,
             min_a=float(LEAST_A),
             max_a=float(MOST_A),
+            has_lock=options.lock,
             host_loss_fallback=(
                 f"goes on charging, with at most {self._fallback_a} A after {HEARTBEAT_S} s; "
                 "it cannot stop by itself"
@@ -82,6 +84,8 @@ class OpenEvse:
         self._link: RapiLink | None = None
         self._lost = False
         self._pause_s = FIRST_PAUSE_S
+        self._extras = Extras(options.lock)
+        self._lock_told: bool | None = None
         self._start_over()
 
     def _start_over(self) -> None:
@@ -96,6 +100,8 @@ class OpenEvse:
         self._repeat_at_s = 0.0
         self._enable_at_s = 0.0
         self._amps_are_fresh = False
+        self._extras.start_over()
+        self._lock_told = None
 
     # --- orders -----------------------------------------------------------------------------
 
@@ -117,7 +123,10 @@ class OpenEvse:
         self._order(Wish.EMERGENCY_STOP)
 
     def lock(self, locked: bool) -> None:
-        """The controller locks by itself."""
+        """See contract; without `lock: true` the controller locks by itself, or has none."""
+        if self.capabilities.has_lock:
+            self._extras.order_lock(locked)
+            self._wake.set()
 
     def power_path(self) -> PowerPath:
         """See contract; the view is stale after three polls."""
@@ -180,7 +189,8 @@ class OpenEvse:
             if link.lost.done():
                 raise link.lost.result()
             if not command:
-                await self._rest(min(self._poll_at_s, self._pulse_at_s) - time())
+                due_s = min(self._poll_at_s, self._pulse_at_s, self._extras.due_s())
+                await self._rest(due_s - time())
                 continue
             try:
                 self._answered(command, await link.ask(command), report)
@@ -213,12 +223,12 @@ class OpenEvse:
             return self._supervision()
         if self._must_enable() and now_s >= self._enable_at_s:
             self._enable_at_s = now_s + self._poll_s
-            return "FE"
+            return "SB" if self._is_boot_locked else "FE"
         if now_s >= self._pulse_at_s:
             return "SY"
         if now_s >= self._poll_at_s:
             return "GS" if self._amps_are_fresh else "GC"
-        return ""
+        return self._extras.next_command(now_s)
 
     def _supervision(self) -> str:
         """The fallback is never above the limit in force."""
@@ -240,8 +250,13 @@ class OpenEvse:
         return (
             self._wish is Wish.ALLOW
             and self._view is not None
-            and self._view.state in (SLEEPING, DISABLED)
+            and (self._view.state in (SLEEPING, DISABLED) or self._is_boot_locked)
         )
+
+    @property
+    def _is_boot_locked(self) -> bool:
+        """Firmware that gives nothing after a restart until it is told that its host lives."""
+        return self._view is not None and bool(self._view.flags & BOOT_LOCKED)
 
     # --- what the controller says -----------------------------------------------------------
 
@@ -259,11 +274,21 @@ class OpenEvse:
                 self._supervised = self._supervised if supervised and not tripped else ""
             else:
                 self._supervised = command
+        elif word in ("GP", "G5", "S5"):
+            was_refused = self._extras.is_refused
+            self._extras.answered(command, reply, now_s)
+            if self._extras.is_refused and not was_refused:
+                log.warning(
+                    "%s: has no lock, so nothing is sold; build its firmware with MENNEKES_LOCK, "
+                    "or write lock: false",
+                    self.name,
+                )
+            self._tell_lock(now_s, report)
         elif not good:
-            if word == "FE":
+            if word in ("FE", "SB"):
                 return
             raise ValueError(f"${command} was refused; check the controller's firmware")
-        elif word == "FE":
+        elif word in ("FE", "SB"):
             self._poll_at_s = now_s
         elif word == "GC":
             self._amps = reply.number(2, 10)
@@ -315,4 +340,10 @@ class OpenEvse:
         if self._lost:
             self._lost = False
             report(DeviceFound(self.name))
-        report(PilotSeen(self.name, view.reading()))
+        report(PilotSeen(self.name, view.reading(self._extras.temperature_c)))
+
+    def _tell_lock(self, now_s: float, report: Report) -> None:
+        locked = self._extras.locked
+        if locked is not None and locked is not self._lock_told:
+            self._lock_told = locked
+            report(InputSeen(self.name, PLUG_LOCK, locked, now_s))

@@ -15,6 +15,7 @@ GROUND_TRIPPED = 0x0020
 RELAY_CLOSED = 0x0040
 RCD_TRIPPED = 0x0080
 EV_CONNECTED = 0x0100
+BOOT_LOCKED = 0x4000
 
 FAULTS = {
     0x04: "ventilation_required",
@@ -43,7 +44,7 @@ class View(Struct, frozen=True):
     def power_path(self) -> PowerPath:
         return PowerPath.CLOSED if self.flags & RELAY_CLOSED else PowerPath.OPEN
 
-    def reading(self) -> PilotReading:
+    def reading(self, temperature_c: float | None = None) -> PilotReading:
         """The same in the words of the contract."""
         amps = None if self.amps is None else float(self.amps)
         return PilotReading(
@@ -52,6 +53,7 @@ class View(Struct, frozen=True):
             power_path=self.power_path,
             offered_a=amps if self.state in ENABLED else 0.0,
             faults=self._faults(),
+            temperature_c=temperature_c,
         )
 
     def _pilot_state(self) -> PilotState:

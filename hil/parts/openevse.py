@@ -33,7 +33,7 @@ FAULT_CODES = {
 }
 PILOT_CODES = {PilotState.A: 1, PilotState.B: 2, PilotState.C: 3, PilotState.D: 4}
 HARD_FAULT, NO_GROUND, RELAY_CLOSED = 0x0002, 0x0020, 0x0040
-GFI_TRIPPED, EV_CONNECTED, SESSION_ENDED = 0x0080, 0x0100, 0x0200
+GFI_TRIPPED, EV_CONNECTED, SESSION_ENDED, BOOT_LOCK = 0x0080, 0x0100, 0x0200, 0x4000
 
 
 class OpenEvse:
@@ -129,7 +129,8 @@ class OpenEvse:
     @property
     def flags(self) -> int:
         """The vflags; the relay bit is what was ordered, not what the contacts do."""
-        return self._flags | (RELAY_CLOSED if self._relay else 0)
+        boot_lock = BOOT_LOCK if self.settings.boot_locked else 0
+        return self._flags | boot_lock | (RELAY_CLOSED if self._relay else 0)
 
     @property
     def charging_s(self) -> int:
@@ -171,7 +172,7 @@ class OpenEvse:
             return
         self._look()
         world = self.live.world
-        gives = self.mode is Mode.ENABLED and not self._fault
+        gives = self.mode is Mode.ENABLED and not self._fault and not self.settings.boot_locked
         world.offer(self.place, float(self.settings.current_a) if gives else 0.0)
         if gives and self._pilot is PilotState.C:
             if not self._relay and "self test" not in self._timers:

@@ -38,13 +38,21 @@ class Settings(Struct):
     heartbeat_a: int = 0
     heartbeat_trigger: int = 0
     """0 never missed, 1 missed and acknowledged, 2 limiting."""
+    has_lock: bool = False
+    """Firmware with a type 2 lock; it boots in its automatic mode."""
+    lock_is_manual: bool = False
+    locked: bool = False
+    boot_locked: bool = False
+    """Firmware with a boot lock: gives nothing after a restart until $SB."""
 
     def __post_init__(self) -> None:
         self.current_a = self.current_a or self.saved_a
 
     def restarted(self) -> "Settings":
         """What is left after a restart."""
-        return Settings(self.saved_a, self.hardware_max_a, self.hardware_max_set)
+        return Settings(
+            self.saved_a, self.hardware_max_a, self.hardware_max_set, has_lock=self.has_lock
+        )
 
 
 def _numbers(arguments: Words) -> list[int] | None:
@@ -172,6 +180,31 @@ def _fault_counters(evse: "OpenEvse", arguments: Words) -> Words:
     return "OK", *(f"{evse.counters[name]:x}" for name in ("gfi", "no ground", "stuck"))
 
 
+def _lock(evse: "OpenEvse", arguments: Words) -> Words:
+    now = evse.settings
+    if not now.has_lock or arguments not in (("A",), ("M",), ("0",), ("1",)):
+        return ("NK",)
+    if arguments[0] in "AM":
+        now.lock_is_manual = arguments == ("M",)
+    elif now.lock_is_manual:
+        now.locked = arguments == ("1",)
+    return ("OK",)
+
+
+def _lock_state(evse: "OpenEvse", arguments: Words) -> Words:
+    now = evse.settings
+    if not now.has_lock:
+        return ("NK",)
+    locked = now.locked if now.lock_is_manual else evse.pilot_code > 1
+    return "OK", str(int(locked)), "M" if now.lock_is_manual else "A"
+
+
+def _clear_boot_lock(evse: "OpenEvse", arguments: Words) -> Words:
+    evse.settings.boot_locked = False
+    evse.set_mode(evse.mode)
+    return "OK", "0"
+
+
 def _accept(evse: "OpenEvse", arguments: Words) -> Words:
     return ("OK",)
 
@@ -194,8 +227,9 @@ COMMANDS: dict[str, Callable[["OpenEvse", Words], Words]] = {
     "GP": _temperatures,
     "GF": _fault_counters,
     "SL": _accept,
-    "S5": _accept,
+    "S5": _lock,
+    "G5": _lock_state,
     "FF": _accept,
     "F0": _accept,
-    "SB": _accept,
+    "SB": _clear_boot_lock,
 }

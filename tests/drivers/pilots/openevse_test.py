@@ -281,7 +281,7 @@ async def test_a_restarted_controller_is_put_to_sleep_before_anything_else(bench
     sent = len(bench.controller.commands)
     bench.controller.restart()
     await bench.shows(PilotState.C, PowerPath.OPEN, 0.0)
-    after = [c for c in bench.controller.commands[sent:] if c not in ("GS", "GC", "SY")]
+    after = [c for c in bench.controller.commands[sent:] if c not in ("GS", "GC", "SY", "GP")]
     assert after[:2] == ["FS", "SY 20 10"]
 
 
@@ -293,7 +293,7 @@ async def test_a_restart_while_allowed_gets_its_current_and_supervision_back(ben
     sent = len(bench.controller.commands)
     bench.controller.restart()
     await bench.eventually(lambda: bench.controller.heartbeat == (20, 10, 0))
-    after = [c for c in bench.controller.commands[sent:] if c not in ("GS", "GC", "SY")]
+    after = [c for c in bench.controller.commands[sent:] if c not in ("GS", "GC", "SY", "GP")]
     assert after[:2] == ["SC 12 V", "SY 20 10"]
     assert bench.controller.amps == 12
 
