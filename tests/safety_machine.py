@@ -184,7 +184,7 @@ def machine(progress: Progress) -> type[RuleBasedStateMachine]:
             place=PLACES,
             after_s=st.sampled_from([0.3, 1.0]),
             lasts_s=st.sampled_from([0.1, 4.0]),
-            trouble=st.sampled_from(["E", "A", "rcd", "pilot_lost"]),
+            trouble=st.sampled_from(["E", "A", "rcd", "pilot_lost", "pressed"]),
         )
         def trouble_while_storing(self, place, after_s, lasts_s, trouble):
             """An order waits for the disk while its reason goes away, and perhaps comes back."""
@@ -197,6 +197,10 @@ def machine(progress: Progress) -> type[RuleBasedStateMachine]:
                 rig.do(rig.glitch, place, PilotState(trouble))
                 rig.wait(lasts_s)
                 rig.do(rig.glitch, place, PilotState.B)
+            elif trouble == "pressed":
+                rig.do(rig.press, place[0], True)
+                rig.wait(lasts_s)
+                rig.do(rig.press, place[0], False)
             else:
                 rig.do(rig.board.raise_fault, *place, trouble)
                 rig.wait(lasts_s)
@@ -206,9 +210,9 @@ def machine(progress: Progress) -> type[RuleBasedStateMachine]:
 
         @rule(evse_id=st.sampled_from([1, 2]), lasts_s=st.sampled_from([1.0, 8.0]), wait_s=WAITS)
         def fault_input(self, evse_id, lasts_s, wait_s):
-            self.rig.do(self.rig.post, ev.FaultRaised(evse_id, 0, "emergency_stop"))
+            self.rig.do(self.rig.press, evse_id, True)
             self.rig.wait(lasts_s)
-            self.rig.do(self.rig.post, ev.FaultCleared(evse_id, 0, "emergency_stop"))
+            self.rig.do(self.rig.press, evse_id, False)
             self._then(wait_s)
 
         @rule(place=PLACES, wait_s=WAITS)

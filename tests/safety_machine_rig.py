@@ -93,6 +93,8 @@ class Rig:
         self.stopped_s: dict[Place, float] = {}
         self.excused: dict[Place, float] = {}
         """Until when a contactor may be closed against all orders: welded, or out of reach."""
+        self.pressed: set[int] = set()
+        """EVSEs with their emergency stop pressed."""
         self.welded: set[Place] = set()
         """Seen welded by anybody, and nobody was there since."""
         self.unlocked_s: dict[Place, float] = {}
@@ -177,6 +179,7 @@ class Rig:
         self.heard.clear()
         self.metered_s.clear()
         self.handled.clear()
+        self.pressed.clear()
         self.post(ev.Started(cause, "PowerUp"))
         self.post(ev.CsmsReached())
         devices = [asyncio.create_task(d.run(self.report)) for d in wiring.devices.values()]
@@ -242,6 +245,17 @@ class Rig:
         if reading is not None:
             odd = replace(reading, state=state, at_s=self.loop.time())
             self.report(PilotSeen(self._places[place].name, odd))
+
+    def press(self, evse_id: int, is_pressed: bool) -> None:
+        """The emergency stop on an input of the board."""
+        self.guard.see_input(evse_id, "board", "emergency_stop", is_pressed)
+        kind = ev.FaultRaised if is_pressed else ev.FaultCleared
+        self.post(kind(evse_id, 0, "emergency_stop"))
+        if is_pressed:
+            self.pressed.add(evse_id)
+            self.troubled_s[evse_id, 1] = self.loop.time()
+        else:
+            self.pressed.discard(evse_id)
 
     def lock_moves(self, place: Place, locked: bool) -> None:
         """By itself, against all orders."""
@@ -344,6 +358,8 @@ class Rig:
             self.wrong.append(f"state: power stands allowed at {place} in {heard.state}")
         if heard.faults:
             self.wrong.append(f"fault: power stands allowed at {place} with {sorted(heard.faults)}")
+        if place[0] in self.pressed:
+            self.wrong.append(f"fault: power stands allowed at {place}, the emergency stop is on")
         metered_s = self.metered_s.get(place[0])
         meter_age_s = 3 * max(REPORT_S, self.board.meters[f"meter{place[0]}"].interval_s)
         if metered_s is None or now_s - metered_s > meter_age_s + slack_s:

@@ -100,6 +100,12 @@ def no_age_of_the_meter(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Guarded, "__init__", ageless)
 
 
+def no_input(patch: pytest.MonkeyPatch) -> None:
+    """The guard does not hear of the board's inputs, only the core does."""
+    patch.setattr(Guard, "see_input", lambda guard, *what: None)
+    patch.setattr(Rig, "forgives", "permit")
+
+
 def no_permit(patch: pytest.MonkeyPatch) -> None:
     """A stop voids no order that still waits for the disk."""
     patch.setattr(Guard, "_void", lambda guard, guarded: None)
@@ -188,6 +194,7 @@ SEEDED: dict[str, tuple[str, Patch]] = {
     "a fresh pilot": ("fresh", no_age_of_the_pilot),
     "a fresh meter": ("fresh", no_age_of_the_meter),
     "no blocking fault": ("fault", no_faults),
+    "no blocking input": ("fault", no_input),
     "a valid permit": ("permit", no_permit),
     "the cable's rating": ("limit", no_cable),
     "the controller's rating": ("limit", no_hardware),
