@@ -172,8 +172,8 @@ class GpioContactor:
                 self._lose("lines", str(error))
                 await asyncio.sleep(REOPEN_S)
                 continue
-            self._step()
             self._find("lines")
+            self._step()
             while self._lines is not None:
                 await asyncio.sleep(POLL_S)
                 self._step(beat=True)
@@ -266,7 +266,7 @@ class GpioContactor:
 
     def _tell(self) -> None:
         """Each report of the controller, and each change of the contactor between two of them."""
-        if self._reading is None or self._lost:
+        if self._reading is None:
             return
         merged = replace(
             self._reading,
@@ -288,9 +288,8 @@ class GpioContactor:
         if what in self._lost:
             self._lost.discard(what)
             if not self._lost:
-                self._report(DeviceFound(self.name))
                 self._told = None
-                self._step()
+                self._report(DeviceFound(self.name))
 
     def _now_s(self) -> float:
         return asyncio.get_running_loop().time()

@@ -124,6 +124,11 @@ class Chips:
     def replug(self) -> None:
         self._gone.clear()
 
+    def renumber(self, before: str, after: str) -> None:
+        """The kernel finds the chips in another order."""
+        self._chips[after] = self._chips.pop(before)
+        (self.directory / before).rename(self.directory / after)
+
     def Chip(self, path: str) -> "OpenChip":
         return OpenChip(self.lines_of(path))
 

@@ -9,6 +9,7 @@ from agent.core import events as ev
 from agent.guard import Guard
 from agent.lamps import Lamps
 from agent.settings import Settings
+from agent.station_inputs import StationInputs, Watched
 from agent.wiring import Senses, wire
 from drivers.contract import (
     DeviceFound,
@@ -123,10 +124,10 @@ def test_a_fault_input_stops_power_before_the_core_hears_of_it(
         ev.FaultRaised(1, 0, fault),
         ev.FaultRaised(2, 0, fault),
     ]
-    assert rig.guard.allow((2, 1), 16.0, permit) is not None, "orders given before are void"
     assert rig.allow(2) == f"fault: {fault}"
     rig.input(name, not level)
     assert rig.posted[3:] == [ev.FaultCleared(1, 0, fault), ev.FaultCleared(2, 0, fault)]
+    assert rig.guard.allow((2, 1), 16.0, permit) == "the guard stopped power after this was decided"
     assert rig.allow(2) is None
 
 
@@ -184,6 +185,21 @@ def test_a_board_without_fault_inputs_that_is_lost_stops_nothing() -> None:
     assert rig.orders(1) == ["allow"]
 
 
+def test_what_two_boards_report_is_over_when_it_is_over_on_both() -> None:
+    posted: list[object] = []
+    guard = Guard({}, {}, lambda: 0.0, lambda place, cause: None)
+    stop = frozenset({"emergency_stop"})
+    boards = {"left": Watched(stop, (1, 2)), "right": Watched(stop, (2,))}
+    inputs = StationInputs(boards, guard, posted.append)
+    for device in boards:
+        inputs.seen(device, "emergency_stop", True)
+    posted.clear()
+    inputs.seen("left", "emergency_stop", False)
+    assert posted == [ev.FaultCleared(1, 0, "emergency_stop")]
+    inputs.seen("right", "emergency_stop", False)
+    assert posted[1:] == [ev.FaultCleared(2, 0, "emergency_stop")]
+
+
 def test_an_open_door_is_a_security_event_and_nothing_else() -> None:
     rig = Rig(door=LINE)
     rig.allow(1)
@@ -197,7 +213,8 @@ def test_lamps_show_status_and_charging() -> None:
     rig = Rig(lamps={"charging": LINE}, evses=[1])
     board = rig.wiring.devices["board"]
     lamps = rig.senses.lamps
-    lamps.see_status((1, 1), "Available")
+    for _ in range(3):
+        lamps.see_status((1, 1), "Available")
     lamps.see_status((2, 1), "Faulted")
     lamps.see_status((1, 1), "Occupied")
     rig.pilot(1, "C", "closed")

@@ -22,9 +22,9 @@ START_S = 100.0
 class Rig:
     """A contactor whose auxiliary contacts follow the coils `lag_s` later, unless stuck."""
 
-    def __init__(self, count: int = 1, *, tests: bool = False) -> None:
+    def __init__(self, count: int = 1, *, tests: bool = False, opens_s: float = 0.5) -> None:
         self.now_s = START_S
-        self.closing = Closing(count, Bounds(tests=tests), self.now_s)
+        self.closing = Closing(count, Bounds(opens_within_s=opens_s, tests=tests), self.now_s)
         self.state, self.healthy, self.offered_a = "B", True, 16.0
         self.aux = [False] * count
         self.stuck: dict[int, bool] = {}
@@ -162,6 +162,16 @@ def test_a_stop_opens_under_load_after_6_s_however_often_it_is_repeated() -> Non
 def test_allowed_again_within_the_6_s_it_stays_closed() -> None:
     rig = Rig().charging().order("stop").wait(3.0).order("allow").wait(60.0)
     assert rig.is_on
+
+
+def test_it_does_not_close_before_it_was_seen_open() -> None:
+    rig = Rig(opens_s=2.0).charging().see(stuck={0: True}).see(state="B")
+    moves = len(rig.switched)
+    rig.see(state="C").wait(1.5)
+    assert len(rig.switched) == moves
+    rig.see(stuck={})
+    rig.step()
+    assert len(rig.switched) == moves + 1
 
 
 # --- two contactors ---
@@ -308,6 +318,8 @@ def test_a_jammed_lock_is_tried_three_times_with_rests_and_then_told() -> None:
     seen = drive(motor, [False, False])
     pulses = sum(1 for (_, before, _), (_, after, _) in pairwise(seen) if before and not after)
     assert pulses == TRIES
+    starts = [at_s for at_s, closing, _ in seen if closing]
+    assert starts == [0.0, 1.2, 2.4], "0.6 s of pulse, 0.1 s to settle, 0.5 s of rest"
     assert (motor.settled, motor.closing, motor.opening) == (False, False, False)
 
 

@@ -19,8 +19,8 @@ from drivers.contract import (
     PowerPath,
     Report,
 )
-from drivers.gpio.closing import UNDER_LOAD_S
-from drivers.gpio.contactor import GpioContactor
+from drivers.gpio.closing import CLOSES_AFTER_S, UNDER_LOAD_S
+from drivers.gpio.contactor import REOPEN_S, GpioContactor
 from drivers.gpio.lines import Pins
 from drivers.gpio_options import GpioInput, GpioLock, GpioOutput, GpioSwitch
 from hil.parts.gpio_relay import Relay
@@ -143,8 +143,10 @@ def test_a_charge_from_plug_to_stop() -> None:
         assert rig.relay.is_on, "the EV is given time to let go"
         rig.below.tell("B")
         assert not rig.relay.is_on
+        told_s = rig.last.at_s
         await asyncio.sleep(0.1)
         assert rig.last.power_path is PowerPath.OPEN
+        assert rig.last.at_s > told_s, "when it was seen open, not when the pilot was read"
 
     rig = bench(scene)
     assert rig.below.orders == ["allow 16", "stop"]
@@ -246,8 +248,12 @@ def test_lines_that_are_gone_are_a_lost_device_and_come_back_off(
         told = len(rig.seen)
         rig.below.tell()
         assert len(rig.seen) == told, "a view without its contactor is none"
-        await asyncio.sleep(3.0)
+        opened_s = rig.relay.moves[-1][0]
+        await asyncio.sleep(5.0)
         assert rig.seen.count(DeviceFound("pilot1")) == 1
+        closed_s, is_on = rig.relay.moves[-1]
+        assert is_on, "the order still stands here; the guard would have stopped it"
+        assert closed_s >= opened_s + REOPEN_S + CLOSES_AFTER_S, "as if the EV asked anew"
 
     bench(scene)
 

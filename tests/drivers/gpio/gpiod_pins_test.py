@@ -169,6 +169,18 @@ async def test_lines_of_an_expander_that_is_pulled_fail_and_come_back(
     again.close()
 
 
+async def test_a_chip_that_comes_back_under_another_number_is_found_by_the_name_of_its_line(
+    pins: Pins, chips: Chips
+) -> None:
+    output = Output(GpioOutput("K2"), pins)
+    output.close()
+    chips.renumber("gpiochip1", "gpiochip3")
+    again = Output(GpioOutput("K2"), pins)
+    again.set(True)
+    assert chips["gpiochip3:0"].level
+    again.close()
+
+
 def test_without_the_package_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "gpiod", None)
     with pytest.raises(DriverError, match="pip install"):

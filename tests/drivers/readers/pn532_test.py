@@ -110,15 +110,23 @@ async def test_a_random_uid_is_refused(bench, eventually, caplog) -> None:
     assert seen == []
 
 
-async def test_a_damaged_answer_is_no_card_and_costs_one_question(bench, eventually) -> None:
+DAMAGED = bytes.fromhex("0000ff0cf4d54b010100040004aabbccdd0000")
+MISFIT = bytes.fromhex("0000ff0cf4d515010100040004aabbccddfe00")
+"""A card by its looks, but the answer to another command."""
+
+
+@pytest.mark.parametrize(("spoilt", "damaged"), [(DAMAGED, 1), (MISFIT, 0)])
+async def test_an_answer_that_does_not_fit_is_no_card_and_costs_one_question(
+    bench, eventually, spoilt: bytes, damaged: int
+) -> None:
     part, seen, reader = bench
     await eventually(lambda: 0x4A in part.commands)
-    part.spoil = bytes.fromhex("0000ff0cf4d54b01010004000408aabbccdd00")
-    await eventually(lambda: reader.counters.unusable)
+    part.spoil = spoilt
+    await eventually(lambda: reader.counters.timeouts)
     part.uid = bytes.fromhex("1ea68671")
     await eventually(lambda: seen)
     assert [o.uid for o in seen] == ["1EA68671"]
-    assert reader.counters.timeouts == 1
+    assert (reader.counters.timeouts, reader.counters.unusable) == (1, damaged)
 
 
 async def test_a_reader_that_falls_silent_is_lost_once_and_woken_up_until_it_is_back(
@@ -134,6 +142,17 @@ async def test_a_reader_that_falls_silent_is_lost_once_and_woken_up_until_it_is_
     part.uid = bytes.fromhex("1ea68671")
     await eventually(lambda: len(seen) == 3)
     assert [type(o) for o in seen] == [DeviceLost, DeviceFound, CardSeen]
+
+
+async def test_a_reader_that_fell_asleep_is_woken_up_without_being_lost(bench, eventually) -> None:
+    part, seen, reader = bench
+    await eventually(lambda: 0x4A in part.commands)
+    part.is_awake = False
+    await eventually(lambda: part.is_awake)
+    part.uid = bytes.fromhex("1ea68671")
+    await eventually(lambda: seen)
+    assert [type(o) for o in seen] == [CardSeen]
+    assert reader.counters.timeouts >= 1
 
 
 async def test_another_device_that_refuses_the_commands_is_told(bench, eventually) -> None:
