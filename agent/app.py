@@ -25,22 +25,23 @@ from agent.csms.link import Connect, Credentials, connect_websocket
 from agent.csms.session import Session
 from agent.devices import DeviceBook
 from agent.errors import StoreError
+from agent.file_facts import facts_of_station, slots_of
 from agent.guard import Guard
 from agent.health import Health
 from agent.jobs.certificates import facts_of
 from agent.jobs.chores import KEYS, SECURITY_LOG, Chores
 from agent.ocpp.certificates import CSMS, Certificates
 from agent.ocpp.charging.profiles import ChargingProfiles
-from agent.ocpp.connection import Connection, Slot
+from agent.ocpp.connection import Connection
 from agent.ocpp.device_counters import counter_variables
 from agent.ocpp.device_model import DeviceModel
 from agent.ocpp.firmware import Firmware
-from agent.ocpp.network import Network, connection_url
+from agent.ocpp.network import Network
 from agent.ocpp.passwords import Passwords
 from agent.ocpp.router import VARIABLES, Router
 from agent.ocpp.station_certificate import StationCertificate
 from agent.ocpp.variable import fitting
-from agent.ocpp.view import Facts, Plug, View
+from agent.ocpp.view import View
 from agent.queue_export import answer_from
 from agent.runtime import ClockReading, Runtime, Workroom
 from agent.service import serviced
@@ -151,7 +152,7 @@ class Agent:
 
     def _build(self) -> None:
         settings = self.settings
-        file_slots = _slots(settings)
+        file_slots = slots_of(settings)
         network = Network(settings.station.identity, file_slots, self.store.saved)
         saved = {k: v for k, v in self.store.saved.items() if k not in network.dropped}
         self._first_saves = [*certificates_of_file(settings.security, saved, facts_of)]
@@ -173,7 +174,7 @@ class Agent:
             variables,
             connection,
             profiles,
-            _facts(settings),
+            facts_of_station(settings),
             lambda: self.store.counts().set_aside,
             network=network,
             passwords=Passwords(self.store.saved),
@@ -350,33 +351,6 @@ async def _first_to_end(runtime: asyncio.Task[None], tasks: list[asyncio.Task[No
         done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
-
-
-def _slots(settings: Settings) -> tuple[Slot, ...]:
-    """The file's endpoints with the identity appended (OCPP-J 3.1.1)."""
-    identity = settings.station.identity
-    slots = []
-    for index, csms in enumerate(settings.csms):
-        secured = 3 if settings.security.certificate_file is not None else 2
-        profile = csms.security_profile or (secured if csms.url.startswith("wss:") else 1)
-        url = connection_url(csms.url, identity)
-        slots.append(Slot(url, identity, profile, number=index + 1, credential=index))
-    return tuple(slots)
-
-
-def _facts(settings: Settings) -> Facts:
-    station = settings.station
-    return Facts(
-        station.identity,
-        station.vendor,
-        station.model,
-        station.serial,
-        station.firmware_version,
-        settings.supply.voltage_v,
-        {e.id: max(c.phases for c in e.connectors) for e in settings.evses},
-        {(e.id, c.id): Plug(c.type, c.phases) for e in settings.evses for c in e.connectors},
-        queue_rows=settings.queue_rows,
-    )
 
 
 def save_wiring(settings: Settings) -> None:

@@ -18,6 +18,10 @@ class Station(Struct, frozen=True, forbid_unknown_fields=True):
     model: Annotated[str, Meta(min_length=1, max_length=20)]
     serial: Annotated[str, Meta(max_length=25)] = ""
     firmware_version: Annotated[str, Meta(max_length=50)] = ""
+    firmware_version_file: str | None = None
+    """File of the image that names its own version, read at every start, so that the CSMS hears the
+    new one after an update: IMAGE_VERSION or VERSION_ID of an os-release file, else the first
+    line. Where it names none, firmware_version counts."""
 
 
 class CsmsEndpoint(Struct, frozen=True, forbid_unknown_fields=True):

@@ -81,6 +81,13 @@ def findings(settings: Settings) -> Iterator[Finding]:
 
 
 def _station(settings: Settings) -> Iterator[Finding]:
+    version_file = getattr(settings.station, "firmware_version_file", None)
+    if isinstance(version_file, str) and not os.path.exists(version_file):
+        yield Finding(
+            ("station", "firmware_version_file"),
+            f"{version_file} does not exist here; have the image write its version there",
+            fatal=False,
+        )
     for key in ("data_directory", "console_socket"):
         value = getattr(settings, key)
         if isinstance(value, str) and not value.startswith("/"):

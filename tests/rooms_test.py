@@ -79,6 +79,7 @@ BELONGS_TO = {
     "agent.asking": "agent.runtime",
     "agent.batches": "agent.runtime",
     "agent.boot": "agent.app",
+    "agent.file_facts": "agent.app",
     "agent.lamps": "agent.app",
     "agent.station_inputs": "agent.app",
     "agent.credentials": "agent.app",

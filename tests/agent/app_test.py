@@ -14,10 +14,11 @@ import msgspec
 import pytest
 
 from agent import app
-from agent.app import WIRING, connection_url
+from agent.app import WIRING
 from agent.credentials import password_of
 from agent.errors import SettingsError
 from agent.ocpp.messages import parse_time
+from agent.ocpp.network import connection_url
 from agent.settings import CsmsEndpoint, Settings
 from agent.store.rows import Batch, Committed, StoreFault
 from drivers.sim.board import SimBoard, plan_of

@@ -419,6 +419,12 @@ def test_a_certificate_file_that_is_not_there_is_a_warning() -> None:
     )
 
 
+def test_a_version_file_that_is_not_there_is_a_warning() -> None:
+    assert "have the image write its version there" in the_warning(
+        ("station:", "station:\n  firmware_version_file: /nowhere/version")
+    )
+
+
 def test_a_key_without_its_certificate_is_of_no_use(tmp_path: Path) -> None:
     (tmp_path / "key").touch(0o600)
     found = the_mistake(("supply:", f"security: {{key_file: {tmp_path}/key}}\nsupply:"))

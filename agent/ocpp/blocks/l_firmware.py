@@ -194,4 +194,11 @@ ON_EVENT: OnEvent = {
 }
 VARIABLES: tuple[Variable, ...] = (
     Variable("ChargingStation", ALLOW_NEW, data_type="boolean", default="false"),
+    Variable(
+        "ChargingStation",
+        "FirmwareVersion",
+        max_length=50,
+        mutability="ReadOnly",
+        read=lambda view: view.facts.firmware_version,
+    ),
 )
