@@ -2,20 +2,19 @@
 nothing; the only room that knows all others."""
 
 import asyncio
+import gc
 import logging
-import os
 import random
 import signal
-import time
 import uuid
 from collections.abc import Callable
-from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from agent.boot import Boot, read_boot
+from agent.clock import read_clock
 from agent.console import Console, socket_path
 from agent.core import effects as ef
 from agent.core import events as ev
@@ -57,32 +56,11 @@ from drivers.contract import Device, Observation
 log = logging.getLogger(__name__)
 
 WIRING = "wiring.json"
-SYNCED = "/run/systemd/timesync/synchronized"
 LOG_KEPT_KEY = "meta/security_log"
 """State key that says: there is a security log."""
 RESTART_EXIT_CODE = 0
 REBOOT_EXIT_CODE = 150
 """Asks the service manager for a restart of the board; the first code that is left to services."""
-
-
-def read_clock() -> ClockReading:
-    """The board's clocks; trusted once the time service says so."""
-    mono_s = time.monotonic()
-    return ClockReading(mono_s, time.time(), _is_synced(int(mono_s)), _boot_id())
-
-
-@lru_cache(maxsize=1)
-def _is_synced(second: int) -> bool:
-    """Looked up once a second: the clock is read several times for each event."""
-    return os.path.exists(SYNCED)
-
-
-@cache
-def _boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return "unknown"
 
 
 class Agent:
@@ -392,6 +370,8 @@ async def _run(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, order, number)
     await agent.open()
+    gc.freeze()  # what stands now stays: no collection looks at it again
+    gc.enable()
     # a task that is cancelled before its first step would leave the store open
     running = asyncio.create_task(agent.run())
     stopping = asyncio.create_task(stop.wait())

@@ -20,9 +20,9 @@ def main(words: list[str]) -> int:
     # Before anything reads the clock: asyncio takes the same one. Not a function, because classes
     # keep it as an attribute and would bind it.
     time.monotonic = partial(_since, time.monotonic, float(zero_s))
-    from agent import app, cli
+    from agent import cli, clock
 
-    app._boot_id = lambda: boot_id  # type: ignore[assignment]
+    clock._boot_id = lambda: boot_id  # type: ignore[assignment]
     return cli.main(rest)
 
 

@@ -82,6 +82,7 @@ BELONGS_TO = {
     "agent.file_facts": "agent.app",
     "agent.lamps": "agent.app",
     "agent.station_inputs": "agent.app",
+    "agent.clock": "agent.app",
     "agent.credentials": "agent.app",
     "agent.slow_work": "agent.app",
     "agent.status": "agent.app",

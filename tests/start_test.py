@@ -11,18 +11,15 @@ from hil.desk_file import LINE, PILOTS, READER, DeskFile
 
 ROOT = Path(__file__).parent.parent
 BUILT = """
-import asyncio, sys
+import gc, json, sys
 from agent.cli import main
-from agent import app
+from agent.app import Agent
 
-async def built(settings):
-    agent = app.Agent(settings, app.wire(settings, app._registry_build(settings)))
-    await agent.open()
-    await agent.store.close()
-    print(sorted(sys.modules))
-    return 0
+async def run(self):
+    await self.store.close()
+    print(json.dumps([sorted(sys.modules), gc.isenabled(), gc.get_freeze_count()]))
 
-app._run = built
+Agent.run = run
 sys.exit(main(["run", sys.argv[1]]))
 """
 """The daemon's own way up to the point where it would open its ports and dial."""
@@ -44,8 +41,9 @@ NOT_AT_START = {
 
 
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """The modules of a daemon for two OpenEVSE, two Modbus meters and a card reader."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], bool, int]:
+    """(modules, are cycles collected, objects that no collection looks at) of a daemon for two
+    OpenEVSE, two Modbus meters and a card reader."""
     directory = tmp_path_factory.mktemp("start")
     names = (*PILOTS.values(), LINE, READER)
     file = directory / "charger.yaml"
@@ -61,7 +59,12 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     words = [sys.executable, "-c", BUILT, str(file)]
     done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    return set(msgspec.json.decode(done.stdout.replace("'", '"')))
+    return msgspec.json.decode(done.stdout, type=tuple[list[str], bool, int])
+
+
+@pytest.fixture(scope="module")
+def loaded(built: tuple[list[str], bool, int]) -> set[str]:
+    return set(built[0])
 
 
 @pytest.mark.parametrize("why", NOT_AT_START)
@@ -73,3 +76,11 @@ def test_the_daemon_is_built_without(why: str, loaded: set[str]) -> None:
 
 def test_the_daemon_is_built_with_what_its_file_names(loaded: set[str]) -> None:
     assert {"agent.app", "drivers.pilots.openevse", "drivers.meters.modbus_meter"} <= loaded
+
+
+def test_garbage_is_collected_after_the_start_but_not_looked_for_in_what_stays(
+    built: tuple[list[str], bool, int],
+) -> None:
+    _, is_enabled, frozen = built
+    assert is_enabled
+    assert frozen > 10_000

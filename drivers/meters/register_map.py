@@ -32,6 +32,8 @@ READ: tuple[FieldName, ...] = (
 )
 """What is read in each cycle, where the meter has it; the others are for people with a manual."""
 IMPORT: FieldName = "energy_import"
+FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""In C: each start pays for each meter's map."""
 
 
 class FactorySettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -157,9 +159,15 @@ def find(model: str) -> RegisterMap:
 def load(file: Path) -> RegisterMap:
     """Reads and checks a map; raises DriverError that names the file and the place in it."""
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        return msgspec.convert(content, RegisterMap)
+        return msgspec.convert(_content(file.read_text(encoding="utf-8")), RegisterMap)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, msgspec.ValidationError) as error:
         raise DriverError(
             f"register map {file}: {error}; mend it by config/meters/_template.yaml"
         ) from error
+
+
+def _content(text: str) -> object:
+    try:
+        return yaml.load(text, Loader=FAST)
+    except yaml.YAMLError:
+        return yaml.safe_load(text)  # says the same and shows the line
