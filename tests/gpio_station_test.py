@@ -20,14 +20,18 @@ from hil.scenarios.day import begin, drained
 from hil.sim import SimBench
 from hil.virtual_time import run_virtual
 
-COIL, AUX, STOP, MAINS, DOOR, GREEN, BLUE, RED = 17, 4, 5, 6, 7, 22, 23, 24
+COIL, AUX, STOP, MAINS, DOOR, GREEN, BLUE, RED, DC = 17, 4, 5, 6, 7, 22, 23, 24, 25
 
 
 def line(number: int) -> str:
     return f"GPIO{number}"
 
 
-CONTACTOR = GpioContactorOptions("below", GpioSwitch(GpioOutput(line(COIL)), GpioInput(line(AUX))))
+CONTACTOR = GpioContactorOptions(
+    "below",
+    GpioSwitch(GpioOutput(line(COIL)), GpioInput(line(AUX))),
+    dc_fault=GpioInput(line(DC)),
+)
 BOARD = GpioBoardOptions(
     emergency_stop=GpioInput(line(STOP)),
     mains=GpioInput(line(MAINS)),
@@ -135,6 +139,26 @@ def test_an_input_ends_the_charge_at_once_and_its_reason_is_told(
         await asyncio.sleep(60)
         assert station.connector()["status"] == "Occupied"
         assert not station.relay.is_on, "nobody has authorised anything since"
+
+    played(scene)
+
+
+def test_after_a_dc_fault_the_next_ev_is_served_and_the_same_one_is_not() -> None:
+    async def scene(station: Station) -> None:
+        await station.charge()
+        station.drive(DC, True)
+        assert not station.relay.is_on
+        await asyncio.sleep(2)
+        station.drive(DC, False)
+        await asyncio.sleep(30)
+        assert station.last["transactionInfo"]["stoppedReason"] == "GroundFault"
+        station.swipe()
+        await asyncio.sleep(60)
+        assert (station.connector()["status"], station.relay.is_on) == ("Faulted", False)
+        station.board.plug_out(1, 1)
+        await asyncio.sleep(30)
+        assert station.connector()["status"] == "Available"
+        await station.charge()
 
     played(scene)
 

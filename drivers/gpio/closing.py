@@ -67,8 +67,8 @@ class Bounds(Struct, frozen=True):
 class Closing:
     """One power path of one contactor, or of two that close one after the other.
 
-    A welded contactor stays a fault for as long as the object lives: it wants service, and the
-    agent a restart. Every other fault stands until the EV is unplugged and its cause is gone.
+    A fault stands until its cause is gone and the EV is unplugged; the core keeps a welded
+    contactor in mind beyond that, until it was serviced.
     """
 
     def __init__(self, count: int, bounds: Bounds, now_s: float) -> None:
@@ -135,9 +135,8 @@ class Closing:
         return bounds.closes_within_s if self.coils[index] else bounds.opens_within_s
 
     def _judge(self, view: View, now_s: float) -> None:
-        found = set(self.faults & {WELDED})
-        if view.state is not PilotState.A or not view.is_healthy:
-            found |= self.faults
+        has_left = view.state is PilotState.A and view.is_healthy
+        found = set() if has_left else set(self.faults)
         for index, since_s in enumerate(self._differs_since_s):
             if since_s is not None and now_s >= since_s + self._within_s(index):
                 found.add(DID_NOT_CLOSE if self.coils[index] else WELDED)

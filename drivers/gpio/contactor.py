@@ -27,6 +27,9 @@ from drivers.gpio.lock_motor import LockMotor
 
 PLUG_LOCK = "plug_lock"
 """Name of the input by which a pilot controller reports its lock; active: locked."""
+F_AT_LEAST_S = 1.0
+"""How long the controller holds F after an emergency stop (IEC 61851-1: 0.3 s). Then it signals
+X1: in F nobody can see the EV leave, and faults wait for that."""
 POLL_S = 0.25
 """How often the lines are read though no edge came, and `alive` toggles."""
 REOPEN_S = 2.0
@@ -108,6 +111,8 @@ class GpioContactor:
         self._told: PilotReading | None = None
         self._report: Report = lambda observation: None
         self._timer: asyncio.TimerHandle | None = None
+        self._cut_at_s: float | None = None
+        """Since when the controller is ordered to F."""
         self._path_at_s = 0.0
         """When the power path was last seen to change."""
         self._lost: set[str] = set()
@@ -117,11 +122,13 @@ class GpioContactor:
 
     def allow_power(self, limit_a: float) -> None:
         """See contract; the contactor closes once the EV is in C."""
+        self._cut_at_s = None
         self._controller.allow_power(limit_a)
         self._order(Wish.ALLOW if limit_a >= self.capabilities.min_a else Wish.STOP)
 
     def stop(self) -> None:
         """See contract; it opens when the EV let go, at the latest after 6 s."""
+        self._cut_at_s = None
         self._controller.stop()
         self._order(Wish.STOP)
 
@@ -129,6 +136,7 @@ class GpioContactor:
         """See contract; the coils are off when this returns."""
         self._order(Wish.CUT)
         self._controller.emergency_stop()
+        self._cut_at_s = self._now_s()
 
     def lock(self, locked: bool) -> None:
         """See contract."""
@@ -207,8 +215,16 @@ class GpioContactor:
             return
         if path is not self._closing.power_path:
             self._path_at_s = now_s
+        self._release(now_s)
         self._tell()
         self._wake_at(now_s)
+
+    def _release(self, now_s: float) -> None:
+        """The pilot leaves F once the path is open; the contactor stays open until an order."""
+        cut_at_s, path = self._cut_at_s, self._closing.power_path
+        if cut_at_s is not None and path is PowerPath.OPEN and now_s >= cut_at_s + F_AT_LEAST_S:
+            self._cut_at_s = None
+            self._controller.stop()
 
     def _wake_at(self, now_s: float) -> None:
         """The next step that time alone asks for."""

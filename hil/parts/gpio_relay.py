@@ -45,6 +45,11 @@ class Relay:
         """The coil has current: its line is an output and on."""
         return self._coil.function == "output" and bool(self._coil.state) is not self._inverted
 
+    @property
+    def is_closed(self) -> bool:
+        """Current can flow."""
+        return bool(self._aux.state)
+
     def weld(self, closed: bool = True) -> None:
         """The contact stays where `closed` says."""
         self.stuck = closed

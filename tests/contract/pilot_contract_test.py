@@ -203,7 +203,8 @@ def test_a_silent_controller_is_lost_once_unknown_and_found_again(play, rig) -> 
         await rig.do("silence")
         await until(lambda: kinds(watch, DeviceLost) == 1, watch)
         assert readings(watch)[-1].power_path in (PowerPath.UNKNOWN, PowerPath.CLOSED)
-        assert rig.driver.power_path() is PowerPath.UNKNOWN
+        path = rig.driver.power_path()
+        assert path is PowerPath.UNKNOWN or (path is PowerPath.OPEN and not rig.is_closed())
         rig.driver.stop()
         await rig.do("speak")
         await until(lambda: kinds(watch, DeviceFound) == 1, watch, 60.0)

@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
+from gpiozero.pins.mock import MockFactory
+
 from drivers.contract import (
     DeviceOptions,
     EvseWbOptions,
@@ -14,12 +16,16 @@ from drivers.contract import (
     PilotController,
     SerialLine,
 )
+from drivers.gpio.contactor import GpioContactor
+from drivers.gpio.lines import Pins
+from drivers.gpio_options import GpioContactorOptions, GpioInput, GpioOutput, GpioSwitch
 from drivers.registry import Registry
 from drivers.sim.connector import Ev
 from drivers.sim.live import LiveWorld
 from drivers.sim.parts import SimPilot
 from drivers.sim.world import World
 from hil.parts.evse_wb import EvseWb
+from hil.parts.gpio_relay import Relay
 from hil.parts.modbus_slave import Fault, ModbusSlave
 from hil.parts.openevse import OpenEvse
 from hil.parts.phoenix import Phoenix
@@ -179,6 +185,28 @@ class SimRig(WorldRig):
         return self.pilot
 
 
+class ContactorRig(SimRig):
+    """A contactor on mock lines above the simulated controller, whose own one does not count."""
+
+    features = SimRig.features - {"host_loss"}
+
+    def _build(self) -> PilotController:
+        factory = MockFactory()
+        self.relay = Relay(factory, 17, 4)
+        switch = GpioSwitch(GpioOutput("GPIO17"), GpioInput("GPIO4"))
+        options = GpioContactorOptions("below", switch)
+        return GpioContactor("pilot", options, super()._build(), Pins(board=factory))
+
+    def is_closed(self) -> bool:
+        return self.relay.is_closed
+
+    async def do(self, what: str) -> None:
+        if what == "weld":
+            self.relay.weld()
+        else:
+            await super().do(what)
+
+
 class PtyRig(WorldRig):
     """A driver at one end of a pseudo-terminal, the bench's controller at the other."""
 
@@ -233,6 +261,7 @@ class ModbusRig(PtyRig):
 
 SIMULATED: dict[str, Callable[[], WorldRig]] = {
     "sim": lambda: SimRig("sim"),
+    "gpio_contactor": lambda: ContactorRig("gpio_contactor"),
     "openevse": lambda: OpenEvseRig("openevse", lambda path: OpenEvseOptions(port=path)),
     "evse_wb": lambda: ModbusRig("evse_wb", EvseWbOptions("bus", host_loss="interlock"), EvseWb),
     "phoenix": lambda: ModbusRig(

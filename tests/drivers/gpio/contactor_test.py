@@ -173,6 +173,13 @@ def test_an_emergency_stop_opens_before_it_returns() -> None:
         rig.device.emergency_stop()
         assert not rig.relay.is_on
         assert rig.below.orders[-1] == "emergency"
+        await asyncio.sleep(0.9)
+        assert rig.below.orders[-1] == "emergency"
+        await asyncio.sleep(0.5)
+        assert rig.below.orders[-1] == "stop", "in F nobody sees the EV leave"
+        await asyncio.sleep(60)
+        assert rig.below.orders.count("stop") == 1
+        assert not rig.relay.is_on
 
     bench(scene)
 
