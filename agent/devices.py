@@ -19,6 +19,7 @@ from drivers.contract import (
     MeterReading,
     MeterSeen,
     Observation,
+    PilotCapabilities,
     PilotReading,
     PilotSeen,
 )
@@ -70,6 +71,8 @@ class DeviceSeen(Struct, kw_only=True):
     counters: Counters | None = None
     doubts: tuple[str, ...] = ()
     """What its register map is not sure of."""
+    notes: tuple[str, ...] = ()
+    """What a pilot controller does by itself, for the technician."""
 
 
 class DeviceBook:
@@ -164,6 +167,7 @@ def _described(settings: Settings, name: str, device: Device) -> DeviceSeen:
         interval_s=getattr(options, "interval_s", getattr(options, "poll_s", 1.0)),
         timeout_s=getattr(options, "timeout_s", None),
         counters=counters,
+        notes=_notes(getattr(device, "capabilities", None)),
     )
     phases = [
         connector.phases
@@ -173,6 +177,23 @@ def _described(settings: Settings, name: str, device: Device) -> DeviceSeen:
     ]
     row.phases = max(phases, default=settings.supply.phases)
     return row
+
+
+def _notes(controller: PilotCapabilities | None) -> tuple[str, ...]:
+    """What nobody can see by looking: it is to be known before a car is plugged in."""
+    if controller is None:
+        return ()
+    notes = [
+        f"a stop opens within {controller.opens_within_s:g} s",
+        f"when this board dies: {controller.host_loss_fallback}",
+    ]
+    if controller.before_first_order:
+        notes.append(f"before the first order: {controller.before_first_order}")
+    if not controller.watches_contacts:
+        notes.append(
+            "its contactor stands where it ordered it, as far as it knows: no contact tells"
+        )
+    return tuple(notes)
 
 
 def _places(settings: Settings, name: str) -> tuple[Place, ...]:

@@ -42,6 +42,8 @@ def _device(row: DeviceSeen, complaints: Sequence[str]) -> Iterator[str]:
         yield f"{INDENT}listens; `chargepoint learn` shows what it makes of a card"
     if row.counters is not None:
         yield from _counters(row.counters)
+    for note in row.notes:
+        yield from _wrapped(f"- {note}", INDENT)
     for doubt in row.doubts:
         yield from _wrapped(f"? {doubt}; compare with the meter's display", INDENT)
     for complaint in complaints:
@@ -90,6 +92,8 @@ def _pilot(pilot: PilotReading, row: DeviceSeen) -> Iterator[str]:
         words.append(f"offers {pilot.offered_a:g} A")
     if pilot.cable_a is not None:
         words.append(f"cable {pilot.cable_a:g} A")
+    if pilot.temperature_c is not None:
+        words.append(f"{pilot.temperature_c:g} °C")
     words.append(f"{row.age_s or 0.0:.1f} s old")
     yield INDENT + "   ".join(words)
 

@@ -94,6 +94,7 @@ class GpioContactor:
             min_a=below.min_a,
             max_a=below.max_a,
             has_lock=options.lock is not None or below.has_lock,
+            watches_contacts=True,
             host_loss_fallback=(
                 f"contactor: whatever the lines do that nobody holds (docs/gpio.md); "
                 f"pilot: {below.host_loss_fallback}"

@@ -120,6 +120,7 @@ class SimPilot:
             report_interval_s=report_interval_s,
             max_a=max_a,
             has_lock=has_lock,
+            watches_contacts=True,
             host_loss_fallback="keeps the last order (simulated)",
         )
         self._live = live

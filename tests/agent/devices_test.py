@@ -92,3 +92,14 @@ def test_rows_cross_the_console_unchanged(book: DeviceBook) -> None:
     text = msgspec.json.encode(msgspec.to_builtins(rows))
     assert msgspec.json.decode(text, type=list[DeviceSeen]) == rows
     assert book.summary()[1]["timeouts"] == 3
+
+
+def test_what_a_controller_does_by_itself_is_told_before_a_car_is_plugged_in(
+    book: DeviceBook,
+) -> None:
+    notes = row(book, "pilot1").notes
+    assert notes[0] == "a stop opens within 6 s"
+    assert notes[1].startswith("when this board dies: goes on charging, with at most 6 A")
+    assert notes[2].startswith("before the first order: it starts enabled")
+    assert "no contact tells" in notes[3]
+    assert row(book, "meter1").notes == ()

@@ -136,3 +136,13 @@ def test_the_arguments_reach_the_command() -> None:
     seen = cli._parser().parse_args(["probe", "x.yaml", "--watch", "--json"])
     assert isinstance(seen, Namespace)
     assert (seen.config, seen.watch, seen.json) == ("x.yaml", True, True)
+
+
+def test_notes_of_a_controller_and_its_temperature_are_shown() -> None:
+    warm = pilot(notes=("when this board dies: goes on " * 8,))
+    assert warm.pilot is not None
+    warm.pilot = msgspec.structs.replace(warm.pilot, temperature_c=41.0)
+    shown = text("X", "here", [warm], [])
+    assert "41 °C" in shown
+    assert "- when this board dies: goes on" in shown
+    assert max(map(len, shown.splitlines())) <= COLUMNS

@@ -298,6 +298,20 @@ async def test_a_restart_while_allowed_gets_its_current_and_supervision_back(ben
     assert bench.controller.amps == 12
 
 
+async def test_a_restart_whose_message_was_lost_is_noticed_by_what_was_forgotten(
+    bench, monkeypatch
+) -> None:
+    monkeypatch.setattr("drivers.pilots.openevse.PULSE_S", 0.1)
+    bench.controller.plug(3)
+    bench.evse.allow_power(12)
+    bench.start()
+    await bench.shows(PilotState.C, PowerPath.CLOSED, 12.0)
+    bench.controller.amps, bench.controller.heartbeat = 32, (0, 0, 0)
+    await bench.eventually(
+        lambda: bench.controller.heartbeat == (20, 10, 0) and bench.controller.amps == 12
+    )
+
+
 async def test_a_current_changed_by_someone_else_is_set_back(bench) -> None:
     bench.controller.plug(3)
     bench.evse.allow_power(12)
