@@ -145,7 +145,7 @@ class _Database:
         self.outbox.count_attempts(batch.attempts)
         self.outbox.set_aside(batch.set_aside)
         self.outbox.enqueue(batch.enqueue)
-        thinned = self.outbox.thin()
+        thinned = self.outbox.thin() + self.outbox.thin_set_aside()
         if thinned:
             save_state(self._connection, [(THINNED_KEY, str(self._thinned + thinned))])
         return thinned
@@ -219,7 +219,7 @@ class Store:
 
     async def set_aside_rows(self, after: int, limit: int) -> list[HeadRow]:
         """Rows that were refused to the end with an id above `after`, oldest first, with their
-        reasons. They are kept without bound: each is money that somebody must look after."""
+        reasons. Only Updated rows among them are bounded: the others are money to look after."""
         return await self._run(lambda database: database.outbox.set_aside_rows(after, limit))
 
     def counts(self) -> Counts:

@@ -58,6 +58,8 @@ class Outbox:
         """Thinning goes on behind this row."""
         self._round_dropped = 0
         self._sweep_above = max_rows
+        self._set_aside_above = max_rows
+        """Beyond this many refused rows some go; more, once nothing was found that may go."""
         self._is_odd: dict[str, bool] = {}
         """By transaction: the last Updated row that was looked at was dropped."""
         self.recount()
@@ -197,6 +199,22 @@ class Outbox:
             if self._delete(row_id):
                 self._has_left(row_id)
                 self.set_aside_count += 1
+
+    def thin_set_aside(self) -> int:
+        """Above the limit: the oldest Updated rows that were refused go; how many. A CSMS that
+        refuses every event must not fill the disk; a begin and an end are money and stay."""
+        excess = self.set_aside_count - self._set_aside_above
+        if excess <= 0:
+            return 0
+        dropped = self._connection.execute(
+            "DELETE FROM set_aside WHERE row_id IN"
+            " (SELECT row_id FROM set_aside WHERE event_type = ? ORDER BY row_id LIMIT ?)",
+            (THINNABLE, excess + self._worthwhile),
+        ).rowcount
+        self.set_aside_count -= dropped
+        if dropped < excess:
+            self._set_aside_above = self.set_aside_count + self._worthwhile
+        return dropped
 
     def _delete(self, row_id: int) -> bool:
         """Whether it was there."""

@@ -280,3 +280,19 @@ async def follow_model(operations: list[tuple[str, int]]) -> None:
     rows = await store.waiting_rows(0, 10_000)
     assert [(kept.row_id, kept.attempts) for kept in rows] == model
     await store.close()
+
+
+async def test_refused_updated_rows_are_bounded_and_refused_money_is_not() -> None:
+    store = await open_store(":memory:", inline=True, max_rows=200)
+    for number in range(400):
+        kind = "Updated" if number % 4 else "Ended"
+        committed = await store.commit(Batch(enqueue=(row(str(number), kind),)))
+        assert committed.head is not None
+        await store.commit(Batch(set_aside=((committed.head.row_id, "no"),)))
+    kept = await store.set_aside_rows(0, 1000)
+    assert [r.message_id for r in kept if r.event_type == "Ended"] == [
+        str(number) for number in range(0, 400, 4)
+    ]
+    assert store.counts().set_aside == len(kept) <= 206
+    assert store.counts().thinned == 400 - len(kept)
+    assert kept[-1].message_id == "399", "the latest stay"

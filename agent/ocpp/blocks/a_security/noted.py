@@ -35,16 +35,20 @@ def started(event: Started, view: View, now: Now) -> Consequences:
 
 
 def noted(event: SecurityNoted, view: View, now: Now) -> Consequences:
-    line = LogSecurity(event.type, now.utc_s(), event.info)
+    written_s = view.security.written_s.get(event.type, float("-inf"))
+    if now.mono_s - written_s < SAME_AGAIN_S and event.type in TRIFLES:
+        return Consequences()
+    left_out = view.security.admits(event.type, now.mono_s)
+    if left_out is None:
+        return Consequences()
+    view.security.written_s[event.type] = now.mono_s
+    info = f"{left_out} before it were left out; {event.info}" if left_out else event.info
+    line = LogSecurity(event.type, now.utc_s(), info)
     if event.type not in CRITICAL:
-        written_s = view.security.written_s.get(event.type, float("-inf"))
-        if now.mono_s - written_s < SAME_AGAIN_S and event.type in TRIFLES:
-            return Consequences()
-        view.security.written_s[event.type] = now.mono_s
         return Consequences(effects=(line,))
     body = {"type": event.type, "timestamp": open_stamp(now.at_s)}
-    if event.info:
-        body["techInfo"] = event.info[:TECH_INFO]
+    if info:
+        body["techInfo"] = info[:TECH_INFO]
     row = Enqueue(now.new_id(), "SecurityEventNotification", dump(body), True, "Critical")
     return Consequences(effects=(row, line))
 
