@@ -1,13 +1,17 @@
 """The command line: `chargepoint VERB ...`; each verb imports only what it needs."""
 
-import argparse
+from __future__ import annotations
+
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.errors import ChargepointError
 from drivers.contract import DriverError
+
+if TYPE_CHECKING:
+    import argparse
 
 DEFAULT_CONFIG = "/etc/chargepoint/charger.yaml"
 COMMAND_GROUP = "chargepoint.commands"
@@ -22,9 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if words and not words[0].startswith("-") and words[0] not in VERBS:
             return _other(words[0], words[1:])
-        arguments = _parser().parse_args(words)
-        action: Callable[[argparse.Namespace], int] = arguments.action
-        code = action(arguments)
+        if words[:1] == ["--version"]:
+            return _version()
+        code = _run(words[1]) if _is_plain_run(words) else _obey(words)
         sys.stdout.flush()
         return code
     except (ChargepointError, DriverError) as error:
@@ -37,13 +41,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
+def _is_plain_run(words: list[str]) -> bool:
+    """As the service says it: nothing to parse, and argparse would hold up each start."""
+    return len(words) == 2 and words[0] == "run" and not words[1].startswith("-")
+
+
+def _obey(words: list[str]) -> int:
+    arguments = _parser().parse_args(words)
+    action: Callable[[argparse.Namespace], int] = arguments.action
+    return action(arguments)
+
+
 def _parser() -> argparse.ArgumentParser:
+    import argparse
+
     parser = argparse.ArgumentParser(
         prog="chargepoint", description="OCPP 2.0.1 charging station agent"
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    parser.add_argument("--version", action="store_true", help="print the version")
     verbs = parser.add_subparsers(metavar="VERB", required=True, prog=parser.prog)
-    run = _verb(verbs, "run", _run, "run the station until it is told to stop")
+    run = _verb(verbs, "run", _run_as_told, "run the station until it is told to stop")
     run.add_argument("--log-level", help="DEBUG, INFO, WARNING or ERROR; else $CHARGEPOINT_LOG")
     _verb(verbs, "check", _check, "name every mistake in charger.yaml")
     probe = _verb(
@@ -87,28 +104,38 @@ def _in(module: str, name: str) -> Callable[[argparse.Namespace], int]:
     return action
 
 
-class _Version(argparse.Action):
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from importlib.metadata import PackageNotFoundError, version
+def _version() -> int:
+    from importlib.metadata import PackageNotFoundError, version
 
-        try:
-            print(f"chargepoint {version('chargepoint')}")
-        except PackageNotFoundError:
-            print("chargepoint (run from the sources, not installed)")
-        parser.exit()
+    try:
+        print(f"chargepoint {version('chargepoint')}")
+    except PackageNotFoundError:
+        print("chargepoint (run from the sources, not installed)")
+    return 0
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _run_as_told(arguments: argparse.Namespace) -> int:
+    return _run(arguments.config, arguments.log_level)
+
+
+def _run(config: str, log_level: str | None = None) -> int:
     import gc
 
-    gc.disable()  # a start makes hardly any cycles, and looking for them a fifth of its time
+    gc.disable()  # a start leaves hardly any garbage; looking for it again and again takes long
+    try:
+        return _started(config, log_level)
+    finally:
+        gc.enable()
+
+
+def _started(config: str, log_level: str | None) -> int:
     from agent import log
     from agent.settings_load import load
 
-    loaded = load(arguments.config)
+    loaded = load(config)
     if loaded.settings is None:
-        return _become_check(arguments.config)
-    log.set_up(arguments.log_level)
+        return _become_check(config)
+    log.set_up(log_level)
     if loaded.warnings:
         import logging
 
@@ -116,7 +143,7 @@ def _run(arguments: argparse.Namespace) -> int:
             logging.getLogger("chargepoint").warning("%s", warning)
     from agent import app
 
-    return int(app.run(loaded.settings, arguments.config))
+    return int(app.run(loaded.settings, config))
 
 
 def _become_check(config: str) -> int:

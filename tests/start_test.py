@@ -36,6 +36,7 @@ NOT_AT_START = {
     ),
     "the line's library, at the first request": ("pymodbus",),
     "the link's library, at the first dial": ("websockets",),
+    "a parser of options, when there are none": ("argparse", "gettext"),
     "a frame's validator, at its first frame": ("agent.ocpp.schemas",),
 }
 
