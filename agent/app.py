@@ -274,7 +274,9 @@ class Agent:
         return [root.pem for root in self.view.certificates.roots(CSMS)]
 
     def _report(self) -> dict[str, Any]:
-        return report(self.status(), self.settings, self.store.saved, self.view)
+        rows = self._book.rows(asyncio.get_running_loop().time())
+        counts = self.store.counts()
+        return report(self.status(), self.settings, self.store.saved, self.view, rows, counts)
 
     def _report_of_driver(self, observation: Observation) -> None:
         """The senses first, with the guard behind them; what people look at may wait."""

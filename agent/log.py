@@ -5,6 +5,8 @@ import os
 import re
 import sys
 import threading
+from collections import deque
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import TextIO
 from urllib.parse import quote
@@ -18,6 +20,10 @@ TALKATIVE = ("websockets", "pymodbus", "asyncio", "ocpp")
 
 URL_LOGIN = re.compile(r"://[^/@\s\"']*@")
 """Name and password in a URL, as a CSMS may name one for an upload."""
+
+ERRORS_KEPT = 100
+LONGEST_ERROR = 1000
+"""Characters of one; a trace is in the journal."""
 
 SHORTEST_SECRET = 6
 _secrets: set[str] = set()
@@ -54,6 +60,25 @@ class JournalFormat(logging.Formatter):
         return f"<{priority(record.levelno)}>{_one_line(text)}"
 
 
+class LastErrors(logging.Handler):
+    """Keeps the newest warnings and errors, masked, for whoever asks what went wrong."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._kept: deque[dict[str, str]] = deque(maxlen=ERRORS_KEPT)
+        self.setFormatter(logging.Formatter("%(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        text = masked(_one_line(self.format(record)))[:LONGEST_ERROR]
+        row = {"time": time, "level": record.levelname, "name": record.name, "text": text}
+        self._kept.append(row)
+
+    def rows(self) -> list[dict[str, str]]:
+        """Oldest first, masked by what is known as a secret by now."""
+        return [{**row, "text": masked(row["text"])} for row in tuple(self._kept)]
+
+
 def priority(level: int) -> int:
     """Syslog priority of a logging level: 2 critical, 3 error, 4 warning, 6 info, 7 debug."""
     if level >= logging.CRITICAL:
@@ -63,6 +88,10 @@ def priority(level: int) -> int:
     if level >= logging.WARNING:
         return 4
     return 6 if level >= logging.INFO else 7
+
+
+last_errors = LastErrors()
+"""Of this process, once `set_up` was called."""
 
 
 def set_up(level: str | None = None, stream: TextIO | None = None) -> None:
@@ -79,6 +108,7 @@ def set_up(level: str | None = None, stream: TextIO | None = None) -> None:
     for old in root.handlers[:]:
         root.removeHandler(old)
     root.addHandler(handler)
+    root.addHandler(last_errors)
     root.setLevel(logging.INFO if number is None else number)
     sys.excepthook, threading.excepthook = _crash, _thread_crash
     for name in TALKATIVE:

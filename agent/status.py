@@ -2,13 +2,15 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from agent.core.evse import Evse
 from agent.core.main_meter import MainMeter
+from agent.devices import DeviceSeen
+from agent.log import last_errors
 from agent.ocpp.view import View
 from agent.runtime import Runtime
 from agent.settings import Settings
@@ -79,20 +81,60 @@ def _percent(percent: int) -> str:
 
 
 def report(
-    status: Mapping[str, Any], settings: Settings, saved: Mapping[str, str], view: View
+    status: Mapping[str, Any],
+    settings: Settings,
+    saved: Mapping[str, str],
+    view: View,
+    devices: Sequence[DeviceSeen],
+    counts: Counts,
 ) -> dict[str, Any]:
-    """The heart of a diagnostics bundle: what the station is, says of itself and was told; no
-    secrets."""
+    """The heart of a diagnostics bundle: what the station is, says of itself, was told, and what
+    went wrong; no secrets. Any field that a device or the queue counts shows by itself."""
     told = {key: text for key, text in saved.items() if key.startswith("var/")}
     open_ones = {key: text for key, text in told.items() if not _is_secret(key)}
     return {
+        "versions": {
+            "agent": _agent_version(),
+            "firmware": view.facts.firmware_version,
+            "python": sys.version,
+            "board": list(os.uname()),
+        },
         "status": status,
-        "python": sys.version,
-        "board": list(os.uname()),
-        "firmware_version": view.facts.firmware_version,
+        "last_errors": last_errors.rows(),
+        "device_counters": {
+            row.name: {
+                "driver": row.driver,
+                "lost": row.lost,
+                "age_s": row.age_s,
+                "counted": msgspec.to_builtins(row.counters),
+            }
+            for row in devices
+        },
+        "queue": {
+            **msgspec.to_builtins(counts),
+            "in_flight": _in_flight(view),
+        },
         "variables": open_ones,
         "settings": without_secrets(settings),
     }
+
+
+def _in_flight(view: View) -> dict[str, Any] | None:
+    """The CALL that waits for its answer, without its payload."""
+    flight = view.connection.in_flight
+    if flight is None:
+        return None
+    attempts = flight.row.attempts if flight.row is not None else 0
+    return {"action": flight.action, "attempts": attempts}
+
+
+def _agent_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("chargepoint")
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _is_secret(name: str) -> bool:

@@ -128,9 +128,8 @@ async def a_handler_fails(bench: SimBench, monkeypatch: pytest.MonkeyPatch) -> N
 
 def bundle_of(bench: SimBench, stream: io.StringIO, kept: Path, patch: pytest.MonkeyPatch) -> str:
     """The diagnostics bundle with this journal in it, every file of it as text."""
-    patch.setattr(
-        upload.Logs, "_journal", lambda self, order: stream.getvalue() + f"ftp://{UPLOAD_LOGIN}@h\n"
-    )
+    lines = [*stream.getvalue().splitlines(keepends=True), f"ftp://{UPLOAD_LOGIN}@h\n"]
+    patch.setattr(upload.Logs, "_journal", lambda self, order: lines)
     texts: list[str] = []
 
     def sent(url: str, path: Path, *_: Any) -> None:

@@ -2,21 +2,25 @@
 
 import json
 import subprocess
+import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from agent.core.jobs import UploadLog
 from agent.jobs import UPLOADS
 from agent.jobs.threads import JobError, Task
-from agent.jobs.transfer import Context, send
+from agent.jobs.transfer import CHUNK, Context, send
 from agent.log import masked
 
 SECURITY_LOG = "security.log"
-MOST_BYTES = 8 * 1024 * 1024
-"""Of any one part of a bundle, and of the journal's excerpt."""
+REPORT_BYTES, JOURNAL_BYTES, SECURITY_BYTES = 1 << 20, 2 << 20, 1 << 19
+"""Of the parts of a bundle, unpacked. The journal's end counts."""
+MOST_BYTES = 4 << 20
+"""Of a bundle as it is sent."""
+CUT = b"... the rest did not fit\n"
 JOURNAL_LINES = 20_000
 JOURNAL_S = 60.0
 """How long journalctl may take."""
@@ -62,15 +66,17 @@ class Logs:
                     file.write(line)
 
     def _write_bundle(self, path: Path, order: UploadLog) -> None:
+        """At most MOST_BYTES together, were nothing of it to compress."""
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bundle:
             report = json.dumps(self._report(), indent=2, default=str)
-            bundle.writestr("report.json", masked(report)[:MOST_BYTES])
-            bundle.writestr("journal.txt", masked(self._journal(order))[-MOST_BYTES:])
-            security = "".join(line for line in _lines(self._directory / SECURITY_LOG))
-            bundle.writestr(SECURITY_LOG, masked(security)[-MOST_BYTES:])
+            bundle.writestr("report.json", masked(report).encode()[:REPORT_BYTES])
+            with bundle.open("journal.txt", "w") as file:
+                _write_bounded(file, self._journal(order), JOURNAL_BYTES)
+            with bundle.open(SECURITY_LOG, "w") as file:
+                _write_bounded(file, _lines(self._directory / SECURITY_LOG), SECURITY_BYTES)
 
-    def _journal(self, order: UploadLog) -> str:
-        """The service's own lines; why there are none, where there are none."""
+    def _journal(self, order: UploadLog) -> Iterable[str]:
+        """The service's own lines, the newest ones; why there are none, where there are none."""
         words = ["journalctl", "--unit", self._unit, "--no-pager", "--output", "short-iso"]
         words += ["--lines", str(JOURNAL_LINES)]
         if order.oldest_s is not None:
@@ -78,17 +84,52 @@ class Logs:
         if order.latest_s is not None:
             words += ["--until", f"@{order.latest_s:.0f}"]
         try:
-            done = subprocess.run(words, capture_output=True, timeout=JOURNAL_S, check=False)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return f"no journal: {error}\n"
-        return (done.stdout or done.stderr)[-MOST_BYTES:].decode(errors="replace")
+            said = _end_of_output(words, JOURNAL_BYTES * 3 // 4, JOURNAL_S)
+        except OSError as error:
+            return [f"no journal: {error}\n"]
+        return (line.decode(errors="replace") for line in said.splitlines(keepends=True))
+
+
+def _end_of_output(words: list[str], most_bytes: int, timeout_s: float) -> bytearray:
+    """The last whole lines that a program says until it ends or is ended; holds little more."""
+    end, is_cut = bytearray(), False
+    program = subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    timer = threading.Timer(timeout_s, program.kill)
+    timer.start()
+    try:
+        assert program.stdout is not None
+        while chunk := program.stdout.read(CHUNK):
+            end += chunk
+            if len(end) > most_bytes:
+                del end[:-most_bytes]
+                is_cut = True
+    finally:
+        timer.cancel()
+        program.kill()
+        program.communicate()
+    # half a line could hold half a secret, which nothing masks
+    return end[end.find(b"\n") + 1 :] if is_cut else end
+
+
+def _write_bounded(file: IO[bytes], lines: Iterable[str], most_bytes: int) -> None:
+    """Line by line without secrets; what is beyond the bound is left out and said so."""
+    left = most_bytes - len(CUT)
+    for line in lines:
+        data = masked(line).encode()
+        if len(data) > left:
+            file.write(CUT)
+            return
+        left -= len(data)
+        file.write(data)
 
 
 def _lines(path: Path) -> list[str]:
     """Of a bounded file; one that is not there is empty."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(MOST_BYTES).splitlines(keepends=True)
+            return file.read(SECURITY_BYTES).splitlines(keepends=True)
     except FileNotFoundError:
         return []
 

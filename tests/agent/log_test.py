@@ -135,3 +135,19 @@ def test_a_crash_in_a_thread_is_masked_as_well() -> None:
     thread.join()
     assert "ValueError" in out.getvalue()
     assert "s3cret" not in out.getvalue()
+
+
+def test_the_newest_warnings_are_kept_masked_and_bounded() -> None:
+    log.set_up("info", io.StringIO())
+    log.hide("a-long-secret")
+    logger = logging.getLogger("x")
+    logger.info("not kept")
+    for number in range(log.ERRORS_KEPT + 5):
+        logger.warning("error %d with a-long-secret\nand a second line", number)
+    logger.error("y" * 5000)
+    rows = log.last_errors.rows()
+    assert len(rows) == log.ERRORS_KEPT
+    assert rows[-1]["text"] == "y" * log.LONGEST_ERROR
+    assert rows[-1]["level"] == "ERROR"
+    assert rows[-2]["text"] == f"error {log.ERRORS_KEPT + 4} with ***\\nand a second line"
+    assert rows[-2]["name"] == "x"

@@ -1,7 +1,16 @@
 """What a technician sees at one glance."""
 
 import asyncio
+import logging
 
+import msgspec
+import pytest
+
+from agent.devices import DeviceSeen
+from agent.log import LastErrors, last_errors
+from agent.status import report
+from agent.store.rows import Counts
+from drivers.contract import Counters
 from hil.scenarios.day import begin
 from hil.sim import SimBench
 from hil.virtual_time import run_virtual
@@ -34,4 +43,35 @@ def test_the_status_follows_link_boot_queue_and_charge() -> None:
             assert status["queue"] >= 4
             assert "disk" not in status
 
+    run_virtual(scene())
+
+
+def test_a_report_has_what_a_remote_engineer_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Versions, last errors, each device's counters whole, the queue; no card."""
+    counters = Counters(requests=9, timeouts=2, slowest_s=0.4)
+    device = DeviceSeen(name="meter1", role="meter", driver="modbus_meter", counters=counters)
+    counts = Counts(waiting=3, set_aside=1, thinned=7)
+
+    async def scene() -> None:
+        async with SimBench() as bench:
+            await bench.csms.wait_for("StatusNotification")
+            await begin(bench, 1, CARD)
+            agent = bench.agent
+            logging.getLogger("x").addHandler(last_errors)
+            logging.getLogger("x").error("the meter is lost")
+            logging.getLogger("x").removeHandler(last_errors)
+            told = report(
+                agent.status(), agent.settings, agent.store.saved, agent.view, [device], counts
+            )
+            assert told["device_counters"]["meter1"]["counted"] == msgspec.to_builtins(counters)
+            assert told["queue"].items() >= msgspec.to_builtins(counts).items()
+            assert told["last_errors"][-1]["text"] == "the meter is lost"
+            assert set(told["versions"]) == {"agent", "firmware", "python", "board"}
+            assert told["status"]["connectors"]
+            own = agent._report()
+            assert set(own) == set(told)
+            assert set(own["device_counters"]) == set(agent.settings.devices)
+            assert CARD not in str(own)
+
+    monkeypatch.setattr(last_errors, "_kept", LastErrors()._kept)
     run_virtual(scene())

@@ -1,8 +1,12 @@
 """What the CSMS gets of the logs: the span it asked for, no secrets, nothing left behind."""
 
+import io
 import json
+import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -18,6 +22,7 @@ LINES = [
     json.dumps({"time": f"2026-01-0{day}T00:00:00.000+00:00", "type": f"Event{day}"}) + "\n"
     for day in (1, 2, 3)
 ]
+REPORT = {"status": {"link": "online"}, "url": "https://me:pw@host/", "kept": SECRET}
 DAY_2_S = 1_767_312_000.0
 
 
@@ -36,7 +41,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 def upload(directory: Path, log_type: str, **order: Any) -> None:
     (directory / "security.log").write_text("".join(LINES))
-    report = {"status": {"link": "online"}, "url": "https://me:pw@host/", "kept": SECRET}
+    report = order.pop("report", REPORT)
     logs = Logs(directory, lambda: report, lambda: None)  # type: ignore[arg-type, return-value]
     url = order.pop("url", "https://files.invalid/")
     task = Task(lambda step, percent: None)
@@ -80,3 +85,98 @@ def test_nothing_is_left_of_an_upload(tmp_path: Path, sent: list[bytes]) -> None
     with pytest.raises(JobError):
         upload(tmp_path, "SecurityLog", url="https://refused.invalid/")
     assert list((tmp_path / UPLOADS).iterdir()) == []
+
+
+# --- the journal and the bounds of a bundle -------------------------------------------------------
+
+
+@pytest.fixture
+def journalctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """A stand-in that says what `code` prints, and keeps its arguments in the file returned."""
+
+    def make(code: str) -> Path:
+        said = tmp_path / "arguments"
+        program = tmp_path / "bin/journalctl"
+        program.parent.mkdir()
+        keep = f"import sys; open({str(said)!r}, 'w').write(' '.join(sys.argv[1:]))"
+        program.write_text(f"#!{sys.executable}\n{keep}\n{code}\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(program.parent))
+        return said
+
+    return make
+
+
+def part(sent: list[bytes], name: str) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(sent[0])) as bundle:
+        return bundle.read(name)
+
+
+def test_the_journal_of_the_service_and_the_span_is_in_the_bundle(
+    tmp_path: Path, sent: list[bytes], journalctl: Callable[[str], Path]
+) -> None:
+    journal.hide(SECRET)
+    said = journalctl(f"print('contactor opened'); print('dialled with {SECRET} ftp://a:b@h')")
+    upload(tmp_path, "DiagnosticsLog", oldest_s=DAY_2_S, latest_s=DAY_2_S + 60)
+    text = part(sent, "journal.txt").decode()
+    assert text == "contactor opened\ndialled with *** ftp://***@h\n"
+    words = said.read_text()
+    assert "--unit chargepoint.service" in words
+    assert f"--since @{DAY_2_S:.0f} --until @{DAY_2_S + 60:.0f}" in words
+
+
+def test_a_journal_that_cannot_be_read_says_so(
+    tmp_path: Path, sent: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    upload(tmp_path, "DiagnosticsLog")
+    assert part(sent, "journal.txt").startswith(b"no journal: ")
+
+
+def test_a_journal_that_hangs_is_ended(
+    tmp_path: Path,
+    sent: list[bytes],
+    journalctl: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "JOURNAL_S", 1.0)
+    journalctl("import time; print('so far', flush=True); time.sleep(600)")
+    upload(tmp_path, "DiagnosticsLog")
+    assert part(sent, "journal.txt") in (b"so far\n", b"")
+
+
+def test_a_long_journal_is_cut_at_its_old_end_between_two_lines(
+    tmp_path: Path, sent: list[bytes], journalctl: Callable[[str], Path]
+) -> None:
+    """Half a line could hold half a secret."""
+    journal.hide(SECRET)
+    journalctl(f"for i in range(120000): print('{SECRET}', 'number', i)")
+    upload(tmp_path, "DiagnosticsLog")
+    text = part(sent, "journal.txt").decode()
+    lines = text.splitlines()
+    assert lines[-1] == "*** number 119999"
+    assert {line.partition(" ")[0] for line in lines} == {"***"}
+    assert 1000 < len(lines) < 120_000
+
+
+def test_a_bundle_of_the_worst_contents_stays_in_its_bounds(
+    tmp_path: Path, sent: list[bytes], journalctl: Callable[[str], Path]
+) -> None:
+    """Nothing of it can be compressed."""
+    noise = Random(5)
+    journalctl("import os\nfor _ in range(6000): print(os.urandom(500).hex())")
+    LINES.append(noise.randbytes(module.SECURITY_BYTES).hex() + "\n")
+    try:
+        report = {"status": noise.randbytes(module.REPORT_BYTES).hex()}
+        upload(tmp_path, "DiagnosticsLog", report=report)
+    finally:
+        LINES.pop()
+    assert len(sent[0]) <= module.MOST_BYTES
+    for name, most in (
+        ("report.json", module.REPORT_BYTES),
+        ("journal.txt", module.JOURNAL_BYTES),
+        ("security.log", module.SECURITY_BYTES),
+    ):
+        assert len(part(sent, name)) <= most, name
+    assert len(part(sent, "report.json")) == module.REPORT_BYTES
+    assert part(sent, "security.log").endswith(module.CUT)
