@@ -23,7 +23,7 @@ class Presenting:
         self._last_at_s = 0.0
 
     def present(self, read: str, convert: Callable[[], str], report: Report) -> None:
-        """`read` tells one card from another; `convert` gives its number or raises Refused."""
+        """`read`: what the reader sent; `convert` gives the card's number or raises Refused."""
         now_s = asyncio.get_running_loop().time()
         repeated = read == self._last and now_s - self._last_at_s < REPEAT_S
         self._last, self._last_at_s = read, now_s
@@ -34,4 +34,4 @@ class Presenting:
         except Refused as reason:
             log.warning("reader %s: card refused: %s", self._name, reason)
             return
-        report(CardSeen(self._name, uid, self._token_type))
+        report(CardSeen(self._name, uid, self._token_type, read))

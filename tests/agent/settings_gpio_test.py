@@ -2,11 +2,17 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from agent.devices import DeviceBook
+from agent.settings import Settings
 from agent.settings_load import load
+from agent.wiring import site_of, wire
+from drivers.registry import Registry
 
-GOOD = (Path(__file__).parent.parent.parent / "config/examples/gpio_contactor.yaml").read_text()
+EXAMPLE = Path(__file__).parent.parent.parent / "config/examples/gpio_contactor.yaml"
+GOOD = EXAMPLE.read_text()
 
 
 def told(tmp_path: Path, *pairs: tuple[str, str]) -> list[str]:
@@ -22,6 +28,26 @@ def told(tmp_path: Path, *pairs: tuple[str, str]) -> list[str]:
 
 def test_the_example_is_good(tmp_path: Path) -> None:
     assert told(tmp_path) == []
+
+
+def test_the_wiring_that_is_kept_for_safe_off_is_read_back_whole() -> None:
+    settings = load(str(EXAMPLE)).settings
+    assert settings is not None
+    assert msgspec.json.decode(msgspec.json.encode(settings), type=Settings) == settings
+
+
+def test_every_device_of_the_example_is_built_and_described() -> None:
+    """The controller below the contactor is no device of its own any more."""
+    settings = load(str(EXAMPLE)).settings
+    assert settings is not None
+    wiring = wire(settings, Registry(settings.lines, settings.devices).build)
+    assert set(wiring.devices) == {"contactor", "board", "meter"}
+    rows = {row.name: row for row in DeviceBook(settings, wiring.devices).rows(0.0)}
+    assert (rows["contactor"].role, rows["board"].role) == ("pilot", "board")
+    assert rows["contactor"].places == ((1, 1),)
+    assert rows["contactor"].counters is not None
+    (site,) = site_of(settings, wiring).evses
+    assert site.connectors[0].has_lock
 
 
 CASES = [

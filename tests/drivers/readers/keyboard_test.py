@@ -92,8 +92,8 @@ async def test_a_typed_card_is_one_presentation(bench, eventually) -> None:
     part.swipe("1EA68671")
     await eventually(lambda: len(seen) == 2)
     assert seen == [
-        CardSeen("r", "04A2B3C4D5E680", "ISO14443"),
-        CardSeen("r", "1EA68671", "ISO14443"),
+        CardSeen("r", "04A2B3C4D5E680", "ISO14443", "04A2B3C4D5E680"),
+        CardSeen("r", "1EA68671", "ISO14443", "1EA68671"),
     ]
 
 
@@ -101,7 +101,7 @@ async def test_decimal_digits_become_the_number_of_the_card(bench, eventually) -
     part, seen = await bench(format="dec", pattern="^([0-9]{10})$", reverse_bytes=True)
     part.swipe(f"{0x7186A61E:010d}")
     await eventually(lambda: seen)
-    assert seen == [CardSeen("r", "1EA68671", "ISO14443")]
+    assert seen == [CardSeen("r", "1EA68671", "ISO14443", f"{0x7186A61E:010d}")]
 
 
 async def test_a_random_number_is_refused_in_the_journal_without_telling_it(

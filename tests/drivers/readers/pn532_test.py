@@ -96,8 +96,8 @@ async def test_it_is_woken_up_set_up_and_gives_each_card_once(bench, eventually)
     part.uid = bytes.fromhex("1ea68671")
     await eventually(lambda: len(seen) == 2)
     assert seen == [
-        CardSeen("r", "04A2B3C4D5E680", "ISO14443"),
-        CardSeen("r", "1EA68671", "ISO14443"),
+        CardSeen("r", "04A2B3C4D5E680", "ISO14443", "04A2B3C4D5E680"),
+        CardSeen("r", "1EA68671", "ISO14443", "1EA68671"),
     ]
 
 

@@ -54,7 +54,7 @@ async def test_a_line_with_a_card_is_one_presentation(
     for start in range(0, len(sent), 5):
         far_end.send(sent[start : start + 5])
     await eventually(lambda: seen)
-    assert seen == [CardSeen("r", uid, "ISO14443")]
+    assert [(o.uid, o.token_type) for o in seen] == [(uid, "ISO14443")]
 
 
 async def test_a_card_that_stays_is_seen_once_and_another_one_at_once(
@@ -63,7 +63,10 @@ async def test_a_card_that_stays_is_seen_once_and_another_one_at_once(
     seen = await bench(token_type="Local")
     far_end.send(b"11111111\r\n11111111\r\n11111111\r\n22222222\r\n")
     await eventually(lambda: len(seen) == 2)
-    assert seen == [CardSeen("r", "11111111", "Local"), CardSeen("r", "22222222", "Local")]
+    assert seen == [
+        CardSeen("r", "11111111", "Local", "11111111"),
+        CardSeen("r", "22222222", "Local", "22222222"),
+    ]
 
 
 async def test_a_card_shown_again_later_is_a_new_presentation(
