@@ -69,6 +69,7 @@ class OpenEvse:
             min_a=float(LEAST_A),
             max_a=float(MOST_A),
             has_lock=options.lock,
+            watches_contacts=True,
             host_loss_fallback=(
                 f"goes on charging, with at most {self._fallback_a} A after {HEARTBEAT_S} s; "
                 "it cannot stop by itself"

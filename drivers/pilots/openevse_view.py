@@ -9,6 +9,7 @@ SLEEPING = 0xFE
 DISABLED = 0xFF
 ENABLED = (0x01, 0x02, 0x03)
 STARTING = 0x00
+STUCK_RELAY = 0x08
 
 HARD_FAULT = 0x0002
 GROUND_TRIPPED = 0x0020
@@ -42,7 +43,9 @@ class View(Struct, frozen=True):
 
     @property
     def power_path(self) -> PowerPath:
-        return PowerPath.CLOSED if self.flags & RELAY_CLOSED else PowerPath.OPEN
+        """The relay as ordered, but closed as long as voltage behind it says that it is stuck."""
+        is_closed = self.flags & RELAY_CLOSED or self.state == STUCK_RELAY
+        return PowerPath.CLOSED if is_closed else PowerPath.OPEN
 
     def reading(self, temperature_c: float | None = None) -> PilotReading:
         """The same in the words of the contract."""

@@ -7,6 +7,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from hil.parts.pty_port import PtyPort
+from hil.parts.tcp_port import TcpPort
 
 Registers = Mapping[tuple[int, int], int]
 """(function code 1, 3 or 4, 0-based address) -> 16-bit value, or a coil's 0 or 1."""
@@ -132,7 +133,7 @@ def _frame_length(start: bytes | bytearray) -> int:
 class ModbusSlave:
     """Several units on one RS-485 line; a request to any other unit gets no answer."""
 
-    def __init__(self, port: PtyPort, units: Mapping[int, Unit]) -> None:
+    def __init__(self, port: PtyPort | TcpPort, units: Mapping[int, Unit]) -> None:
         self.units = dict(units)
         self.requests: list[tuple[int, bytes]] = []
         """(unit, request PDU) of everything with a good checksum."""

@@ -101,5 +101,15 @@ def test_what_a_controller_does_by_itself_is_told_before_a_car_is_plugged_in(
     assert notes[0] == "a stop opens within 6 s"
     assert notes[1].startswith("when this board dies: goes on charging, with at most 6 A")
     assert notes[2].startswith("before the first order: it starts enabled")
-    assert "no contact tells" in notes[3]
+    assert len(notes) == 3, "it senses a voltage behind its relay"
     assert row(book, "meter1").notes == ()
+
+
+def test_a_controller_that_knows_its_orders_alone_says_so() -> None:
+    found = load(str(EXAMPLE.parent / "examples" / "evse_wb.yaml")).settings
+    assert found is not None
+    build = Registry(found.lines).build
+    there = DeviceBook(found, {name: build(name, o) for name, o in found.devices.items()})
+    notes = row(there, "controller").notes
+    assert "interlock" in notes[1]
+    assert "no contact tells" in notes[-1]

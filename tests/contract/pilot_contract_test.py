@@ -195,6 +195,23 @@ def test_a_fault_opens_and_is_reported_until_it_is_gone(play, rig) -> None:
     play(scenario)
 
 
+def test_a_welded_contactor_is_never_told_open_by_who_watches_it(play, rig) -> None:
+    needs(rig, "weld")
+
+    async def scenario(rig: Rig, watch: Watch) -> None:
+        await charging(rig, watch)
+        await rig.do("weld")
+        rig.driver.stop()
+        await asyncio.sleep(rig.driver.capabilities.opens_within_s + SOON_S)
+        assert rig.is_closed()
+        if rig.driver.capabilities.watches_contacts:
+            assert "welded_contactor" in readings(watch)[-1].faults
+            assert rig.driver.power_path() is not PowerPath.OPEN
+        await rig.do("clear weld")
+
+    play(scenario)
+
+
 def test_a_silent_controller_is_lost_once_unknown_and_found_again(play, rig) -> None:
     needs(rig, "silence")
 

@@ -57,6 +57,7 @@ class RealRig:
         await self.do(state)
 
     async def do(self, what: str) -> None:
+        assert what in self._file.do, f"{self.name}: `do` has no command for {what!r}; add it"
         await self._shell(self._file.do[what])
 
     def is_closed(self) -> bool:

@@ -30,9 +30,12 @@ from hil.parts.modbus_slave import Fault, ModbusSlave
 from hil.parts.openevse import OpenEvse
 from hil.parts.phoenix import Phoenix
 from hil.parts.pty_port import PtyPort
+from hil.parts.tcp_port import TcpPort
 from hil.virtual_time import run_virtual
 
 HERE = (1, 1)
+LOOPBACK_S = 0.002
+"""Real time that the loopback interface gets to pass bytes on, before virtual time jumps."""
 FAULTS = frozenset({"rcd", "restart", "silence", "host_loss", "stubborn", "weld"})
 
 
@@ -112,12 +115,12 @@ class WorldRig:
         self.world = World({1: [1]})
         self.live = LiveWorld(self.world)
         self.live.catch_up()
-        self.driver = self._build()
+        self.driver = await self._build()
 
     async def end(self) -> None:
         """The controller goes dark."""
 
-    def _build(self) -> PilotController:
+    async def _build(self) -> PilotController:
         raise NotImplementedError
 
     async def ev(self, state: str) -> None:
@@ -180,7 +183,7 @@ class SimRig(WorldRig):
 
     features = FAULTS - {"restart"}
 
-    def _build(self) -> PilotController:
+    async def _build(self) -> PilotController:
         self.pilot = SimPilot("pilot", self.live, HERE)
         return self.pilot
 
@@ -190,12 +193,12 @@ class ContactorRig(SimRig):
 
     features = SimRig.features - {"host_loss"}
 
-    def _build(self) -> PilotController:
+    async def _build(self) -> PilotController:
         factory = MockFactory()
         self.relay = Relay(factory, 17, 4)
         switch = GpioSwitch(GpioOutput("GPIO17"), GpioInput("GPIO4"))
         options = GpioContactorOptions("below", switch)
-        return GpioContactor("pilot", options, super()._build(), Pins(board=factory))
+        return GpioContactor("pilot", options, await super()._build(), Pins(board=factory))
 
     def is_closed(self) -> bool:
         return self.relay.is_closed
@@ -214,14 +217,18 @@ class PtyRig(WorldRig):
         super().__init__(name)
         self._options = options
 
-    def _build(self) -> PilotController:
-        self.port = PtyPort()
-        self.port.open()
+    async def _build(self) -> PilotController:
+        self.port = await self._open()
         self.controller = self._controller()
         self.controller.start()
         registry = Registry({"bus": SerialLine(self.port.path)})
         pilot: Any = registry.build("pilot", self._options(self.port.path))
         return pilot
+
+    async def _open(self) -> Any:
+        port = PtyPort()
+        port.open()
+        return port
 
     def _controller(self) -> Any:
         raise NotImplementedError
@@ -259,6 +266,18 @@ class ModbusRig(PtyRig):
         self.slave.heal()
 
 
+class ConverterRig(ModbusRig):
+    """The line behind a converter on the network."""
+
+    def run(self, scenario: Coroutine[Any, Any, None]) -> None:
+        run_virtual(scenario, fd_grace_s=LOOPBACK_S)
+
+    async def _open(self) -> TcpPort:
+        port = TcpPort()
+        await port.open()
+        return port
+
+
 SIMULATED: dict[str, Callable[[], WorldRig]] = {
     "sim": lambda: SimRig("sim"),
     "gpio_contactor": lambda: ContactorRig("gpio_contactor"),
@@ -268,6 +287,9 @@ SIMULATED: dict[str, Callable[[], WorldRig]] = {
         "phoenix",
         PhoenixOptions("bus", host_loss="interlock", contactor_feedback=True),
         Phoenix,
+    ),
+    "phoenix behind a converter": lambda: ConverterRig(
+        "phoenix", PhoenixOptions("bus", host_loss="interlock", contactor_feedback=True), Phoenix
     ),
 }
 

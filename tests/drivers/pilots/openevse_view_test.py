@@ -23,6 +23,7 @@ from drivers.pilots.rapi import Frame
         (0x06, 3, 0x0180, "C", "open", 0, "rcd"),
         (0x07, 3, 0x0120, "C", "open", 0, "ground"),
         (0x08, 3, 0x0142, "C", "closed", 0, "welded_contactor hard_fault"),
+        (0x08, 2, 0x0102, "B", "closed", 0, "welded_contactor hard_fault"),
         (0x09, 1, 0x0002, "A", "open", 0, "rcd_self_test hard_fault"),
         (0x0A, 3, 0x0100, "C", "open", 0, "over_temperature"),
         (0x0B, 3, 0x0100, "C", "open", 0, "over_current"),
