@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from typing import Any, Self
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.core import effects as ef
 from agent.core.jobs import StartJob
+from agent.settings import CommandInstaller, Firmware, Settings
 from drivers.contract import PilotReading, PilotSeen, PilotState, PowerPath
 from hil.fuzz_frames import TRANSACTION, Thrown
 from hil.scenarios.day import begin
@@ -95,7 +97,7 @@ class Target:
 
     async def _fresh(self) -> SimBench:
         await self._end()
-        bench = self._bench = SimBench(supply_a=SUPPLY_A, socket=True)
+        bench = self._bench = SimBench(supply_a=SUPPLY_A, socket=True, change=_updatable)
         bench.network.latency_s = 0.0
         await bench.start()
         await bench.csms.wait_for("StatusNotification")
@@ -216,6 +218,11 @@ class Target:
             raise Failing("the guard's stop waited behind frames")
         self.tally.stops += was_charging
         await asyncio.sleep(60)
+
+
+def _updatable(settings: Settings) -> Settings:
+    """A board with an installer, so that UpdateFirmware gets past the first word."""
+    return replace(settings, firmware=Firmware(CommandInstaller(("/bin/true",)), unsigned=True))
 
 
 # --- what must hold -------------------------------------------------------------------------------
