@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from agent.settings import Settings
 from drivers.contract import (
+    CardRefused,
     CardSeen,
     Counters,
     Counting,
@@ -41,6 +42,8 @@ class Card(Struct, frozen=True):
     uid: str
     token_type: str
     raw: str = ""
+    refused: str = ""
+    """Why the driver passed nothing on; empty when it did."""
 
 
 class DeviceSeen(Struct, kw_only=True):
@@ -97,13 +100,18 @@ class DeviceBook:
             case InputSeen(_, name, active):
                 row.inputs, self._seen_s[row.name] = {**row.inputs, name: active}, now_s
             case CardSeen(_, uid, token_type, raw):
-                self._cards += 1
-                card = Card(self._cards, row.name, uid, token_type, raw)
-                row.cards, self._seen_s[row.name] = (*row.cards, card)[-CARDS_KEPT:], now_s
+                self._keep(row, Card(self._cards + 1, row.name, uid, token_type, raw), now_s)
+            case CardRefused(_, reason, raw):
+                card = Card(self._cards + 1, row.name, "", "", raw, reason)
+                self._keep(row, card, now_s)
             case DeviceLost(_, reason):
                 row.lost = reason
             case DeviceFound():
                 row.lost = ""
+
+    def _keep(self, row: DeviceSeen, card: Card, now_s: float) -> None:
+        self._cards = card.number
+        row.cards, self._seen_s[row.name] = (*row.cards, card)[-CARDS_KEPT:], now_s
 
     def rows(self, now_s: float, *, with_cards: bool = False) -> list[DeviceSeen]:
         """All devices in the order of charger.yaml; card numbers only for those who learn."""

@@ -16,6 +16,7 @@ from agent.lamps import Lamps
 from agent.settings import Settings
 from agent.station_inputs import StationInputs, Watched, watched
 from drivers.contract import (
+    CardRefused,
     CardSeen,
     Device,
     DeviceFound,
@@ -192,6 +193,8 @@ class Senses:
             case CardSeen(device, uid, token_type):
                 token = IdToken(uid, token_type)
                 self._post(ev.TokenPresented(token, self._reader_evses.get(device, ())))
+            case CardRefused():
+                pass  # the journal has it from the driver
             case InputSeen(device, input_name, active) if self._inputs.seen(
                 device, input_name, active
             ):

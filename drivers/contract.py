@@ -111,6 +111,15 @@ class CardSeen(Struct, frozen=True):
     """What the reader sent for it, as far as the driver tells; for `chargepoint learn` alone."""
 
 
+class CardRefused(Struct, frozen=True):
+    """A reader read a card that cannot be used; `raw` is for `chargepoint learn` alone."""
+
+    device: str
+    reason: str
+    """Why, and what to do; without the number."""
+    raw: str
+
+
 class InputSeen(Struct, frozen=True):
     """A digital input changed or was read: a button, a door, a fault input."""
 
@@ -133,7 +142,7 @@ class DeviceFound(Struct, frozen=True):
     device: str
 
 
-Observation = PilotSeen | MeterSeen | CardSeen | InputSeen | DeviceLost | DeviceFound
+Observation = PilotSeen | MeterSeen | CardSeen | CardRefused | InputSeen | DeviceLost | DeviceFound
 Report = Callable[[Observation], None]
 """Called by drivers from the event loop's thread, synchronously; it never raises."""
 

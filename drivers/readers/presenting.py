@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from drivers.contract import CardSeen, Report
+from drivers.contract import CardRefused, CardSeen, Report
 from drivers.readers.uid import Refused
 
 log = logging.getLogger(__name__)
@@ -33,5 +33,6 @@ class Presenting:
             uid = convert()
         except Refused as reason:
             log.warning("reader %s: card refused: %s", self._name, reason)
+            report(CardRefused(self._name, str(reason), read))
             return
         report(CardSeen(self._name, uid, self._token_type, read))

@@ -9,6 +9,7 @@ from agent.devices import CARDS_KEPT, DeviceBook, DeviceSeen
 from agent.settings import Settings
 from agent.settings_load import load
 from drivers.contract import (
+    CardRefused,
     CardSeen,
     Counters,
     DeviceFound,
@@ -80,6 +81,15 @@ def test_cards_are_kept_for_those_who_learn_alone_and_not_for_ever(book: DeviceB
     assert (cards[-1].uid, cards[-1].raw) == ("09", "raw9")
     assert [row.cards for row in book.rows(100.0)] == [()] * 3
     assert "raw9" not in str(book.rows(100.0)) + str(book.summary())
+
+
+def test_a_refused_card_is_kept_with_its_reason_for_those_who_learn_alone(book: DeviceBook) -> None:
+    book.see(CardSeen("reader1", "01"), 100.0)
+    book.see(CardRefused("reader1", "a random number; use another card", "08A1B2C3"), 101.0)
+    card = row(book, "reader1").cards[-1]
+    assert (card.number, card.uid, card.raw) == (2, "", "08A1B2C3")
+    assert card.refused == "a random number; use another card"
+    assert "08A1B2C3" not in str(book.rows(100.0)) + str(book.summary())
 
 
 def test_rows_cross_the_console_unchanged(book: DeviceBook) -> None:

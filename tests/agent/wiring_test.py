@@ -11,6 +11,7 @@ from agent.guard import Guard
 from agent.settings import Settings
 from agent.wiring import Senses, features, site_of, wire
 from drivers.contract import (
+    CardRefused,
     CardSeen,
     DeviceFound,
     DeviceLost,
@@ -146,6 +147,17 @@ def test_the_main_meter_is_of_evse_0_and_nothing_that_the_guard_stops_for() -> N
         ev.FaultCleared(0, 0, "meter_lost"),
     ]
     assert bench.wiring.pilots[1, 1].orders == ["allow 16"]  # type: ignore[attr-defined]
+
+
+def test_a_refused_card_is_no_event_and_its_number_in_no_journal(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench()
+    bench.posted.clear()
+    with caplog.at_level("DEBUG"):
+        bench.senses.report(CardRefused("lobby", "a random number", "08A1B2C3"))
+    assert bench.posted == []
+    assert "08A1B2C3" not in caplog.text
 
 
 def test_the_guard_sees_a_report_before_the_inbox_does() -> None:

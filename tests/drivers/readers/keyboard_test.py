@@ -112,8 +112,10 @@ async def test_a_random_number_is_refused_in_the_journal_without_telling_it(
     part.swipe("08112233")
     await eventually(lambda: caplog.records)
     part.swipe("1EA68671")
-    await eventually(lambda: seen)
-    assert [o.uid for o in seen] == ["1EA68671"]
+    await eventually(lambda: len(seen) == 2)
+    refused, taken = seen
+    assert (refused.device, refused.raw, taken.uid) == ("r", "08112233", "1EA68671")
+    assert refused.reason in caplog.text
     (record,) = caplog.records
     assert record.getMessage().startswith("reader r: card refused: its number is a random one")
     assert "08112233" not in record.getMessage()

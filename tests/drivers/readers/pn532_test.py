@@ -4,7 +4,14 @@ import asyncio
 
 import pytest
 
-from drivers.contract import CardSeen, DeviceFound, DeviceLost, Observation, Pn532Options
+from drivers.contract import (
+    CardRefused,
+    CardSeen,
+    DeviceFound,
+    DeviceLost,
+    Observation,
+    Pn532Options,
+)
 from drivers.readers import pn532
 from drivers.readers.pn532 import Pn532Reader
 from drivers.readers.pn532_frames import Answer, Splitter, frame, uid_of
@@ -107,7 +114,7 @@ async def test_a_random_uid_is_refused(bench, eventually, caplog) -> None:
     await eventually(lambda: caplog.records)
     assert "random one" in caplog.text
     assert "A1B2C3" not in caplog.text.upper()
-    assert seen == []
+    assert [type(o) for o in seen] == [CardRefused]
 
 
 DAMAGED = bytes.fromhex("0000ff0cf4d54b010100040004aabbccdd0000")
