@@ -107,8 +107,8 @@ class Router:
             ordered = isinstance(event, ev.MessageTriggered)
             self._take(list(found.effects), events, effects, now, ordered=ordered)
         self._answers(events, effects, now)
-        due = l_firmware.go_on(self.view, now)
-        self._take(list(due.effects), events, effects, now)
+        for due in (l_firmware.go_on(self.view, now), n_diagnostics.go_on(self.view)):
+            self._take(list(due.effects), events, effects, now)
         self._take(self._conclude(event, now), events, effects, now)
         self._take(self.connection.send_next(now), events, effects, now)
         effects += self._leaving.after(event, self.connection, now)

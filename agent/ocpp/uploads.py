@@ -1,5 +1,7 @@
 """The log that is being uploaded: tries, their notifications, and a newer request (N01)."""
 
+from collections import deque
+
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -10,6 +12,9 @@ from agent.ocpp.calls import OutgoingCall, Payload
 
 FAILURES = frozenset({"BadMessage", "PermissionDenied", "NotSupportedOperation", "UploadFailure"})
 """Causes that are an UploadLogStatusEnumType themselves; any other is an UploadFailure."""
+
+MOST_UNTOLD = 32
+STATUS = "LogStatusNotification"
 
 
 class LogRequested(Struct, frozen=True):
@@ -22,7 +27,7 @@ class LogRequested(Struct, frozen=True):
 
 
 class Uploads:
-    """At most one upload; a restart forgets it."""
+    """At most one upload; a restart forgets it, and is Idle when asked (F06.FR.15)."""
 
     def __init__(self) -> None:
         self.current: LogRequested | None = None
@@ -31,6 +36,10 @@ class Uploads:
         self.percent = -1
         self._job_id = ""
         self._again_s: float | None = None
+        self._untold: deque[Payload] = deque(maxlen=MOST_UNTOLD)
+        """Notifications that the CSMS has not answered, oldest first: one at a time, and again when
+        it got lost with the link (FR.07 to FR.10)."""
+        self._is_telling = False
 
     def trigger(self) -> Payload:
         """F06.FR.14, FR.15."""
@@ -53,6 +62,21 @@ class Uploads:
         if self._again_s is None or now.mono_s < self._again_s:
             return []
         return [self._start(now)]
+
+    def tell(self, *, online: bool) -> list[object]:
+        """The oldest notification that the CSMS has not got."""
+        if not online or self._is_telling or not self._untold:
+            return []
+        self._is_telling = True
+        return [OutgoingCall(STATUS, self._untold[0])]
+
+    def answered(self, request: Payload, *, arrived: bool) -> None:
+        """The CSMS has a notification, or the link was lost before that."""
+        if not (self._is_telling and self._untold and request == self._untold[0]):
+            return
+        self._is_telling = False
+        if arrived:
+            self._untold.popleft()
 
     def moved(self, event: JobMoved) -> None:
         if event.job_id == self._job_id:
@@ -88,6 +112,5 @@ class Uploads:
 
     def _tell(self, status: str, upload: LogRequested) -> list[object]:
         self.told = status
-        payload: Payload = {"status": status, "requestId": upload.request_id}
-        text = f"log {upload.order.file_name}: {status}"
-        return [OutgoingCall("LogStatusNotification", payload), Log(5, text)]
+        self._untold.append({"status": status, "requestId": upload.request_id})
+        return [Log(5, f"log {upload.order.file_name}: {status}")]

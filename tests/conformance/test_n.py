@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
+
 from agent.core.jobs import UploadLog
 from hil.conformance import CARD, Octt
-from hil.parts.csms import Refused, Silent
+from hil.parts.csms import Cut, Refused, Silent
 from hil.sim import SimBench
 from hil.virtual_time import run_virtual
 
@@ -93,6 +95,58 @@ def test_TC_N_36_CS() -> None:
         await told(octt, "Uploaded", number=2)
         await asyncio.sleep(60)
         assert len(octt.csms.of("LogStatusNotification")) == 4
+
+    case(scene)
+
+
+@pytest.mark.parametrize("lost", ["Uploading", "Uploaded"])
+def test_a_status_that_the_link_lost_is_told_again(lost: str) -> None:
+    async def scene(octt: Octt) -> None:
+        csms = octt.csms
+        once = iter([Cut()])
+        csms.answer["LogStatusNotification"] = lambda status: (
+            next(once, None) if status["status"] == lost else None
+        )
+        await ask_log(octt, "SecurityLog")
+        await asyncio.sleep(600)
+        found = [status["status"] for status in csms.of("LogStatusNotification")]
+        expected = ["Uploading", "Uploaded"]
+        assert found == sorted([*expected, lost], key=expected.index)
+        assert len(octt.bench.work.of(UploadLog)) == 1
+
+    case(scene)
+
+
+def test_an_upload_that_ends_offline_is_told_later() -> None:
+    async def scene(octt: Octt) -> None:
+        await ask_log(octt, "SecurityLog")
+        await told(octt, "Uploading")
+        await asyncio.sleep(1)
+        await octt.offline()
+        await asyncio.sleep(60)
+        await octt.online()
+        await told(octt, "Uploaded")
+
+    case(scene)
+
+
+def test_after_a_restart_nothing_is_uploaded() -> None:
+    """F06.FR.15: Idle, without the requestId of what the restart ended."""
+
+    async def scene(octt: Octt) -> None:
+        bench = octt.bench
+        bench.work.takes_s[UploadLog] = 600.0
+        await ask_log(octt, "DiagnosticsLog")
+        await told(octt, "Uploading")
+        await bench.power_cut()
+        octt.csms.forget()
+        await bench.start()
+        await octt.expect("BootNotification")
+        await octt.accepted("TriggerMessage", {"requestedMessage": "LogStatusNotification"})
+        assert await octt.expect("LogStatusNotification") == {"status": "Idle"}
+        await ask_log(octt, "DiagnosticsLog", number=2)
+        await told(octt, "Uploading", number=2)
+        await told(octt, "Uploaded", number=2)
 
     case(scene)
 

@@ -21,11 +21,10 @@ from agent.ocpp.customers import CustomerAsked
 from agent.ocpp.messages import format_time, parse_time
 from agent.ocpp.tokens import from_wire
 from agent.ocpp.transfers import patience, protocol_of
-from agent.ocpp.uploads import LogRequested
+from agent.ocpp.uploads import STATUS, LogRequested
 from agent.ocpp.variable import Variable
 from agent.ocpp.view import View
 
-STATUS = "LogStatusNotification"
 FILE_NAMES = {"DiagnosticsLog": ("diagnostics", "zip"), "SecurityLog": ("security", "log")}
 
 
@@ -64,6 +63,17 @@ def _file_name(log_type: str, view: View, now: Now) -> str:
 
 def _log_requested(event: LogRequested, view: View, now: Now) -> Consequences:
     return Consequences(effects=tuple(view.uploads.request(event, now)))
+
+
+def go_on(view: View) -> Consequences:
+    """A notification that is due, or was lost with the link."""
+    return Consequences(effects=tuple(view.uploads.tell(online=view.connection.online)))
+
+
+def _told(request: Payload, response: Payload | None, view: View, now: Now) -> Consequences:
+    """One that the CSMS refuses is told all the same; one that the link lost is not."""
+    view.uploads.answered(request, arrived=response is not None or view.connection.online)
+    return Consequences()
 
 
 def _tick(event: Tick, view: View, now: Now) -> Consequences:
@@ -125,7 +135,7 @@ def _rejected(reason: str) -> Answer:
 
 INCOMING: Incoming = {"GetLog": _get_log, "CustomerInformation": _customer_information}
 OUTGOING: Outgoing = {}
-ON_RESPONSE: OnResponse = {}
+ON_RESPONSE: OnResponse = {STATUS: _told}
 ON_EVENT: OnEvent = {
     MessageTriggered: _triggered,
     LogRequested: _log_requested,
