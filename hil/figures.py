@@ -22,6 +22,7 @@ from typing import Any
 from msgspec import to_builtins
 
 from hil import figures_client
+from hil import figures_guard as guard
 from hil.desk import BenchError, DeskBench
 from hil.figures_calls import call_figures, measure_calls
 from hil.figures_lines import (
@@ -40,7 +41,7 @@ from hil.figures_queue import DRAINED, POWER_ON_S, measure_drain, measure_restar
 from hil.figures_store import measure_recording
 from hil.figures_syncs import Answered, Syncs, committed, strace_works, traced
 
-PARTS = ("start", "syncs", "recording", "calls", "drain", "restart")
+PARTS = ("start", "syncs", "recording", "calls", "drain", "restart", "guard")
 LONG = "long-drain"
 """Only when it is asked for: it takes a quarter of an hour and two gigabytes."""
 LONG_ROWS = 1_000_000
@@ -91,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--parts", nargs="+", choices=(*PARTS, LONG), default=PARTS, help=more)
     parser.add_argument("--rows", type=_rows, default=LONG_ROWS, help=f"of the {LONG}")
     parser.add_argument("--runs", type=_count, default=RUNS, help="starts of each kind")
+    parser.add_argument("--stops", type=_count, default=guard.STOPS, help="by the guard, of each")
     parser.add_argument("--idle-s", type=float, default=IDLE_S, help="wait before memory is read")
     return parser
 
@@ -166,6 +168,13 @@ def _restart(arguments: argparse.Namespace) -> Measured:
     return restart_figures(found), {"restarts": found}
 
 
+def _guard(arguments: argparse.Namespace) -> Measured:
+    took_s = arguments.stops * 2 * guard.SECONDS_A_STOP + 40
+    say(f"{arguments.stops} stops by the guard, idle and loaded (about {took_s:.0f} s)")
+    found = asyncio.run(guard.measure_guard(arguments.stops))
+    return guard.guard_figures(found), {"guard": found}
+
+
 def _long_drain(arguments: argparse.Namespace) -> Measured:
     found = asyncio.run(measure_long_drain(arguments.rows, say))
     return long_drain_figures(found), {"long_drain": found}
@@ -178,6 +187,7 @@ _MEASURES = {
     "calls": _calls,
     "drain": _drain,
     "restart": _restart,
+    "guard": _guard,
     LONG: _long_drain,
 }
 

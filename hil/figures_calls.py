@@ -78,7 +78,7 @@ async def measure_calls(
         starts_s = [await _start_s(csms, desk, number) for number in range(1, starts + 1)]
         inventories = [await _inventory(csms, number) for number in range(reports)]
         idle_s = sum(inventory.took_s for inventory in inventories)
-        _, idle_stall_s = await _with_pings(csms, asyncio.sleep(idle_s))
+        _, idle_stall_s = await with_pings(csms, asyncio.sleep(idle_s))
         ping_pong_s = await _ping_pong_s(csms)
         await _ask(csms, WARM_UP)
         before_kb = memory_of(desk.pid).rss_kb
@@ -150,13 +150,13 @@ async def _inventory(csms: BareCaller, number: int) -> Inventory:
         at_s, _ = await csms.heard("NotifyReport", requestId=number, tbc=False)
         return at_s
 
-    end_s, stall_s = await _with_pings(csms, report())
+    end_s, stall_s = await with_pings(csms, report())
     parts = [text for _, text in csms.frames if '"NotifyReport"' in text]
     size = sum(map(len, parts)) // len(parts)
     return Inventory(end_s - began_s, len(parts), size, stall_s)
 
 
-async def _with_pings(csms: BareCaller, work: Awaitable[Any]) -> tuple[Any, float]:
+async def with_pings(csms: BareCaller, work: Awaitable[Any]) -> tuple[Any, float]:
     """(what came of the work, the longest ping meanwhile)."""
     task = asyncio.ensure_future(work)
     longest_s = 0.0
