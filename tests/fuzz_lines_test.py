@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from drivers.contract import (
     CardSeen,
+    EvseWbOptions,
     MeterSeen,
     ModbusMeterOptions,
     Observation,
@@ -24,6 +25,7 @@ from drivers.contract import (
 from drivers.meters.register_map import find
 from drivers.pilots.openevse import OpenEvse as Driver
 from drivers.pilots.rapi import decode
+from drivers.readers import keys, pn532_frames
 from drivers.readers.serial_line import SerialLineReader
 from drivers.registry import Registry
 from drivers.sim.connector import Ev
@@ -31,6 +33,7 @@ from drivers.sim.live import LiveWorld
 from drivers.sim.world import World
 from hil import fuzz_lines
 from hil.fuzz_lines import SPOILS, Spoil
+from hil.parts.evse_wb import EvseWb
 from hil.parts.modbus_slave import ModbusSlave
 from hil.parts.openevse import OpenEvse
 from hil.parts.pty_port import PtyPort
@@ -40,6 +43,8 @@ from hil.virtual_time import run_virtual
 MODEL = "eastron_sdm630_v2"
 GRACE_S = 0.002
 NONSENSE_S = 240.0
+MOST_KEPT = pn532_frames.MAX_UNREAD
+"""Bytes of a frame that is not whole yet, and of what came with it."""
 HERE = (1, 1)
 
 
@@ -187,3 +192,44 @@ def test_a_reader_that_talks_nonsense_is_heard_again_afterwards() -> None:
     cards = [seen.uid for seen in line.seen if isinstance(seen, CardSeen)]
     assert all(card.isprintable() and len(card) <= 36 for card in cards)
     assert [seen for seen in line.last if isinstance(seen, CardSeen)]
+
+
+# --- readers of other kinds ---------------------------------------------------------------------
+
+
+@given(st.lists(st.binary(max_size=300), max_size=20))
+def test_the_pn532_parser_takes_any_bytes_and_keeps_few(parts: list[bytes]) -> None:
+    splitter = pn532_frames.Splitter()
+    for part in parts:
+        splitter.feed(part)
+        assert len(splitter._data) <= MOST_KEPT
+    good = bytes.fromhex("00" * 300 + "0000ff06fad50332010607e800")
+    assert splitter.feed(good)[-1].code == 0x03, "the next good frame is heard"
+
+
+@given(st.lists(st.binary(max_size=200), max_size=20))
+def test_the_keyboard_parser_takes_any_bytes(parts: list[bytes]) -> None:
+    typing = keys.Typing()
+    for part in parts:
+        for number in typing.feed(part):
+            assert number.isprintable()
+
+
+def test_a_controller_on_modbus_under_noise_shows_the_right_state_or_none() -> None:
+    async def scene() -> Line:
+        line = Line(17)
+        evse = EvseWb(line.live, HERE)
+        ModbusSlave(line.port, {1: evse.unit})
+        evse.start()
+        registry = Registry({"bus": SerialLine(line.port.path)})
+        driver = registry.build("pilot", EvseWbOptions(line="bus"))
+        await line.played(driver.run(line.seen.append), *SPOILS)
+        evse.stop()
+        return line
+
+    line = played(scene)
+    assert line.spoiled >= 5
+    states = {seen.reading.state for seen in line.seen if isinstance(seen, PilotSeen)}
+    assert states <= {PilotState.A, PilotState.UNKNOWN}
+    calm = [seen.reading.state for seen in line.last if isinstance(seen, PilotSeen)]
+    assert calm[-1] is PilotState.A
