@@ -1,12 +1,16 @@
 """`chargepoint service`: what waits for a technician is told, kept over a restart, and cleared."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
+from agent import cli, console
 from agent.service import ServiceError, serviced
 from hil.sim import SimBench
 from hil.virtual_time import run_virtual
+
+LAB = Path(__file__).parent.parent.parent / "config" / "examples" / "lab.yaml"
 
 
 def test_a_welded_contactor_is_sold_again_only_after_service() -> None:
@@ -43,3 +47,36 @@ def test_a_welded_contactor_is_sold_again_only_after_service() -> None:
 def ask(bench: SimBench, **words: str) -> dict[str, object]:
     agent = bench.agent
     return serviced(agent.view.station, agent.runtime.post, {"cmd": "service", **words})
+
+
+@pytest.mark.parametrize(
+    ("words", "question", "answer", "shown"),
+    [
+        ([], {"cmd": "service"}, {"waiting": {}}, "nothing waits for service\n"),
+        (
+            [],
+            {"cmd": "service"},
+            {"waiting": {"1/1": ["rcd"]}},
+            "1/1: rcd: waits for `chargepoint service --connector`\n",
+        ),
+        (
+            ["--connector", "1/1"],
+            {"cmd": "service", "connector": "1/1"},
+            {"cleared": {"1/1": ["rcd"]}},
+            "1/1: rcd: cleared\n",
+        ),
+    ],
+)
+def test_the_verb_asks_the_running_station(
+    words: list[str],
+    question: dict[str, str],
+    answer: dict[str, object],
+    shown: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(console, "ask", lambda path, what: asked.append(what) or answer)
+    assert cli.main(["service", str(LAB), *words]) == 0
+    assert asked == [question]
+    assert capsys.readouterr().out == shown
