@@ -118,7 +118,9 @@ BOUNDS = {
     "frames in the inbox while the disk hangs": (INBOX_LENGTH, 1_000),
     "bytes of a console request": (REQUEST_BYTES, 65_536),
     "bytes of the security log": (security_log.MOST_BYTES, 256 * 1024),
-    "bytes of a part of the bundle": (logs.MOST_BYTES, 8 << 20),
+    "bytes of a diagnostics bundle": (logs.MOST_BYTES, 4 << 20),
+    "bytes of its report": (logs.REPORT_BYTES, 1 << 20),
+    "bytes of its journal": (logs.JOURNAL_BYTES, 2 << 20),
     "bytes left free by a download": (transfer.RESERVE_BYTES, 64 << 20),
 }
 """Name -> (what the code says, what docs/security.md says); each is obeyed by a test of its own."""

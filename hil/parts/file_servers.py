@@ -26,6 +26,7 @@ class Web(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _WebHandler)
         self.content = content
         self.cut_after: int | None = None
+        self.hides_length = False
         self.etag = '"one"'
         self.refuses: dict[str, int] = {}
         self.got: list[tuple[str, str, dict[str, str], bytes]] = []
@@ -70,7 +71,8 @@ class _WebHandler(BaseHTTPRequestHandler):
             at = int(asked.removeprefix("bytes=").rstrip("-"))
         self.send_response(206 if at else 200)
         self.send_header("ETag", web.etag)
-        self.send_header("Content-Length", str(len(web.content) - at))
+        if not web.hides_length:
+            self.send_header("Content-Length", str(len(web.content) - at))
         self.end_headers()
         end = len(web.content) if web.cut_after is None else web.cut_after
         self.wfile.write(web.content[at:end])

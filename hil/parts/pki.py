@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509 import Certificate, CertificateSigningRequest, Name
 from cryptography.x509.ocsp import OCSPRequestBuilder
 
@@ -104,6 +104,13 @@ class Root:
             PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         return _text(builder.sign(self._key, hashes.SHA256())), private.decode()
+
+
+def certificate_of(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> str:
+    """PEM of a certificate that a signer of firmware made for himself."""
+    name = subject_of("firmware", "Bench")
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, EARLY, LATE)
+    return _text(builder.sign(key, hashes.SHA256()))
 
 
 def _text(certificate: Certificate) -> str:

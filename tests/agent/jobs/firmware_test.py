@@ -6,23 +6,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
 from agent.core.jobs import Installed, VerifyFirmware
 from agent.jobs import JobError, Task
 from agent.jobs.firmware import CommandInstaller, FirmwareFiles
-from hil.parts.pki import EARLY, LATE, subject_of
+from hil.parts.pki import certificate_of
 
 CONTENT = b"firmware" * 50_000
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
-
-
-def certificate(key: Key) -> str:
-    name = subject_of("firmware", "Bench")
-    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, EARLY, LATE)
-    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 
 def sign(key: Key, content: bytes) -> bytes:
@@ -51,15 +44,15 @@ def test_only_what_the_signer_signed_is_verified(tmp_path: Path, task: Task, kin
     path.parent.mkdir()
     path.write_bytes(CONTENT)
     signature = base64.b64encode(sign(key, CONTENT)).decode()
-    files.verify(VerifyFirmware("u", certificate(key), signature), task)
+    files.verify(VerifyFirmware("u", certificate_of(key), signature), task)
     path.write_bytes(CONTENT[:-1] + b"!")
     for wrong in (signature, "no Base64", ""):
         with pytest.raises(JobError) as error:
-            files.verify(VerifyFirmware("u", certificate(key), wrong), task)
+            files.verify(VerifyFirmware("u", certificate_of(key), wrong), task)
         assert error.value.cause == "InvalidSignature"
     path.unlink()
     with pytest.raises(JobError) as error:
-        files.verify(VerifyFirmware("u", certificate(key), signature), task)
+        files.verify(VerifyFirmware("u", certificate_of(key), signature), task)
     assert error.value.cause == "DownloadFailed"
 
 

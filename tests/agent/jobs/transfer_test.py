@@ -1,7 +1,9 @@
 """Real servers on loopback: what is fetched and sent arrives whole, and nothing else is opened."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -116,6 +118,22 @@ def test_what_is_too_large_or_finds_no_room_is_not_fetched(
     with pytest.raises(JobError, match="no room"):
         get(f"{web.url}/firmware", path, task)
     assert not path.exists()
+
+
+def test_a_server_that_does_not_say_how_much_is_stopped_in_time(
+    web: Web, tmp_path: Path, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "f.bin"
+    web.hides_length = True
+    with pytest.raises(JobError, match="larger than 100000 bytes"):
+        get(f"{web.url}/firmware", path, task, 100_000)
+    assert path.stat().st_size <= 100_000
+    path.unlink()
+    left = iter([module.RESERVE_BYTES * 2] * 3 + [module.RESERVE_BYTES])
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=next(left)))
+    with pytest.raises(JobError, match="no room"):
+        get(f"{web.url}/firmware", path, task)
+    assert path.stat().st_size < len(CONTENT)
 
 
 def test_a_canceled_download_ends(web: Web, tmp_path: Path) -> None:
