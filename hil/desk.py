@@ -72,6 +72,8 @@ class DeskBench:
         """Takes a line about what the bench does, for whoever looks on."""
         self.command: tuple[str, ...] = ("agent.cli",)
         """Module that is the agent's program, and what it takes before its verb."""
+        self.log_level = "INFO"
+        """Of the agent's next start."""
         self.keep_directory = False
         self.csms = BenchCsms()
         self.outages: list[Outage] = []
@@ -192,6 +194,7 @@ class DeskBench:
         hidden = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "CREDENTIALS_DIRECTORY", "CHARGEPOINT_LOG")
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", *self.command, "run", str(self.config)),
+            *("--log-level", self.log_level),
             # From here only the installed agent can be found, not the one of a source tree.
             cwd=self.directory,
             env={name: value for name, value in os.environ.items() if name not in hidden},

@@ -22,6 +22,7 @@ from agent.jobs import logs as upload
 from agent.jobs.logs import Logs
 from agent.ocpp import router
 from agent.settings import Settings
+from hil.desk import DeskBench
 from hil.parts.csms import Refused
 from hil.parts.pki import Root
 from hil.scenarios.day import begin, drained, end
@@ -221,3 +222,24 @@ def test_keys_stay_in_their_file_and_out_of_every_log(journal: io.StringIO) -> N
     key_lines = run_virtual(scene())
     assert key_lines
     assert found_in(journal.getvalue(), tuple(key_lines)) == []
+
+
+async def test_the_real_process_at_debug_writes_neither_card_nor_password() -> None:
+    """All libraries talk at this level: sockets, Modbus, serial ports, the event loop."""
+    async with DeskBench() as bench:
+        bench.log_level = "DEBUG"
+        await bench.start_agent()
+        await bench.wait_until(lambda: bench.csms.boot_status == "Accepted", "a boot", 60.0)
+        bench.csms.answer["Authorize"] = nobody_knows
+        await bench.swipe(CARD)
+        await bench.wait_until(lambda: bool(bench.csms.of("Authorize")), "an Authorize")
+        answer = await bench.csms.call("SetVariables", set_password(NEW_PASSWORD))
+        assert answer["setVariableResult"][0]["attributeStatus"] == "Accepted"
+        handshakes = len(bench.server.handshakes)
+        await bench.wait_until(lambda: len(bench.server.handshakes) > handshakes, "a new dial")
+        status = json.dumps(await bench.status())
+        await bench.stop_agent()
+        written = bench.agent_log.read_text(errors="replace")
+        assert "<7>" in written, "nothing was said at level DEBUG"
+        header = str(bench.server.handshakes[-1][1]).removeprefix("Basic ")
+        assert found_in(written + status, (*SECRETS, header)) == []
