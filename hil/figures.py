@@ -25,6 +25,7 @@ from hil import figures_client
 from hil import figures_guard as guard
 from hil.desk import BenchError, DeskBench
 from hil.figures_calls import call_figures, measure_calls
+from hil.figures_jobs import MEGABYTES, job_figures, measure_jobs
 from hil.figures_lines import (
     Figure,
     drain_figures,
@@ -41,7 +42,7 @@ from hil.figures_queue import DRAINED, POWER_ON_S, measure_drain, measure_restar
 from hil.figures_store import measure_recording
 from hil.figures_syncs import Answered, Syncs, committed, strace_works, traced
 
-PARTS = ("start", "syncs", "recording", "calls", "drain", "restart", "guard")
+PARTS = ("start", "syncs", "recording", "calls", "drain", "restart", "guard", "jobs")
 LONG = "long-drain"
 """Only when it is asked for: it takes a quarter of an hour and two gigabytes."""
 LONG_ROWS = 1_000_000
@@ -175,6 +176,12 @@ def _guard(arguments: argparse.Namespace) -> Measured:
     return guard.guard_figures(found), {"guard": found}
 
 
+def _jobs(arguments: argparse.Namespace) -> Measured:
+    say(f"a firmware of {MEGABYTES} MB is fetched and checked (about 5 s)")
+    found = asyncio.run(measure_jobs())
+    return job_figures(found), {"jobs": found}
+
+
 def _long_drain(arguments: argparse.Namespace) -> Measured:
     found = asyncio.run(measure_long_drain(arguments.rows, say))
     return long_drain_figures(found), {"long_drain": found}
@@ -188,6 +195,7 @@ _MEASURES = {
     "drain": _drain,
     "restart": _restart,
     "guard": _guard,
+    "jobs": _jobs,
     LONG: _long_drain,
 }
 
