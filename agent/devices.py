@@ -83,7 +83,11 @@ class DeviceBook:
 
     def __init__(self, settings: Settings, devices: Mapping[str, Device]) -> None:
         self._devices = devices
-        self._rows = {name: _described(settings, name, device) for name, device in devices.items()}
+        self._rows = {
+            name: _described(settings, name, device)
+            for name, device in devices.items()
+            if name in settings.devices  # a bench may have more
+        }
         self._seen_s: dict[str, float] = {}
         self._cards = 0
 
