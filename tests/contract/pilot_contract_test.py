@@ -43,7 +43,7 @@ async def until(condition: Callable[[], bool], watch: Watch, within_s: float = S
     began_s = loop.time()
     while not condition():
         waited_s = loop.time() - began_s
-        assert waited_s <= within_s, f"not within {within_s} s: {readings(watch)[-3:]}"
+        assert waited_s <= within_s, f"not within {within_s} s: {watch.seen[-3:]}"
         await asyncio.sleep(STEP_S)
     return loop.time() - began_s
 

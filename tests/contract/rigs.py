@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import tempfile
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
@@ -43,7 +44,7 @@ class BytesUnderWay:
     """Counts what was written to pseudo-terminals and not read yet: until it came, or is surely
     lost, virtual time must not jump."""
 
-    LOST_S = 0.3
+    LOST_S = 1.0
 
     def __init__(self) -> None:
         self._bytes = 0
@@ -216,6 +217,9 @@ class PtyRig(WorldRig):
     def __init__(self, name: str, options: Callable[[str], DeviceOptions]) -> None:
         super().__init__(name)
         self._options = options
+        # By a link, which goes with the cable: the number of a pseudo-terminal that was unplugged
+        # may be that of another test's the next moment.
+        self._folder = tempfile.TemporaryDirectory(prefix="chargepoint-rig-")
 
     async def _build(self) -> PilotController:
         self.port = await self._open()
@@ -226,7 +230,7 @@ class PtyRig(WorldRig):
         return pilot
 
     async def _open(self) -> Any:
-        port = PtyPort()
+        port = PtyPort(link=f"{self._folder.name}/tty")
         port.open()
         return port
 
@@ -242,6 +246,7 @@ class PtyRig(WorldRig):
     async def end(self) -> None:
         self.controller.stop()
         self.port.unplug()
+        self._folder.cleanup()
 
 
 class OpenEvseRig(PtyRig):
