@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from drivers.bus import modbus_line
+from drivers.contract import PortError, SerialLine
 from hil.desk_file import LINE, PILOTS, READER, DeskFile
 
 ROOT = Path(__file__).parent.parent
@@ -85,3 +88,18 @@ def test_garbage_is_collected_after_the_start_but_not_looked_for_in_what_stays(
     _, is_enabled, frozen = built
     assert is_enabled
     assert frozen > 10_000
+
+
+async def test_the_lines_library_is_loaded_beside_the_loop(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    loaded_in: list[threading.Thread] = []
+    monkeypatch.delitem(sys.modules, modbus_line.CLIENT, raising=False)
+    monkeypatch.setattr(
+        modbus_line, "import_module", lambda name: loaded_in.append(threading.current_thread())
+    )
+    line = modbus_line.ModbusLine("l", SerialLine(port=str(tmp_path / "none")))
+    with pytest.raises(PortError):
+        await line.read(1, 3, 0, 1)
+    assert len(loaded_in) == 1
+    assert loaded_in[0] is not threading.main_thread()

@@ -9,9 +9,11 @@ a line; an urgent request, a stop, is the next to go.
 
 import asyncio
 import os
+import sys
 import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from drivers.bus.modbus_request import READ_HOLDING, READ_INPUT, Request
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
     Client = AsyncModbusSerialClient | AsyncModbusTcpClient
 
+CLIENT = "pymodbus.client"
+"""Loaded by the first request, in a thread: the loop has stops to send on other lines meanwhile."""
 NEVER_S = 3600.0
 """pymodbus' own time-out; ours is always shorter, per device."""
 CONNECT_S = 3.0
@@ -222,6 +226,8 @@ class ModbusLine:
         if loop.time() < self._open_at_s and not urgent:
             raise self._cannot_open()
         self._close()
+        if CLIENT not in sys.modules:
+            await asyncio.to_thread(import_module, CLIENT)
         client = self._made()
         try:
             async with asyncio.timeout(CONNECT_S):
@@ -242,7 +248,7 @@ class ModbusLine:
         return client
 
     def _made(self) -> "Client":
-        from pymodbus import FramerType  # after the start, which is to be fast
+        from pymodbus import FramerType
         from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 
         if self._host is not None:
