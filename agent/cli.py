@@ -68,6 +68,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     probe.add_argument("--watch", action="store_true", help="again every second")
     probe.add_argument("--json", action="store_true", help="one line of JSON, for benches")
+    looks = "look at ports, groups, clock, disk, network; say what to do"
+    doctor = _verb(verbs, "doctor", _in("agent.doctor", "doctor"), looks)
+    doctor.add_argument("--offline", action="store_true", help="leave the network out")
+    doctor.add_argument("--root", default="/", metavar="DIR", help="a board's mounted file system")
     status = _verb(verbs, "status", _status, "what the running station does")
     status.add_argument("--json", action="store_true", help="the answer as JSON")
     status.add_argument("--watch", action="store_true", help="again every second")

@@ -51,6 +51,16 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "drivers.contract",
         "drivers.registry",
     ),
+    "agent.doctor": (
+        "agent.console",
+        "agent.core.effects",
+        "agent.credentials",
+        "agent.csms",
+        "agent.ocpp.network",
+        "agent.settings",
+        "agent.settings_load",
+        "drivers.contract",
+    ),
     "agent.app": ("agent", "drivers"),
     "agent.cli": (
         "agent.app",
@@ -98,12 +108,16 @@ BELONGS_TO = {
     "agent.settings_rules": "agent.settings_load",
     "agent.settings_walk": "agent.settings_load",
     "agent.status_table": "agent.cli",
+    "agent.doctor_board": "agent.doctor",
+    "agent.doctor_finding": "agent.doctor",
+    "agent.doctor_network": "agent.doctor",
+    "agent.doctor_ports": "agent.doctor",
     "agent.probe_judge": "agent.probe",
     "agent.probe_text": "agent.probe",
 }
 """Files that are part of a room beside them."""
 
-COMMANDS = ("agent.cli", "agent.probe")
+COMMANDS = ("agent.cli", "agent.doctor", "agent.probe")
 """Beside the daemon: it never loads them."""
 
 NOT_FOR_HIL = ("agent.core.station", "agent.core.evse", "agent.core.authorization", "agent.guard")

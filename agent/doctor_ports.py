@@ -1,0 +1,132 @@
+"""`chargepoint doctor`: the ports of the devices and who may open them."""
+
+import re
+from collections.abc import Iterator
+from stat import S_IRGRP, S_IROTH, S_IRUSR, S_IWGRP, S_IWOTH, S_IWUSR
+
+from agent.doctor_finding import Board, Finding
+from agent.settings import Settings
+
+BARE_PORT = re.compile(r"/dev/tty(USB|ACM)[0-9]+")
+BY_ID, BY_PATH = "/dev/serial/by-id", "/dev/serial/by-path"
+SYSUSERS = "install systemd/chargepoint.sysusers and run `systemd-sysusers`"
+
+
+def ports_of(settings: Settings) -> dict[str, str]:
+    """Device paths of charger.yaml -> who names them."""
+    found: dict[str, str] = {}
+    for block, entries in (("line", settings.lines), ("device", settings.devices)):
+        for name, entry in entries.items():
+            port = getattr(entry, "port", "")
+            if port and "://" not in port:
+                found.setdefault(port, f"{block} {name}")
+    return found
+
+
+def ports(board: Board, settings: Settings) -> Iterator[Finding]:
+    """They are there, under names that last, and the service may open them."""
+    for port, owner in ports_of(settings).items():
+        if not board.exists(port):
+            yield Finding("bad", f"{port} ({owner}) is not there", _where_it_may_be(board, port))
+            continue
+        if BARE_PORT.fullmatch(port):
+            yield _bare(board, port, owner)
+        yield _right_to(board, port, owner)
+
+
+def _where_it_may_be(board: Board, port: str) -> str:
+    directory = "/dev/input/by-id" if port.startswith("/dev/input/") else BY_ID
+    there = board.names(directory)
+    if not there:
+        return f"plug the adapter in and look for it with `dmesg`; {directory} is empty"
+    shown = ", ".join(there[:4])
+    return f"plug it in, or use a name that is there: {directory} holds {shown}"
+
+
+def _bare(board: Board, port: str, owner: str) -> Finding:
+    link = board.links_to(BY_ID, port) or board.links_to(BY_PATH, port)
+    better = f"write port: {link}" if link else "name it by a udev rule (99-chargepoint.rules)"
+    return Finding("warn", f"{port} ({owner}) may be another device after a reboot", better)
+
+
+def _right_to(board: Board, port: str, owner: str) -> Finding:
+    groups, user = board.groups_of_service(), board.user_id()
+    if groups is None:
+        return Finding(
+            "warn",
+            f"{port} ({owner}) is there; whether the service may open it is not known",
+            f"there is no user {board.service_user}: {SYSUSERS}",
+        )
+    status = board.path(port).stat()
+    if status.st_uid == user:
+        wanted = S_IRUSR | S_IWUSR
+    elif status.st_gid in groups.values():
+        wanted = S_IRGRP | S_IWGRP
+    else:
+        wanted = S_IROTH | S_IWOTH
+    if status.st_mode & wanted == wanted:
+        return Finding("ok", f"{port} ({owner}) is there and open to {board.service_user}")
+    return Finding(
+        "bad",
+        f"{port} ({owner}) is closed to {board.service_user} (group {status.st_gid}, mode "
+        f"{status.st_mode & 0o777:o})",
+        "install systemd/99-chargepoint.rules, `udevadm control --reload && udevadm trigger`",
+    )
+
+
+def groups(board: Board, settings: Settings) -> Iterator[Finding]:
+    """The service's user belongs to the groups that own what it opens."""
+    needed = _needed(settings)
+    has = board.groups_of_service()
+    if has is None:
+        yield Finding("bad", f"there is no user {board.service_user}", SYSUSERS)
+        return
+    for name, why in needed.items():
+        if name in has:
+            yield Finding("ok", f"{board.service_user} is in the group {name} ({why})")
+        else:
+            yield Finding(
+                "bad",
+                f"{board.service_user} is not in the group {name}, which owns {why}",
+                f"`usermod -aG {name} {board.service_user}`, then restart the service",
+            )
+
+
+def _needed(settings: Settings) -> dict[str, str]:
+    needed: dict[str, str] = {}
+    for port in ports_of(settings):
+        if port.startswith("/dev/input/"):
+            needed["input"] = "readers that type like a keyboard"
+        else:
+            needed["dialout"] = "serial ports"
+    if uses_gpio(settings):
+        needed["gpio"] = "GPIO chips"
+    return needed
+
+
+def uses_gpio(settings: Settings) -> bool:
+    """Whether any device hangs on lines of the board itself."""
+    tags = (str(type(options).__struct_config__.tag) for options in settings.devices.values())
+    return any(tag.startswith("gpio") for tag in tags)
+
+
+def gpio(board: Board, settings: Settings) -> Iterator[Finding]:
+    """GPIO chips, and what a crash leaves on a Raspberry Pi."""
+    if not uses_gpio(settings):
+        return
+    if not any(name.startswith("gpiochip") for name in board.names("/dev")):
+        yield Finding(
+            "bad", "there is no /dev/gpiochip", "enable GPIO_CDEV in the board's kernel or image"
+        )
+    if "Raspberry Pi" not in board.text("/proc/device-tree/model"):
+        return
+    kept = board.text("/sys/module/pinctrl_bcm2835/parameters/persist_gpio_outputs")
+    if kept in ("Y", "1"):
+        yield Finding(
+            "bad",
+            "persist_gpio_outputs=Y: outputs stay as they are after a crash, the contactor closed",
+            "add dtparam=strict_gpiod to config.txt (or pinctrl_bcm2835.persist_gpio_outputs=n to "
+            "cmdline.txt), reboot",
+        )
+    elif kept:
+        yield Finding("ok", "persist_gpio_outputs=N: outputs fall back when the agent ends")

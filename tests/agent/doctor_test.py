@@ -1,0 +1,368 @@
+"""Each check of `chargepoint doctor` on a file system made for it, and the command whole."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from agent import app, cli, doctor_board, doctor_ports
+from agent.csms.tls import build_date_s
+from agent.doctor import COLUMNS, shown
+from agent.doctor_finding import Board, Finding
+from agent.settings import Settings
+from agent.settings_load import load
+
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLE = ROOT / "config" / "charger.yaml"
+USERS = "root:x:0:0::/:/bin/sh\nchargepoint:x:990:991::/:/bin/false\n"
+GROUPS = "root:x:0:\nchargepoint:x:991:\ndialout:x:20:chargepoint\ngpio:x:30:chargepoint\n"
+DATA = "/var/lib/chargepoint"
+PI = {"/proc/device-tree/model": "Raspberry Pi 4 Model B\0"}
+PERSIST = "/sys/module/pinctrl_bcm2835/parameters/persist_gpio_outputs"
+EMMC = "/sys/block/mmcblk0/device"
+UNIT = "/etc/systemd/system/chargepoint.service"
+WANTED = doctor_board.WANTED
+PROGRAM = "/opt/chargepoint/bin/chargepoint"
+START = f"[Service]\nExecStart={PROGRAM} run /etc/chargepoint/charger.yaml\n"
+TWO_PORTS = """
+station: {identity: A, vendor: B, model: C}
+csms: [{url: "ws://127.0.0.1:9/x", lab_unsecured: true}]
+supply: {current_a: 32}
+evses: [{id: 1, meter: m, connectors: [{id: 1, pilot: p}]}]
+devices:
+  p: {driver: openevse, port: PORT}
+  m: {driver: modbus_meter, line: bus, model: eastron_sdm630_v2}
+lines: {bus: {port: "tcp://192.0.2.1:502"}}
+"""
+
+Made = Callable[..., Board]
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Made:
+    """A board with these files: path -> content; a path that ends in / is a directory."""
+
+    def make(*more: dict[str, str]) -> Board:
+        files: dict[str, str] = {"/etc/passwd": USERS, "/etc/group": GROUPS}
+        for each in more:
+            files |= each
+        for name, content in files.items():
+            path = tmp_path / "root" / name.lstrip("/")
+            if name.endswith("/"):
+                path.mkdir(parents=True, exist_ok=True)
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+        return Board(tmp_path / "root")
+
+    return make
+
+
+def settings_with(tmp_path: Path, port: str, more: str = "") -> Settings:
+    file = tmp_path / "charger.yaml"
+    file.write_text(TWO_PORTS.replace("PORT", port) + more)
+    found = load(str(file))
+    assert found.settings is not None, found.mistakes
+    return found.settings
+
+
+def levels(findings: Iterator[Finding]) -> list[tuple[str, str]]:
+    """Level and text; each that is not ok has a next step."""
+    found = list(findings)
+    assert all(bool(finding.next_step) is (finding.level != "ok") for finding in found), found
+    return [(finding.level, f"{finding.what}; {finding.next_step}") for finding in found]
+
+
+def one(findings: Iterator[Finding], level: str, *said: str) -> None:
+    ((found, text),) = levels(findings)
+    assert found == level, text
+    for words in said:
+        assert words in text
+
+
+# --- ports and groups -----------------------------------------------------------------------------
+
+
+def test_a_port_that_is_not_there_names_those_that_are(made: Made, tmp_path: Path) -> None:
+    settings = settings_with(tmp_path, "/dev/serial/by-id/usb-A")
+    one(doctor_ports.ports(made(), settings), "bad", "usb-A (device p) is not there", "dmesg")
+    board = made({"/dev/serial/by-id/usb-B": ""})
+    one(doctor_ports.ports(board, settings), "bad", "by-id holds usb-B")
+
+
+@pytest.mark.parametrize(
+    ("mode", "level", "said"),
+    [(0o666, "ok", "open to chargepoint"), (0o600, "bad", "udevadm trigger")],
+)
+def test_the_service_may_open_the_port_or_is_told_how(
+    made: Made, tmp_path: Path, mode: int, level: str, said: str
+) -> None:
+    board = made({"/dev/charger/pilot": ""})
+    board.path("/dev/charger/pilot").chmod(mode)
+    settings = settings_with(tmp_path, "/dev/charger/pilot")
+    one(doctor_ports.ports(board, settings), level, said)
+
+
+def test_group_and_owner_count_as_the_kernel_has_it(made: Made, tmp_path: Path) -> None:
+    port = "/dev/charger/pilot"
+    board = made(
+        {
+            "/etc/passwd": USERS.replace(":990:", f":{os.geteuid() + 7}:"),
+            "/etc/group": f"dialout:x:{os.getegid()}:chargepoint\n",
+            port: "",
+        }
+    )
+    settings = settings_with(tmp_path, port)
+    board.path(port).chmod(0o660)
+    one(doctor_ports.ports(board, settings), "ok", "open to")
+    board.path(port).chmod(0o606)
+    one(doctor_ports.ports(board, settings), "bad", "mode 606")
+    made({"/etc/passwd": USERS.replace(":990:", f":{os.geteuid()}:")})
+    board.path(port).chmod(0o600)
+    one(doctor_ports.ports(board, settings), "ok", "open to")
+
+
+def test_a_bare_port_is_given_its_lasting_name(made: Made, tmp_path: Path) -> None:
+    board = made({"/dev/ttyUSB0": "", "/dev/serial/by-id/": ""})
+    board.path("/dev/ttyUSB0").chmod(0o666)
+    settings = settings_with(tmp_path, "/dev/ttyUSB0")
+    assert "udev rule" in levels(doctor_ports.ports(board, settings))[0][1]
+    board.path("/dev/serial/by-id/usb-FTDI").symlink_to("../../ttyUSB0")
+    (warned, fine) = levels(doctor_ports.ports(board, settings))
+    assert warned[0] == "warn"
+    assert "write port: /dev/serial/by-id/usb-FTDI" in warned[1]
+    assert fine[0] == "ok"
+
+
+def test_without_the_services_user_its_rights_are_not_known(made: Made, tmp_path: Path) -> None:
+    board = made({"/etc/passwd": "root:x:0:0::/:/bin/sh\n", "/dev/x": ""})
+    settings = settings_with(tmp_path, "/dev/x")
+    one(doctor_ports.ports(board, settings), "warn", "systemd-sysusers")
+    one(doctor_ports.groups(board, settings), "bad", "there is no user chargepoint")
+
+
+def test_groups(made: Made, tmp_path: Path) -> None:
+    settings = settings_with(tmp_path, "/dev/x")
+    one(doctor_ports.groups(made(), settings), "ok", "dialout")
+    poor = made({"/etc/group": "chargepoint:x:991:\ndialout:x:20:other\n"})
+    one(doctor_ports.groups(poor, settings), "bad", "usermod -aG dialout chargepoint")
+    typed = settings_with(tmp_path, "/dev/input/by-id/usb-kbd")
+    one(doctor_ports.groups(poor, typed), "bad", "usermod -aG input chargepoint")
+
+
+GPIO = """
+  contactor:
+    driver: gpio_contactor
+    controller: p
+    contactor: {coil: {line: "gpiochip0:17"}, aux: {line: "gpiochip0:27"}}
+"""
+
+
+@pytest.fixture
+def with_gpio(tmp_path: Path) -> Settings:
+    text = TWO_PORTS.replace("PORT", "/dev/x").replace("pilot: p}", "pilot: contactor}")
+    file = tmp_path / "gpio.yaml"
+    file.write_text(text.replace("\nlines:", GPIO + "lines:"))
+    found = load(str(file))
+    assert found.settings is not None, found.mistakes
+    return found.settings
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"/dev/gpiochip0": ""}, []),
+        ({}, [("bad", "there is no /dev/gpiochip")]),
+        (PI | {"/dev/gpiochip0": "", PERSIST: "Y\n"}, [("bad", "dtparam=strict_gpiod")]),
+        (PI | {"/dev/gpiochip0": "", PERSIST: "N\n"}, [("ok", "fall back")]),
+        (PI | {"/dev/gpiochip0": ""}, []),
+    ],
+)
+def test_what_a_crash_leaves_on_a_raspberry_pi(
+    made: Made, with_gpio: Settings, files: dict[str, str], expected: list[tuple[str, str]]
+) -> None:
+    found = levels(doctor_ports.gpio(made(files), with_gpio))
+    assert [level for level, _ in found] == [level for level, _ in expected]
+    assert all(said in text for (_, text), (_, said) in zip(found, expected, strict=True))
+
+
+def test_who_uses_no_gpio_hears_nothing_of_it(made: Made, tmp_path: Path) -> None:
+    board = made(PI | {PERSIST: "Y"})
+    assert levels(doctor_ports.gpio(board, settings_with(tmp_path, "/dev/x"))) == []
+
+
+# --- clock and storage ----------------------------------------------------------------------------
+
+
+def test_the_clock(made: Made) -> None:
+    now_s = build_date_s() + 1e6
+    one(doctor_board.clock(made(), build_date_s() - 1), "bad", "before this agent was built")
+    one(doctor_board.clock(made(), now_s), "warn", "timedatectl set-ntp true")
+    one(doctor_board.clock(made({doctor_board.SYNCED: ""}), now_s), "ok", "synchronised")
+
+
+def test_doctor_looks_where_the_agent_looks() -> None:
+    assert doctor_board.SYNCED == app.SYNCED
+
+
+def mounts(
+    kind: str = "ext4", options: str = "rw,relatime", device: str = "/dev/mmcblk0p2"
+) -> dict[str, str]:
+    return {"/proc/mounts": f"/dev/sda1 / ext4 rw 0 0\n{device} /var/lib {kind} {options} 0 0\n"}
+
+
+MOUNTS: list[tuple[dict[str, str], list[tuple[str, str]]]] = [
+    ({}, []),
+    (mounts(), []),
+    ({"/proc/mounts": "/dev/sda1 / ext4 ro 0 0\n/dev/sdb1 /var/lib ext4 rw 0 0\n"}, []),
+    (
+        {"/proc/mounts": "/dev/sda1 / ext4 ro 0 0\n/dev/sdb1 /var/library ext4 rw 0 0\n"},
+        [("bad", "/ (/dev/sda1) is mounted read-only")],
+    ),
+    (mounts(options="ro,relatime"), [("bad", "mount -o remount,rw /var/lib")]),
+    (mounts(kind="tmpfs"), [("bad", "gone with the next power cut")]),
+    (mounts(kind="vfat"), [("warn", "ext4 or f2fs")]),
+    (mounts(options="rw,data=writeback"), [("bad", "data=writeback")]),
+    (mounts(options="rw,barrier=0"), [("bad", "/etc/fstab")]),
+    (mounts() | {f"{EMMC}/type": "SD"}, [("warn", "industrial card")]),
+    (
+        mounts() | {f"{EMMC}/type": "MMC", f"{EMMC}/life_time": "0x01 0x02"},
+        [("ok", "at most 20 %")],
+    ),
+    (mounts() | {f"{EMMC}/life_time": "0x0a 0x01"}, [("warn", "has used 90 %")]),
+    (mounts() | {f"{EMMC}/pre_eol_info": "0x03"}, [("bad", "near its end")]),
+]
+
+
+@pytest.mark.parametrize(("files", "expected"), MOUNTS)
+def test_mounts_and_wear(
+    made: Made, files: dict[str, str], expected: list[tuple[str, str]]
+) -> None:
+    found = levels(doctor_board.mount(made(files), DATA))
+    assert [level for level, _ in found] == [level for level, _ in expected], found
+    assert all(said in text for (_, text), (_, said) in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("free_mb", "inodes", "level", "said"),
+    [
+        (5000, 10**6, "ok", "5000 MB free"),
+        (249, 10**6, "warn", "du -xh"),
+        (49, 10**6, "bad", "49 MB"),
+        (5000, 10, "bad", "inodes"),
+    ],
+)
+def test_space(
+    made: Made,
+    monkeypatch: pytest.MonkeyPatch,
+    free_mb: int,
+    inodes: int,
+    level: str,
+    said: str,
+) -> None:
+    figures = os.statvfs_result((1000, 1000, 0, 0, free_mb * 1000, 10**7, 0, inodes, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _: figures)
+    one(doctor_board.space(made(), DATA), level, said)
+
+
+def test_writing_is_tried_and_leaves_nothing(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    board = made({f"{DATA}/": ""})
+    one(iter([doctor_board.writing(board, DATA)]), "ok", "keeps what is written")
+    assert board.names(DATA) == []
+
+    def fsync(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    one(iter([doctor_board.writing(board, DATA)]), "bad", "Input/output error", "replace the card")
+    one(iter([doctor_board.judged_sync(DATA, 0.9)]), "warn", "0.9 s for one sync")
+
+
+def test_a_data_directory_that_is_not_there(made: Made, tmp_path: Path) -> None:
+    settings = settings_with(tmp_path, "/dev/x")
+    one(doctor_board.storage(made(), settings), "bad", "systemd-tmpfiles --create")
+
+
+# --- service and watchdog -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, ["warn"]),
+        ({UNIT: START}, ["warn", "bad"]),
+        ({UNIT: START, WANTED: ""}, ["bad"]),
+        ({UNIT: START, WANTED: "", PROGRAM: ""}, ["ok"]),
+        ({f"/usr/lib/systemd/system/{Path(UNIT).name}": START, PROGRAM: ""}, ["warn", "ok"]),
+    ],
+)
+def test_the_service(made: Made, files: dict[str, str], expected: list[str]) -> None:
+    assert [level for level, _ in levels(doctor_board.service(made(files)))] == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "level", "said"),
+    [
+        ({}, "warn", "dtparam=watchdog=on"),
+        ({"/dev/watchdog0": ""}, "warn", "RuntimeWatchdogSec=10"),
+        (
+            {"/dev/watchdog": "", "/etc/systemd/system.conf": "#RuntimeWatchdogSec=off\n"},
+            "warn",
+            "nobody feeds",
+        ),
+        (
+            {"/dev/watchdog": "", "/etc/systemd/system.conf.d/w.conf": "RuntimeWatchdogSec=10\n"},
+            "ok",
+            "RuntimeWatchdogSec=10",
+        ),
+    ],
+)
+def test_the_watchdog(made: Made, files: dict[str, str], level: str, said: str) -> None:
+    one(doctor_board.watchdog(made(files)), level, said)
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+def test_the_command_says_all_and_ends_with_1_for_what_is_bad(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    board = made()
+    settings_with(tmp_path, "/dev/x", f"data_directory: {tmp_path}/none\n")
+    file = str(tmp_path / "charger.yaml")
+    assert cli.main(["doctor", file, "--offline", "--root", str(board.root)]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith(("ok    ", "warn  "))
+    assert "BAD   /dev/x (device p) is not there" in out
+    assert "the service does not run; `systemctl start chargepoint`" in out
+    assert "CSMS 1" not in out
+    assert max(map(len, out.splitlines())) <= COLUMNS
+
+
+def test_a_good_board_ends_with_0(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {UNIT: START, WANTED: "", PROGRAM: "", "/dev/x": "", doctor_board.SYNCED: ""}
+    board = made(files, {f"{tmp_path}/data/": "", "/dev/watchdog": ""})
+    board.path("/dev/x").chmod(0o666)
+    settings_with(tmp_path, "/dev/x", f"data_directory: {tmp_path}/data\n")
+    command = ["doctor", str(tmp_path / "charger.yaml"), "--offline", "--root", str(board.root)]
+    assert cli.main(command) == 0
+    assert capsys.readouterr().out.endswith(", 0 bad\n")
+
+
+def test_a_file_that_cannot_be_used_is_the_first_thing_bad(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "charger.yaml"
+    file.write_text("station: x\n")
+    assert cli.main(["doctor", str(file), "--offline", "--root", str(made().root)]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("BAD   ")
+    assert f"`chargepoint check {file}`" in " ".join(out.split())
+    assert "watchdog" in out
+
+
+def test_a_finding_cannot_write_on_the_terminal() -> None:
+    assert "\x1b" not in shown(Finding("bad", "a\x1b[2J", "b"))
