@@ -5,7 +5,6 @@ waits for it.
 """
 
 import asyncio
-import concurrent.futures
 import shutil
 import ssl
 from collections.abc import Callable
@@ -95,6 +94,8 @@ def _installer(firmware: Firmware) -> "Installer":
 
 def _in_loop(loop: asyncio.AbstractEventLoop, ask: Callable[[], Any]) -> Any:
     """The answer of something that belongs to the loop, for a job's thread."""
-    future: concurrent.futures.Future[Any] = concurrent.futures.Future()
-    loop.call_soon_threadsafe(lambda: future.set_result(ask()))
-    return future.result(ASK_S)
+
+    async def answer() -> Any:
+        return ask()
+
+    return asyncio.run_coroutine_threadsafe(answer(), loop).result(ASK_S)

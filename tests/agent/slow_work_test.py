@@ -85,6 +85,22 @@ async def test_a_bundle_with_what_the_station_says_is_uploaded(tmp_path: Path) -
         assert json.loads(bundle.read("report.json")) == {"status": "fine"}
 
 
+async def test_a_station_that_cannot_report_fails_the_job_at_once(tmp_path: Path) -> None:
+    """Not after the ten seconds that the loop has for it, and not as a fault of the disk."""
+    posted: asyncio.Queue[object] = asyncio.Queue()
+
+    def report() -> dict[str, Any]:
+        raise KeyError("bug")
+
+    jobs = workroom(settings_of(str(tmp_path)), posted.put_nowait, report, list)
+    jobs.start("job", UploadLog("http://127.0.0.1:1/", "log.zip", "DiagnosticsLog"))
+    event = await posted.get()
+    while isinstance(event, JobMoved):
+        event = await posted.get()
+    await jobs.close()
+    assert event == JobFailed("job", "InternalError", "KeyError; see the journal")
+
+
 async def test_an_update_without_its_file_fails(tmp_path: Path) -> None:
     event = await ended(tmp_path, InstallFirmware("gone"), {})
     assert isinstance(event, JobFailed)
