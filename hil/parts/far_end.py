@@ -6,6 +6,7 @@ a JSON line {"port", "took_s", "at_s"} for each stop: the time it took, and when
 written (CLOCK_MONOTONIC seconds).
 """
 
+import contextlib
 import json
 import os
 import random
@@ -90,8 +91,9 @@ class Echo:
         self._due_s = 0.0
         if os.fork() == 0:
             os.close(self.descriptor)
-            while byte := os.read(slave, 1):
-                os.write(slave, byte)
+            with contextlib.suppress(OSError):  # the far end is gone
+                while byte := os.read(slave, 1):
+                    os.write(slave, byte)
             os._exit(0)
         os.close(slave)
 
