@@ -86,7 +86,8 @@ def test_TC_N_26_CS() -> None:
 
 def test_TC_N_36_CS() -> None:
     async def scene(octt: Octt) -> None:
-        await ask_log(octt, "DiagnosticsLog")
+        answer = await ask_log(octt, "DiagnosticsLog")
+        assert answer["status"] == "Accepted"
         await told(octt, "Uploading")
         answer = await ask_log(octt, "DiagnosticsLog", number=2)
         assert answer["status"] == "AcceptedCanceled"
