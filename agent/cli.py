@@ -72,6 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     doctor = _verb(verbs, "doctor", _in("agent.doctor", "doctor"), looks)
     doctor.add_argument("--offline", action="store_true", help="leave the network out")
     doctor.add_argument("--root", default="/", metavar="DIR", help="a board's mounted file system")
+    shows = "show a card as its reader sends it and as the CSMS gets it"
+    learn = _verb(verbs, "learn", _in("agent.learn", "learn"), shows)
+    learn.add_argument("--expect", metavar="UID", help="its number at the CSMS, in hex")
     status = _verb(verbs, "status", _status, "what the running station does")
     status.add_argument("--json", action="store_true", help="the answer as JSON")
     status.add_argument("--watch", action="store_true", help="again every second")

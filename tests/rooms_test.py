@@ -51,6 +51,16 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "drivers.contract",
         "drivers.registry",
     ),
+    "agent.learn": (
+        "agent.console",
+        "agent.devices",
+        "agent.probe",
+        "agent.settings",
+        "drivers.contract",
+        "drivers.reader_options",
+        "drivers.readers.uid",
+        "drivers.registry",
+    ),
     "agent.doctor": (
         "agent.console",
         "agent.core.effects",
@@ -117,7 +127,7 @@ BELONGS_TO = {
 }
 """Files that are part of a room beside them."""
 
-COMMANDS = ("agent.cli", "agent.doctor", "agent.probe")
+COMMANDS = ("agent.cli", "agent.doctor", "agent.learn", "agent.probe")
 """Beside the daemon: it never loads them."""
 
 NOT_FOR_HIL = ("agent.core.station", "agent.core.evse", "agent.core.authorization", "agent.guard")

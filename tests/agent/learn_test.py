@@ -1,0 +1,103 @@
+"""`chargepoint learn`: which lines make the number of a card the expected one."""
+
+from pathlib import Path
+
+import pytest
+
+from agent import cli, learn
+from agent.console import NotRunning
+from agent.devices import Card, DeviceSeen
+from agent.errors import SettingsError
+from drivers.readers.uid import converted
+
+EXAMPLE = Path(__file__).parent.parent.parent / "config" / "charger.yaml"
+UID = "04A2B3C4D5E680"
+SHORT = "7186A61E"
+
+
+def card(raw: str, uid: str = "", number: int = 1, reason: str = "") -> Card:
+    return Card(number, "reader1", uid, "ISO14443", raw, reason)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected", "lines"),
+    [
+        (UID, UID, ["format: hex"]),
+        ("04:a2:b3:c4:d5:e6:80", UID, ["format: hex"]),
+        ("1EA68671", SHORT, ["format: hex", "reverse_bytes: true"]),
+        (str(0x7186A61E), SHORT, ["format: dec"]),
+        (str(0x1EA68671), SHORT, ["format: dec", "reverse_bytes: true"]),
+        (str(0x0012A61E), "0012A61E", ["format: dec"]),
+        (str(0x12A61E), "0000000012A61E", ["format: dec", "uid_bytes: [7]"]),
+        ("7186A61E4F", SHORT, ["format: hex", "strip_bcc: true"]),
+        ("7186A61E4E", SHORT, None),
+        ("7186A6", SHORT, None),
+        ("hello", SHORT, None),
+    ],
+)
+def test_the_lines_that_make_the_expected_number(
+    raw: str, expected: str, lines: list[str] | None
+) -> None:
+    profile = learn.advice(raw, expected)
+    assert (None if profile is None else profile.yaml()) == lines
+    if profile is not None:
+        assert converted(raw, profile) == expected
+
+
+def test_what_is_said_of_a_card() -> None:
+    lines, is_right = learn.told(card(UID, UID), UID)
+    assert is_right
+    assert lines[-1] == "as expected"
+    lines, is_right = learn.told(card("1EA68671", "1EA68671"), SHORT)
+    assert not is_right
+    assert lines[-3:] == [
+        f"it is {SHORT} with these lines at reader1 in charger.yaml:",
+        "    format: hex",
+        "    reverse_bytes: true",
+    ]
+    lines, is_right = learn.told(card("08123456", reason="a random one; use another"), None)
+    assert not is_right
+    assert "  refused: a random one; use another" in lines
+    assert "\x1b" not in "".join(learn.told(card("\x1b[2J", "00"), None)[0])
+    assert "compare the card itself" in learn.told(card("77", "77"), UID)[0][-1]
+
+
+def test_the_expected_number_may_be_written_apart_but_must_be_one() -> None:
+    assert learn.wanted("04:a2-b3 c4") == "04A2B3C4"
+    assert learn.wanted(None) is None
+    for wrong in ("4A2", "card", ""):
+        with pytest.raises(SettingsError, match="two digits a byte"):
+            learn.wanted(wrong)
+
+
+def test_the_service_is_asked_for_the_next_card_not_for_an_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looks = iter([(card("old", "AA", 1),), (card("old", "AA", 1),), (card(UID, UID, 2),)])
+
+    def from_service(path: str, *, with_cards: bool) -> list[DeviceSeen]:
+        assert with_cards
+        row = DeviceSeen(name="reader1", role="reader", driver="serial_reader", cards=next(looks))
+        return [row]
+
+    monkeypatch.setattr(learn, "from_service", from_service)
+    monkeypatch.setattr(learn.time, "sleep", lambda _: None)
+    assert cli.main(["learn", str(EXAMPLE), "--expect", UID]) == 0
+    out = capsys.readouterr().out
+    assert "the station runs" in out
+    assert out.endswith("as expected\n")
+
+
+def test_without_service_and_card_it_says_what_is_wrong_and_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def nobody(*_: object, **__: object) -> list[DeviceSeen]:
+        raise NotRunning("gone; start it")
+
+    monkeypatch.setattr(learn, "from_service", nobody)
+    monkeypatch.setattr(learn, "WAIT_S", 0.3)
+    assert cli.main(["learn", str(EXAMPLE)]) == 1
+    out = capsys.readouterr().out
+    assert "reader reader1: " in out
+    assert "cannot be opened" in out
+    assert "no card within" in out
