@@ -12,7 +12,16 @@ Scenario = Callable[[Rig, Watch], Awaitable[None]]
 NAMES = [*SIMULATED, *(["real"] if os.environ.get("CHARGEPOINT_RIG") else [])]
 
 
-@pytest.fixture(params=NAMES)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A simulated rig is not given to a test of what its device does not have."""
+    if "rig" not in metafunc.fixturenames:
+        return
+    wanted = {mark.args[0] for mark in metafunc.definition.iter_markers("feature")}
+    fit = [name for name in NAMES if name == "real" or wanted <= SIMULATED[name]().features]
+    metafunc.parametrize("rig", fit, indirect=True)
+
+
+@pytest.fixture
 def rig(request: pytest.FixtureRequest) -> Rig:
     if request.param == "real":
         return RealRig(os.environ["CHARGEPOINT_RIG"])

@@ -233,6 +233,7 @@ def test_a_silent_controller_is_lost_once_unknown_and_found_again(play, rig) -> 
     play(scenario)
 
 
+@pytest.mark.feature("host_loss")
 def test_when_the_host_dies_it_does_what_its_capabilities_say(play, rig) -> None:
     needs(rig, "host_loss")
 
@@ -254,6 +255,7 @@ def test_when_the_host_dies_it_does_what_its_capabilities_say(play, rig) -> None
     play(scenario)
 
 
+@pytest.mark.feature("restart")
 @pytest.mark.parametrize("allowed", [False, True])
 def test_a_restarted_controller_gets_the_order_in_force(play, rig, allowed: bool) -> None:
     needs(rig, "restart", *([] if allowed else ["stubborn"]))

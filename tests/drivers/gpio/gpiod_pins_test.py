@@ -2,7 +2,6 @@
 
 import asyncio
 import inspect
-import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -198,36 +197,3 @@ def test_lines_of_a_raspberry_pi_need_one(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("gpiozero.Device.pin_factory", None)
     with pytest.raises(DriverError, match="gpiochip0:17"):
         Pins().find("pi:GPIO17")
-
-
-SIM = Path("/sys/kernel/config/gpio-sim")
-
-
-@pytest.mark.skipif(
-    os.geteuid() != 0 or not SIM.is_dir(),
-    reason="needs root and the kernel module gpio-sim with configfs mounted (modprobe gpio-sim)",
-)
-async def test_simulated_chips_of_the_kernel_behave_as_the_played_ones(eventually) -> None:
-    device = SIM / f"chargepoint-{os.getpid()}"
-    bank = device / "bank0"
-    try:
-        bank.mkdir(parents=True)
-        (bank / "num_lines").write_text("4")
-        (device / "live").write_text("1")
-        chip = (bank / "chip_name").read_text().strip()
-        sysfs = Path("/sys/devices/platform", (device / "dev_name").read_text().strip(), chip)
-        pins = Pins(board=GpiodFactory())
-        output = Output(GpioOutput(f"{chip}:1"), pins)
-        output.set(True)
-        assert (sysfs / "sim_gpio1" / "value").read_text().strip() == "1"
-        heard: list[bool] = []
-        line = Input(GpioInput(f"{chip}:2", pull="up"), pins, lambda: heard.append(line.is_active))
-        (sysfs / "sim_gpio2" / "pull").write_text("pull-down")
-        await eventually(lambda: heard == [False])
-        line.close()
-        output.close()
-    finally:
-        if device.is_dir():
-            (device / "live").write_text("0")
-            bank.rmdir()
-            device.rmdir()
