@@ -19,7 +19,7 @@ from agent.probe_judge import Complaint, judge
 from agent.probe_text import text
 from agent.settings import Settings
 from agent.settings_load import load
-from drivers.contract import Device
+from drivers.contract import Device, PilotState
 from drivers.registry import Registry
 
 CLEAR_SCREEN = "\x1b[H\x1b[2J"
@@ -123,13 +123,18 @@ async def reading(
 
 
 def _is_settled(rows: list[DeviceSeen]) -> bool:
-    """Each device has shown something or was found lost; an open port is all a reader can show."""
+    """Each device has shown something or was found lost; an open port is all a reader can show. A
+    controller that starts may not know its pilot yet."""
     return all(
         row.lost
-        or row.age_s is not None
+        or (row.age_s is not None and not _is_starting(row))
         or (row.role == "reader" and (row.counters is None or row.counters.opens))
         for row in rows
     )
+
+
+def _is_starting(row: DeviceSeen) -> bool:
+    return row.pilot is not None and row.pilot.state is PilotState.UNKNOWN
 
 
 def _show(
