@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import pymodbus.client  # noqa: F401  (lines load it in a thread, which virtual time does not see)
 import pytest
 
 from agent import log
