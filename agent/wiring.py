@@ -152,6 +152,10 @@ def features(settings: Settings, wiring: Wiring) -> frozenset[str]:
     found = {"socket" if "socket" in cables else "fixed_cables"}
     if any(meter.signs for meter in wiring.meters.values()):
         found.add("signing_meter")
+    if wiring.meters and all(meter.signs_begin for meter in wiring.meters.values()):
+        found.add("signed_begin")
+    if any(meter.has_export for meter in wiring.meters.values()):
+        found.add("export_meter")
     if any(evse.bay_sensor is not None for evse in settings.evses):
         found.add("bay_sensor")
     if STATION in wiring.meters:

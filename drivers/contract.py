@@ -58,6 +58,18 @@ class PilotReading(Struct, frozen=True):
     """Hottest sensor of the device, whole degrees; None without one."""
 
 
+class Signing(StrEnum):
+    """What a signature is wanted for, or what a reading has to do with one."""
+
+    NONE = "none"
+    """The meter does not sign, or signs every reading."""
+    LATER = "later"
+    """A reading between: the meter signs when it is asked to."""
+    BEGIN = "begin"
+    VALUE = "value"
+    END = "end"
+
+
 class SignedData(Struct, frozen=True):
     """A meter's own signed data set, untouched, as text for the wire (Base64)."""
 
@@ -85,6 +97,11 @@ class MeterReading(Struct, frozen=True):
     frequency_hz: float | None = None
     signature: SignedData | None = None
     """None when the meter does not sign, or not this reading."""
+    signing: Signing = Signing.NONE
+    """BEGIN, VALUE, END: the answer to `read_soon` for that, signed or with no signature to be had;
+    LATER: one between, from a meter that signs only when it is asked to."""
+    export_wh: float | None = None
+    """Export register, absolute; None where the meter has none or it is not read."""
 
 
 class PilotSeen(Struct, frozen=True):
@@ -248,10 +265,18 @@ class Meter(Device, Protocol):
     interval_s: float
     """How often it reports by itself."""
     signs: bool
-    """Its readings carry a signature."""
+    """Its readings carry a signature, all of them or those that are asked for so."""
+    signs_begin: bool
+    """Also the one that begins a session; some sign only the whole session at its end."""
+    has_export: bool
+    """Its readings carry `export_wh`."""
 
-    def read_soon(self) -> None:
-        """Asks for a report as soon as the bus allows, beside the regular ones."""
+    def read_soon(self, signing: Signing = Signing.NONE) -> None:
+        """Asks for a report as soon as the bus allows, beside the regular ones.
+
+        BEGIN, VALUE and END ask for a signature, which takes seconds; the reading of that moment
+        comes also when there is none to be had. A meter that does not sign takes it as NONE.
+        """
 
 
 class Display(Protocol):
@@ -308,6 +333,8 @@ class ModbusMeterOptions(
     """Supply phases at the meter's terminals 1, 2, 3: R is L1, S is L2, T is L3."""
     reversed: bool = False
     """Supply and load are swapped: the meter counts what the EV takes as export."""
+    with_export: bool = False
+    """Read what flows back as well, even where that costs a request of its own each time."""
 
 
 class OpenEvseOptions(
@@ -337,6 +364,7 @@ class SimMeterOptions(
 
     interval_s: float = 1.0
     signs: bool = False
+    with_export: bool = False
 
 
 class SimReaderOptions(

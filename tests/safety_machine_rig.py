@@ -28,6 +28,7 @@ from drivers.contract import (
     PilotReading,
     PilotSeen,
     PilotState,
+    Signing,
     SimMeterOptions,
 )
 from drivers.sim.board import SimBoard, plan_of
@@ -201,8 +202,8 @@ class Rig:
     def post(self, event: object) -> None:
         self.runtime.post(event)
 
-    def read_meter(self, evse_id: int) -> None:
-        self.board.meters[f"meter{evse_id}"].read_soon()
+    def read_meter(self, evse_id: int, signing: Signing) -> None:
+        self.board.meters[f"meter{evse_id}"].read_soon(signing)
 
     def lock_plug(self, place: Place, locked: bool) -> None:
         self._places[place].lock(locked)

@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from agent.core.events import IdToken, TokenInfo
-from drivers.contract import MeterReading, Permit
+from drivers.contract import MeterReading, Permit, Signing
 
 # --- 1 safe -----------------------------------------------------------------------------------
 
@@ -169,6 +169,8 @@ class LockPlug(Struct, frozen=True):
 
 class ReadMeter(Struct, frozen=True):
     evse_id: int
+    signing: Signing = Signing.NONE
+    """What a signature is wanted for, of meters that sign when asked."""
 
 
 class LookUp(Struct, frozen=True):

@@ -18,7 +18,7 @@ from agent.core.pilot import SUSPENDED_AT_MOST_S
 from agent.core.points import ends_at_unplugging, ends_with_authorization, facts
 from agent.core.policy import Policy
 from agent.core.transaction import Transaction
-from drivers.contract import MeterReading, PilotReading
+from drivers.contract import MeterReading, PilotReading, Signing
 
 RESTART_WAIT_S = 30.0
 """The same after a restart, when the devices have yet to be found."""
@@ -179,7 +179,7 @@ class Evse(EvseEnding):
         if self._awaits_reading(now, policy):
             times.append(self.metering.ask_again_s())
         if self.ending is not None:
-            times.append(self.ending.deadline_s)
+            times.append(self._end_by_s(self.ending, policy))
         settles_s = self.settles_s()
         times.append(settles_s if settles_s is not None and settles_s > now.mono_s else None)
         if self.unseen_since_s is not None and (running or self.grant is not None):
@@ -202,7 +202,7 @@ class Evse(EvseEnding):
         effects += self._open(now, policy, news)
         effects += self._tell(now, policy, news, token)
         was_ending = self.ending is not None
-        effects += self._finish(now)
+        effects += self._finish(now, policy)
         if was_ending and self.ending is None:
             effects += self._open(now, policy, ())
             effects += self._tell(now, policy, (), None)
@@ -242,7 +242,7 @@ class Evse(EvseEnding):
         """Opens a session: from here on a saved row covers whatever flows."""
         connector = self.active or next(iter(self.connectors.values()))
         if self.transaction is not None:
-            return self._begin_late(self.transaction, now)
+            return self._begin_late(self.transaction, now, policy)
         is_taken = self.is_expected and self.grant is None
         if self.session_over or self.resetting or is_taken:
             return []
@@ -258,11 +258,11 @@ class Evse(EvseEnding):
             plain = "Authorized" if grant is not None else plain
             trigger = next((n for n in news if n in BEGIN_TRIGGERS), plain)
             self.opening = Opening(trigger, now.mono_s)
-        begin = self.metering.fresh(now.mono_s)
+        begin = self._begin_reading(self.opening, now, policy)
         if connector.faults:
             return []
         if begin is None:
-            return self._ask_meter(now)
+            return self._ask_meter(now, policy.begin_signing)
         transaction = Transaction(
             transaction_id=now.new_id(),
             evse_id=self.evse_id,
@@ -287,12 +287,20 @@ class Evse(EvseEnding):
         self.revoked = self.has_charged = self.starved = False
         self.budget_to_wh, self.bay_used = None, self.bay_occupied
 
-    def _begin_late(self, transaction: Transaction, now: Now) -> list[object]:
+    def _begin_reading(self, opening: Opening, now: Now, policy: Policy) -> MeterReading | None:
+        """A meter that signs when asked begins its own session now: what it said before is none."""
+        signing = policy.begin_signing
+        is_new = signing is not Signing.NONE and self.metering.signs_when_asked
+        since_s = opening.since_s if is_new else None
+        return self._reading_for(signing, now, opening.since_s, since_s)
+
+    def _begin_late(self, transaction: Transaction, now: Now, policy: Policy) -> list[object]:
         """The begin value of a transaction that began without an EVSE."""
         if transaction.begin is not None or self.opening is None:
             return []
-        transaction.begin = transaction.last = self.metering.fresh(now.mono_s)
-        return self._ask_meter(now) if transaction.begin is None else []
+        begin = self._begin_reading(self.opening, now, policy)
+        transaction.begin = transaction.last = begin
+        return self._ask_meter(now, policy.begin_signing) if begin is None else []
 
     def _tell(
         self, now: Now, policy: Policy, news: tuple[str, ...], token: IdToken | None
@@ -372,5 +380,5 @@ class Evse(EvseEnding):
             connector = self.active or next(iter(self.connectors.values()))
             return not connector.faults
         if self.ending is not None:
-            return self._end_reading(self.ending, now) is None
+            return self._end_reading(self.ending, now, policy) is None
         return self.sampling.due(now, policy, self._running() is not None) is not None

@@ -1,12 +1,14 @@
 """What ends a session of an EVSE by itself, and how it is closed: path open, meter read (E06)."""
 
 from agent.core.effects import Log, Show
-from agent.core.ending import Ending, end_transaction
+from agent.core.ending import Ending, end_transaction, plausible_end
 from agent.core.events import IdToken, Now
 from agent.core.evse_meter import EvseMeter
+from agent.core.metering import SIGN_WAIT_S
 from agent.core.pilot import SUSPENDED_AT_MOST_S, SUSPENDING_FAULTS, stopped_reason
+from agent.core.policy import Policy
 from agent.core.transaction import Transaction
-from drivers.contract import MeterReading, PowerPath
+from drivers.contract import MeterReading, PowerPath, Signing
 
 END_WAIT_S = 10.0
 """How long an ending waits for an open power path and a reading after it."""
@@ -32,9 +34,22 @@ class EvseEnding(EvseMeter):
         if self.transaction is None:
             return self._judge_waiting(bool(hard) or lasting, now)
         too_long = self.transaction.begin is None and self._opens_too_long(now)
-        if self.ending is None and (hard or lasting or too_long):
+        if self.ending is not None:
+            return []
+        if hard or lasting or too_long:
             self._begin_end("AbnormalCondition", stopped_reason(hard), None, now)
+        elif self._has_other_meter(self.transaction):
+            self._begin_end("AbnormalCondition", "Other", None, now)
+            text = "its counter fell or its serial number changed; the transaction ends"
+            return [Log(3, f"EVSE {self.evse_id}: another meter counts now: {text}")]
         return []
+
+    def _has_other_meter(self, transaction: Transaction) -> bool:
+        """What it counted before cannot be billed by what is counted now."""
+        before, last = transaction.last, self.metering.last
+        if before is None or last is None or last.at_s <= before.at_s:
+            return False
+        return not plausible_end(transaction, last)
 
     def _judge_waiting(self, has_trouble: bool, now: Now) -> list[object]:
         """An accepted card whose EV cannot be served now does not start a charge much later."""
@@ -62,22 +77,33 @@ class EvseEnding(EvseMeter):
         self.grant = self.opening = None
         self.ending = Ending(trigger, reason, token, now.mono_s, now.mono_s + END_WAIT_S)
 
-    def _end_reading(self, ending: Ending, now: Now) -> MeterReading | None:
-        """A value after the path opened; while it is not open, the latest since the end began."""
+    def _end_reading(self, ending: Ending, now: Now, policy: Policy) -> MeterReading | None:
+        """A value after the path opened, signed where that is wanted and the meter does it in time;
+        while the path is not open, the latest since the end began."""
         opened_s, last = self.open_since_s(now.mono_s), self.metering.last
         if opened_s is not None:
-            return self.metering.fresh(now.mono_s, since_s=opened_s)
+            since_s = max(opened_s, ending.since_s) if self._ends_signed(policy) else opened_s
+            return self._reading_for(policy.end_signing, now, ending.since_s, since_s)
         return last if last is not None and last.at_s >= ending.since_s else None
 
-    def _finish(self, now: Now) -> list[object]:
+    def _ends_signed(self, policy: Policy) -> bool:
+        return policy.end_signing is not Signing.NONE and self.metering.signs_when_asked
+
+    def _end_by_s(self, ending: Ending, policy: Policy) -> float:
+        """When an ending goes on with what there is; a signature has its own time."""
+        waits_s = SIGN_WAIT_S if self._ends_signed(policy) else 0.0
+        return max(ending.deadline_s, ending.since_s + waits_s)
+
+    def _finish(self, now: Now, policy: Policy) -> list[object]:
         ending, transaction = self.ending, self.transaction
         if ending is None or transaction is None:
             return []
         opened_s = self.open_since_s(now.mono_s)
-        late = now.mono_s >= ending.deadline_s
-        reading = self._end_reading(ending, now)
+        late = now.mono_s >= self._end_by_s(ending, policy)
+        reading = self._end_reading(ending, now, policy)
         if not late and (reading is None or opened_s is None):
-            return self._ask_meter(now) if reading is None else []
+            signing = policy.end_signing if opened_s is not None else Signing.NONE
+            return self._ask_meter(now, signing) if reading is None else []
         return self._close(transaction, ending, reading, now)
 
     def _close(

@@ -3,8 +3,11 @@
 from agent.core.effects import Log, Metered, MeterSample, ReadMeter
 from agent.core.events import Now
 from agent.core.evse_facts import EvseFacts
+from agent.core.metering import SIGN_WAIT_S
 from agent.core.policy import Policy
+from agent.core.sampling import Due
 from agent.core.transaction import Transaction
+from drivers.contract import MeterReading, Signing
 
 LEAST_LOOK_S = 1.0
 """A budget of energy is looked at this seldom, however little is left."""
@@ -13,8 +16,18 @@ LEAST_LOOK_S = 1.0
 class EvseMeter(EvseFacts):
     """Facts of an EVSE, and what follows from its meter. Methods return effects, in order."""
 
-    def _ask_meter(self, now: Now) -> list[object]:
-        return [ReadMeter(self.evse_id)] if self.metering.ask(now.mono_s) else []
+    def _ask_meter(self, now: Now, signing: Signing = Signing.NONE) -> list[object]:
+        is_due = self.metering.ask(now.mono_s, signing=signing)
+        return [ReadMeter(self.evse_id, signing)] if is_due else []
+
+    def _reading_for(
+        self, signing: Signing, now: Now, waiting_since_s: float, since_s: float | None
+    ) -> MeterReading | None:
+        """The answer to `signing`; a plain one once that was waited for long enough."""
+        if now.mono_s >= waiting_since_s + SIGN_WAIT_S:
+            signed = self.metering.fresh(now.mono_s, since_s=since_s, signing=signing)
+            return signed or self.metering.fresh(now.mono_s, since_s=since_s)
+        return self.metering.fresh(now.mono_s, since_s=since_s, signing=signing)
 
     def _running(self) -> Transaction | None:
         """The transaction that was told, has its begin value and is not ending."""
@@ -29,9 +42,10 @@ class EvseMeter(EvseFacts):
         due = self.sampling.due(now, policy, transaction is not None)
         if due is None or (transaction is None and self.ending is not None):
             return []
-        reading = self.metering.fresh(now.mono_s, since_s=due.since_s)
+        signing = _signing(due, policy)
+        reading = self._reading_for(signing, now, due.since_s, due.since_s)
         if reading is None:
-            return self._ask_meter(now)
+            return self._ask_meter(now, signing)
         self.sampling.take(now, policy)
         effects: list[object] = []
         clock = MeterSample("Sample.Clock", reading)
@@ -76,3 +90,10 @@ class EvseMeter(EvseFacts):
             return None
         left_s = (self.budget_to_wh - last.energy_wh) / last.power_w * 3600.0
         return last.at_s + max(LEAST_LOOK_S, left_s)
+
+
+def _signing(due: Due, policy: Policy) -> Signing:
+    """Whether any of the values that are due is to be signed (J01.FR.21, J02.FR.21)."""
+    is_sampled, is_clock = due.updated or due.ended, due.clock or due.clock_ended
+    is_signed = (is_sampled and policy.sampled_signed) or (is_clock and policy.aligned_signed)
+    return Signing.VALUE if is_signed else Signing.NONE

@@ -2,10 +2,10 @@
 
 from agent.core.effects import Log, Metered, MeterSample, ReadMeter
 from agent.core.events import FaultCleared, FaultRaised, MeterRead, Now
-from agent.core.metering import Metering
+from agent.core.metering import SIGN_WAIT_S, Metering
 from agent.core.policy import Policy
 from agent.core.sampling import ClockInterval, effective, next_slot_s
-from drivers.contract import MeterReading
+from drivers.contract import MeterReading, Signing
 
 STATION = 0
 """EVSE number of what belongs to the station as a whole."""
@@ -54,10 +54,12 @@ class MainMeter:
         due_s = self._clock.due_s(now, interval_s)
         if due_s is None:
             return effects
-        reading = self._metering.fresh(now.mono_s, since_s=due_s)
+        is_signed = policy.aligned_signed and now.mono_s < due_s + SIGN_WAIT_S
+        signing = Signing.VALUE if is_signed else Signing.NONE
+        reading = self._metering.fresh(now.mono_s, since_s=due_s, signing=signing)
         if reading is None and self.fault is None and not is_muted:
-            is_due = self._metering.ask(now.mono_s)
-            return [*effects, ReadMeter(STATION)] if is_due else effects
+            is_due = self._metering.ask(now.mono_s, signing=signing)
+            return [*effects, ReadMeter(STATION, signing)] if is_due else effects
         self._clock.take(now, interval_s)
         if reading is None or self.fault is not None or is_muted:
             return effects

@@ -2,6 +2,8 @@
 
 from msgspec import Struct
 
+from drivers.contract import Signing
+
 
 class Policy(Struct, frozen=True):
     """Field names follow the variables; each default is the default of its variable."""
@@ -46,6 +48,10 @@ class Policy(Struct, frozen=True):
     """SampledDataCtrlr.TxEndedInterval; 0: none between start and end."""
     sampled_enabled: bool = True
     """SampledDataCtrlr.Enabled"""
+    sampled_signed: bool = False
+    """SampledDataCtrlr.SignReadings"""
+    aligned_signed: bool = False
+    """AlignedDataCtrlr.SignReadings"""
     aligned_enabled: bool = True
     """AlignedDataCtrlr.Enabled"""
     aligned_interval_s: int = 0
@@ -60,3 +66,14 @@ class Policy(Struct, frozen=True):
     """TxCtrlr.MaxEnergyOnInvalidId; 0: none."""
     unlock_on_ev_side_disconnect: bool = False
     """OCPPCommCtrlr.UnlockOnEVSideDisconnect"""
+
+    @property
+    def begin_signing(self) -> Signing:
+        """What the begin value is asked for; a start by signed data needs some (E01.FR.04)."""
+        is_signed = self.sampled_signed or "DataSigned" in self.tx_start_point
+        return Signing.BEGIN if is_signed else Signing.NONE
+
+    @property
+    def end_signing(self) -> Signing:
+        """What is begun as a signed session is ended as one."""
+        return Signing.END if self.begin_signing is Signing.BEGIN else Signing.NONE

@@ -10,6 +10,7 @@ from agent.ocpp.view import View
 from drivers.contract import MeterReading
 
 ENERGY = "Energy.Active.Import.Register"
+EXPORT = "Energy.Active.Export.Register"
 PHASES = ("L1", "L2", "L3")
 
 
@@ -132,6 +133,21 @@ def _total_or_phases(
     return values
 
 
+def _export(reading: MeterReading) -> Iterator[Payload]:
+    if reading.export_wh is not None:
+        yield {"value": round(reading.export_wh, 3), "measurand": EXPORT}
+
+
+def _power_export(reading: MeterReading) -> Iterator[Payload]:
+    """What flows back now; 0 while the EV takes."""
+    if reading.power_w is not None:
+        yield {
+            "value": round(max(0.0, -reading.power_w), 3),
+            "measurand": "Power.Active.Export",
+            "unitOfMeasure": {"unit": "W"},
+        }
+
+
 def _voltage(reading: MeterReading) -> Iterator[Payload]:
     """Phase to neutral (J02.FR.16)."""
     for phase, value in zip(PHASES, reading.voltage_v, strict=False):
@@ -160,5 +176,9 @@ MEASURANDS: dict[str, Callable[[MeterReading], Iterator[Payload]]] = {
     "Current.Import": _total_or_phases("Current.Import", "A", None, lambda r: r.current_a),
     "Voltage": _voltage,
     "Frequency": _frequency,
+    EXPORT: _export,
+    "Power.Active.Export": _power_export,
 }
 """Measurand -> its sampled values from one reading; the values lists of block J come from here."""
+EXPORTS = (EXPORT, "Power.Active.Export")
+"""Those that only a station with a meter of both directions takes, and none sends unasked."""

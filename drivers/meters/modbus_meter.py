@@ -14,16 +14,27 @@ from drivers.contract import (
     ModbusMeterOptions,
     ProtocolError,
     Report,
+    Signing,
 )
 from drivers.meters import register_map, sunspec
 from drivers.meters.coding import Field, decode, step_of
+from drivers.meters.ocmf import procedure_of
 from drivers.meters.packing import Block
 from drivers.meters.plausibility import doubt
 from drivers.meters.register_map import RegisterMap
-from drivers.meters.wiring import Values, energy_field, number, phases, power_w
+from drivers.meters.signer import Signer
+from drivers.meters.wiring import (
+    Values,
+    energy_field,
+    export_field,
+    number,
+    phases,
+    power_w,
+)
 
 MISSES_UNTIL_LOST = 2
 REFUSALS_UNTIL_LEFT_OUT = 2
+ODD_READINGS_UNTIL_BELIEVED = 3
 LONGEST_PERIOD_S = 30.0
 
 log = logging.getLogger(__name__)
@@ -47,7 +58,6 @@ class ModbusMeter:
         """Raises DriverError when the model has no usable register map; does no I/O on the line."""
         self.name = name
         self.interval_s = options.interval_s
-        self.signs = False
         self.counters = line.counters(options.unit)
         self._options = options
         self._line = line
@@ -55,12 +65,25 @@ class ModbusMeter:
         self._shipped = self._model
         """As in config/meters; what a SunSpec meter tells of itself replaces it in `_model`."""
         self._import = energy_field(options)
+        self._export = export_field(options)
         self._blocks = () if self._model.sunspec else self._usable_blocks()
+        self.has_export = self._model.sunspec or self._model.reads(self._export, self._blocks)
+        signing = self._model.signing
+        self.signs = signing is not None
+        self.signs_begin = signing is not None and signing.signs_begin
+        self._signer = (
+            Signer(name, options, line, procedure_of(signing), self._model.max_registers)
+            if signing is not None
+            else None
+        )
+        self._one_at_a_time = asyncio.Lock()
         self._soon = asyncio.Event()
         self._doubts_settled = -1
         self._serial: str | None = None
         self._confirm_serial = True
         self._last: MeterReading | None = None
+        self._odd: list[MeterReading] = []
+        """Read in a row, and not what can follow `_last`."""
         self._refusals: dict[Block, int] = {}
 
     @property
@@ -70,19 +93,37 @@ class ModbusMeter:
 
     def _usable_blocks(self) -> tuple[Block, ...]:
         try:
-            return self._model.blocks_with(self._import)
+            return self._blocks_of(self._model)
         except (KeyError, ValueError):
             raise DriverError(
                 f"meter {self.name}: the model {self._options.model} does not count the direction "
                 "that `reversed` asks for; wire supply and load the other way round"
             ) from None
 
-    def read_soon(self) -> None:
+    def _blocks_of(self, model: RegisterMap) -> tuple[Block, ...]:
+        return model.blocks_with(self._import, self._export if self._options.with_export else None)
+
+    def read_soon(self, signing: Signing = Signing.NONE) -> None:
         """Asks for a report as soon as the bus allows; a lost meter keeps to its own pace."""
-        self._soon.set()
+        if signing is Signing.NONE or self._signer is None:
+            self._soon.set()
+        else:
+            self._signer.ask(signing)
 
     async def run(self, report: Report) -> None:
         """Reports for ever, on a fixed grid of `interval_s`. Cancelling is safe."""
+        signer = self._signer
+        if signer is None:
+            await self._report_regularly(report)
+            return
+        signing = asyncio.create_task(signer.run(self._read, report))
+        try:
+            await self._report_regularly(report)
+        finally:
+            signing.cancel()
+            await asyncio.gather(signing, return_exceptions=True)
+
+    async def _report_regularly(self, report: Report) -> None:
         time = asyncio.get_running_loop().time
         due_s = time()
         misses = 0
@@ -126,6 +167,10 @@ class ModbusMeter:
 
     async def _read(self) -> MeterReading:
         """One believable reading; raises DriverError."""
+        async with self._one_at_a_time:
+            return await self._believable()
+
+    async def _believable(self) -> MeterReading:
         reading, reason = await self._attempt()
         if reason:
             self._doubts_settled = -1
@@ -133,12 +178,29 @@ class ModbusMeter:
         if reason:
             self._confirm_serial = True
             self._doubts_settled = -1
-            raise ProtocolError(
-                f"meter {self.name}: {reason}; not believed. Check that the model fits and the "
-                "meter works; if it was replaced by one without a serial number, restart the agent"
+            if not self._is_confirmed(reading):
+                raise ProtocolError(
+                    f"meter {self.name}: {reason}; not believed yet. If the meter was replaced or "
+                    "its counter began anew, wait for the third such reading in a row; otherwise "
+                    "check that the model fits and the meter works"
+                )
+            log.warning(
+                "meter %s: %s, %d times in a row: taken for another meter, or a counter that began "
+                "anew; compare it with the display",
+                self.name,
+                reason,
+                ODD_READINGS_UNTIL_BELIEVED,
             )
+        self._odd.clear()
         self._last = reading
         return reading
+
+    def _is_confirmed(self, reading: MeterReading) -> bool:
+        """An odd reading counts when enough in a row go on from one another, each got in step."""
+        if self._odd and doubt(self._odd[-1], reading, self._model):
+            self._odd.clear()
+        self._odd.append(reading)
+        return math.isfinite(reading.energy_wh) and len(self._odd) >= ODD_READINGS_UNTIL_BELIEVED
 
     async def _attempt(self) -> tuple[MeterReading, str]:
         probed: MeterReading | None = None
@@ -154,7 +216,7 @@ class ModbusMeter:
         """Reads the energy alone; its value only serves to check the next one."""
         if self._model.sunspec:
             self._model = await sunspec.discover(self._model, self._registers)
-            self._blocks = self._model.blocks_with(self._import)
+            self._blocks = self._blocks_of(self._model)
         energy = self._model.fields[self._import]
         at_s = asyncio.get_running_loop().time()
         registers = await self._registers(energy.function, energy.address, energy.count)
@@ -257,6 +319,8 @@ class ModbusMeter:
             current_a=phases(values, "current", count, self._options),
             voltage_v=phases(values, "voltage", count, self._options),
             frequency_hz=_frequency_hz(number(values.get("frequency"))),
+            signing=Signing.NONE if self._signer is None else Signing.LATER,
+            export_wh=number(values.get(self._export)),
         )
 
     def _energy(self, values: Values) -> float:

@@ -13,6 +13,7 @@ from msgspec.structs import force_setattr, replace
 from drivers.contract import DriverError
 from drivers.meters.coding import TEXTS, Address, Field, FieldName, Function, NumberType
 from drivers.meters.packing import Block, pack
+from drivers.meters.signing import SigningMap
 
 READ: tuple[FieldName, ...] = (
     "energy_import",
@@ -75,6 +76,8 @@ class RegisterMap(Struct, frozen=True, forbid_unknown_fields=True):
     """How often the meter renews its registers."""
     identity: Identity | None = None
     factory: FactorySettings = field(default_factory=FactorySettings)
+    signing: SigningMap | None = None
+    """How it signs, where it does."""
     doubts: tuple[str, ...] = ()
     """What sources of this map do not agree on; `chargepoint probe` shows it."""
 
@@ -102,15 +105,21 @@ class RegisterMap(Struct, frozen=True, forbid_unknown_fields=True):
         of_fields = (f"{name}: {item.doubt}" for name, item in self.fields.items() if item.doubt)
         return (*self.doubts, *of_fields)
 
-    def blocks_with(self, energy: FieldName) -> tuple[Block, ...]:
-        """What is read in each cycle where `energy` is the counter. Raises ValueError."""
-        if any(block.holds(self.fields[energy]) for block in self.blocks):
+    def blocks_with(self, energy: FieldName, also: FieldName | None = None) -> tuple[Block, ...]:
+        """What is read in each cycle where `energy` is the counter, and `also` where the meter has
+        it. Raises ValueError."""
+        asked = [energy, *([also] if also in self.fields else [])]
+        if all(self.reads(name, self.blocks) for name in asked):
             return self.blocks
-        return self._packed(energy)
+        return self._packed(*asked)
 
-    def _packed(self, energy: FieldName) -> tuple[Block, ...]:
+    def reads(self, name: FieldName, blocks: tuple[Block, ...]) -> bool:
+        """The blocks hold all of it."""
+        return name in self.fields and any(block.holds(self.fields[name]) for block in blocks)
+
+    def _packed(self, energy: FieldName, *also: FieldName) -> tuple[Block, ...]:
         must = {**self.fields, energy: replace(self.fields[energy], optional=False)}
-        wanted: list[FieldName] = [energy, *(name for name in READ if name != IMPORT)]
+        wanted: list[FieldName] = [energy, *also, *(name for name in READ if name != IMPORT)]
         return pack(must, wanted, self.max_registers, energy, even=self.even)
 
     def _check_blocks(self, energy: Field) -> None:

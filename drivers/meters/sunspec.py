@@ -4,7 +4,7 @@ The chain begins with "SunS" at one of three places; each model has its number, 
 its points (SunSpec Device Information Model, models 1, 201 to 204 and 211 to 214).
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from msgspec.structs import replace
 
@@ -71,22 +71,27 @@ def power_of_ten(register: int) -> int:
 
 async def discover(asked: RegisterMap, read: Read) -> RegisterMap:
     """The map of the device's meter model. Raises ProtocolError and what `read` raises."""
-    address = await _begin(read)
     serial: Field | None = None
-    for _ in range(LONGEST_CHAIN):
-        model, length = await read(HOLDING, address, 2)
-        if model == END:
-            break
-        points = address + 2
+    async for model, address, _ in models(read):
         if model == COMMON:
-            serial = Field(points + SERIAL_OFFSET, "ascii", HOLDING, length=SERIAL_LENGTH)
+            serial = Field(address + 2 + SERIAL_OFFSET, "ascii", HOLDING, length=SERIAL_LENGTH)
         elif model in INTEGER_MODELS or model in FLOAT_MODELS:
             return _map(asked, model, address, serial)
-        address = points + length
     raise ProtocolError(
         "the SunSpec device has no meter model (201 to 204, 211 to 214); it may be an inverter: "
         "check the unit id, or choose another model in charger.yaml"
     )
+
+
+async def models(read: Read) -> AsyncIterator[tuple[int, int, int]]:
+    """The chain: model, the register of its number, its length behind number and length."""
+    address = await _begin(read)
+    for _ in range(LONGEST_CHAIN):
+        model, length = await read(HOLDING, address, 2)
+        if model == END:
+            return
+        yield model, address, length
+        address += 2 + length
 
 
 async def _begin(read: Read) -> int:

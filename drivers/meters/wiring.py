@@ -31,6 +31,11 @@ def energy_field(options: ModbusMeterOptions) -> FieldName:
     return "energy_export" if options.reversed else "energy_import"
 
 
+def export_field(options: ModbusMeterOptions) -> FieldName:
+    """The register that counts what flows back."""
+    return "energy_import" if options.reversed else "energy_export"
+
+
 def power_w(values: Values, options: ModbusMeterOptions) -> float | None:
     """Total power, positive towards the EV; some meters split it by direction."""
     total = number(values.get("power_total"))

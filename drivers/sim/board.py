@@ -36,6 +36,7 @@ class BoardMeter(Struct, frozen=True):
     name: str
     interval_s: float | None = None
     signs: bool = False
+    with_export: bool = False
 
 
 class BoardEvse(Struct, frozen=True):
@@ -93,7 +94,7 @@ def plan_of(settings: _BoardSettings) -> BoardPlan:
     """
     devices = settings.devices
     meters = {
-        name: BoardMeter(name, options.interval_s, options.signs)
+        name: BoardMeter(name, options.interval_s, options.signs, options.with_export)
         for name, options in devices.items()
         if isinstance(options, SimMeterOptions)
     }
@@ -296,4 +297,5 @@ class SimBoard:
             interval_s=max(meter.interval_s or 0.0, report_interval_s),
             lost_after_s=lost_after_s,
             signs=meter.signs,
+            with_export=meter.with_export,
         )

@@ -22,6 +22,7 @@ from drivers.contract import (
     PowerPath,
     Report,
     SignedData,
+    Signing,
 )
 from drivers.sim.controller import FORCED_OPEN_S, Controller
 from drivers.sim.live import LiveWorld
@@ -240,10 +241,12 @@ class SimMeter:
         lost_after_s: float = 3.0,
         serial: str = "",
         signs: bool = False,
+        with_export: bool = False,
     ) -> None:
         self.name = name
         self.interval_s = interval_s
-        self.signs = signs
+        self.signs = self.signs_begin = signs
+        self.has_export = with_export
         self._serial = serial or f"SIM{evse_id:05d}"
         self._live = live
         self._evse_id = evse_id
@@ -264,8 +267,8 @@ class SimMeter:
         finally:
             self._wire.disconnect()
 
-    def read_soon(self) -> None:
-        """Reports in the loop's next turn."""
+    def read_soon(self, signing: Signing = Signing.NONE) -> None:
+        """Reports in the loop's next turn; all its readings are signed, or none."""
         asyncio.get_running_loop().call_soon(self._read_now)
 
     def _silent(self) -> bool:
@@ -298,6 +301,7 @@ class SimMeter:
             voltage_v=view.voltage_v,
             frequency_hz=view.frequency_hz,
             signature=self._sign(view) if self.signs else None,
+            export_wh=0.0 if self.has_export else None,
         )
 
     def _sign(self, view: MeterView) -> SignedData:

@@ -61,7 +61,7 @@ class Thing:
         self.name = name
         self.interval_s = getattr(options, "interval_s", 1.0)
         self.capabilities = PilotCapabilities(True, True, 3.0, 1.0, min_a=8.0, max_a=32.0)
-        self.signs = False
+        self.signs = self.signs_begin = self.has_export = False
         self.orders: list[str] = []
 
     def allow_power(self, limit_a: float) -> None:

@@ -29,7 +29,7 @@ STOP_POINTS = (
     "EnergyTransfer",
 )
 START_POINTS = (*STOP_POINTS, "DataSigned")
-NEEDS = (("ParkingBayOccupancy", "bay_sensor"), ("DataSigned", "signing_meter"))
+NEEDS = (("ParkingBayOccupancy", "bay_sensor"), ("DataSigned", "signed_begin"))
 STORE_ANSWERS_IN_S = 5.0
 
 

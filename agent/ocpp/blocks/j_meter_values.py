@@ -12,10 +12,11 @@ from agent.ocpp.block import (
 )
 from agent.ocpp.device_model import Variable
 from agent.ocpp.messages import format_time
-from agent.ocpp.meter_value import ENERGY, MEASURANDS, asked_readings, tell
+from agent.ocpp.meter_value import ENERGY, EXPORTS, MEASURANDS, asked_readings, tell
 from agent.ocpp.view import View
 
-ALL = ",".join(MEASURANDS)
+ALL = ",".join(name for name in MEASURANDS if name not in EXPORTS)
+NEEDS = tuple((name, "export_meter") for name in EXPORTS)
 
 
 def _triggered(event: MessageTriggered, view: View, now: Now) -> Consequences:
@@ -47,6 +48,7 @@ def _measurands(component: str, name: str, default: str) -> Variable:
         name,
         data_type="MemberList",
         values=tuple(MEASURANDS),
+        value_needs=NEEDS,
         may_be_empty=True,
         default=default,
     )
@@ -103,7 +105,7 @@ SAMPLED, ALIGNED = "SampledDataCtrlr", "AlignedDataCtrlr"
 VARIABLES: tuple[Variable, ...] = (
     _available(SAMPLED),
     _switch(SAMPLED, "Enabled", "true", policy="sampled_enabled"),
-    _switch(SAMPLED, "SignReadings", "false", needs="signing_meter"),
+    _switch(SAMPLED, "SignReadings", "false", policy="sampled_signed", needs="signing_meter"),
     _measurands(SAMPLED, "TxStartedMeasurands", ENERGY),
     _measurands(SAMPLED, "TxUpdatedMeasurands", ALL),
     _measurands(SAMPLED, "TxEndedMeasurands", ENERGY),
@@ -120,7 +122,7 @@ VARIABLES: tuple[Variable, ...] = (
         default="false",
         policy="aligned_only_idle_evses",
     ),
-    _switch(ALIGNED, "SignReadings", "false", needs="signing_meter"),
+    _switch(ALIGNED, "SignReadings", "false", policy="aligned_signed", needs="signing_meter"),
     _measurands(ALIGNED, "Measurands", ALL),
     _measurands(ALIGNED, "TxEndedMeasurands", ENERGY),
     _interval(ALIGNED, "Interval", "0", "aligned_interval_s"),

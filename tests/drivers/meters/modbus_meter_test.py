@@ -224,15 +224,45 @@ async def test_an_old_answer_to_the_same_block_is_not_reported_as_new(
 async def test_a_counter_that_jumps_is_read_again_and_then_lost(
     bench, slave, eventually, wrong_kwh: float
 ) -> None:
-    bench.start()
+    bench.start(interval_s=0.3)
     await eventually(bench.seen)
     slave.set_float(72, wrong_kwh)
     await eventually(lambda: bench.count(DeviceLost))
     lost = next(o for o in bench.observations if isinstance(o, DeviceLost))
     assert "the counter" in lost.reason
-    assert "restart the agent" in lost.reason
+    assert "third such reading" in lost.reason
     slave.set_float(72, 1234.5)
     await eventually(lambda: bench.count(DeviceFound))
+    assert {reading.energy_wh for reading in bench.seen()} == {1_234_500.0}
+
+
+@pytest.mark.parametrize("new_kwh", [0.25, 9113.0])
+async def test_a_meter_that_was_replaced_is_told_lost_and_then_believed(
+    bench, slave, eventually, new_kwh: float
+) -> None:
+    bench.start(interval_s=0.02)
+    await eventually(bench.seen)
+    slave.set_float(72, new_kwh)
+    await eventually(lambda: bench.count(DeviceFound))
+    odd = [type(o) for o in bench.observations if not isinstance(o, MeterSeen)]
+    assert odd == [DeviceLost, DeviceFound]
+    assert bench.seen()[-1].energy_wh == pytest.approx(new_kwh * 1000)
+
+
+async def test_odd_readings_that_contradict_one_another_are_never_believed(
+    bench, slave, eventually
+) -> None:
+    bench.start(interval_s=0.02)
+    await eventually(bench.seen)
+    asked = len(slave.requests)
+
+    def behave(request, answer):
+        slave.set_float(72, 9000.0 - 100 * (len(slave.requests) - asked))
+        return [(0.0, answer)]
+
+    slave.behave = behave
+    await eventually(lambda: len(slave.requests) > asked + 12)
+    assert bench.count(DeviceLost) == 1
     assert {reading.energy_wh for reading in bench.seen()} == {1_234_500.0}
 
 
