@@ -344,3 +344,18 @@ async def test_the_last_meter_to_stop_gives_the_port_back(bench, far_end, eventu
     again = ModbusLine("again", SerialLine(port=far_end.path))
     with again.held():
         assert await again.read(1, 4, 0, 1) == [0x4366]
+
+
+@pytest.mark.parametrize("is_asked", [False, True])
+async def test_what_flows_back_costs_a_request_only_where_it_is_asked_for(
+    slave, first_report, is_asked: bool
+) -> None:
+    slave.set_float(72, 1234.5)
+    slave.set_float(74, 2.5)
+    options = ModbusMeterOptions(line="bus", model="carlo_gavazzi_em580", with_export=is_asked)
+    (seen,) = await first_report(options)
+    assert seen.reading.export_wh == (0.0 if is_asked else None)
+    asked = {request.address for request in slave.requests}
+    assert any(1280 < address <= 0x051C for address in asked) is is_asked
+    (seen,) = await first_report(ModbusMeterOptions(line="bus", model="eastron_sdm630_v2"))
+    assert seen.reading.export_wh == 2500.0
