@@ -16,6 +16,7 @@ from drivers.contract import (
     Device,
     DeviceFound,
     DeviceLost,
+    GpioContactorOptions,
     InputSeen,
     MeterReading,
     MeterSeen,
@@ -76,6 +77,15 @@ class DeviceSeen(Struct, kw_only=True):
     """What its register map is not sure of."""
     notes: tuple[str, ...] = ()
     """What a pilot controller does by itself, for the technician."""
+
+
+def run_by_others(settings: Settings) -> frozenset[str]:
+    """Devices that another device runs: nobody else may open their ports."""
+    return frozenset(
+        options.controller
+        for options in settings.devices.values()
+        if isinstance(options, GpioContactorOptions)
+    )
 
 
 class DeviceBook:

@@ -6,12 +6,11 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from agent.clock import SYNCED
 from agent.csms.tls import build_date_s
 from agent.doctor_finding import Board, Finding, Level
 from agent.settings import Settings
 
-SYNCED = "/run/systemd/timesync/synchronized"
-"""What the agent itself looks at."""
 LEAST_FREE_MB, LOW_FREE_MB = 50, 250
 LEAST_FREE_INODES = 1_000
 SLOW_SYNC_S = 0.5

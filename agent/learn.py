@@ -143,7 +143,7 @@ def _next_card(settings: Settings, readers: list[str]) -> Card | None:
 
 async def _from_readers(settings: Settings, readers: list[str]) -> Card | None:
     """Opens the readers alone; no controller is touched."""
-    build = Registry(settings.lines).build
+    build = Registry(settings.lines, settings.devices).build
     devices = {name: build(name, settings.devices[name]) for name in readers}
     loop = asyncio.get_running_loop()
     news = asyncio.Event()

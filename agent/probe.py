@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from agent.console import ConsoleError, NotRunning, ask, socket_path
-from agent.devices import DeviceBook, DeviceSeen
+from agent.devices import DeviceBook, DeviceSeen, run_by_others
 from agent.errors import ChargepointError, SettingsError
 from agent.probe_judge import Complaint, judge
 from agent.probe_text import text
@@ -78,8 +78,9 @@ def _watch_service(settings: Settings, path: str, arguments: argparse.Namespace)
 
 async def _directly(settings: Settings, arguments: argparse.Namespace) -> int:
     """Opens the ports itself. A controller is told to offer nothing, at the begin and the end."""
-    build = Registry(settings.lines).build
-    devices = {name: build(name, options) for name, options in settings.devices.items()}
+    build = Registry(settings.lines, settings.devices).build
+    below = run_by_others(settings)
+    devices = {n: build(n, options) for n, options in settings.devices.items() if n not in below}
     loop = asyncio.get_running_loop()
     news = asyncio.Event()
     async with reading(settings, devices, news.set) as book:

@@ -11,6 +11,7 @@ from agent.core import events as ev
 from agent.core.events import IdToken
 from agent.core.main_meter import STATION
 from agent.core.site import ConnectorSite, EvseSite, Safety, Site
+from agent.devices import run_by_others
 from agent.guard import Guard
 from agent.lamps import Lamps
 from agent.settings import Settings
@@ -24,7 +25,6 @@ from drivers.contract import (
     DeviceOptions,
     Display,
     GpioBoardOptions,
-    GpioContactorOptions,
     InputSeen,
     KeyboardReaderOptions,
     Meter,
@@ -78,9 +78,7 @@ class Wiring(Struct, frozen=True):
 
 def wire(settings: Settings, build: Build) -> Wiring:
     """Builds every configured device once, but those that another one runs; raises DriverError."""
-    below = {
-        it.controller for it in settings.devices.values() if isinstance(it, GpioContactorOptions)
-    }
+    below = run_by_others(settings)
     devices = {n: build(n, options) for n, options in settings.devices.items() if n not in below}
     pilots: dict[Place, PilotController] = {}
     meters: dict[int, Meter] = {}

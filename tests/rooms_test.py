@@ -62,6 +62,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "drivers.registry",
     ),
     "agent.doctor": (
+        "agent.clock",
         "agent.console",
         "agent.core.effects",
         "agent.credentials",

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agent import app, cli, doctor_board, doctor_ports
+from agent import cli, doctor_board, doctor_ports
+from agent.clock import SYNCED
 from agent.csms.tls import build_date_s
 from agent.doctor import COLUMNS, shown
 from agent.doctor_finding import Board, Finding
@@ -199,11 +200,7 @@ def test_the_clock(made: Made) -> None:
     now_s = build_date_s() + 1e6
     one(doctor_board.clock(made(), build_date_s() - 1), "bad", "before this agent was built")
     one(doctor_board.clock(made(), now_s), "warn", "timedatectl set-ntp true")
-    one(doctor_board.clock(made({doctor_board.SYNCED: ""}), now_s), "ok", "synchronised")
-
-
-def test_doctor_looks_where_the_agent_looks() -> None:
-    assert doctor_board.SYNCED == app.SYNCED
+    one(doctor_board.clock(made({SYNCED: ""}), now_s), "ok", "synchronised")
 
 
 def mounts(
@@ -343,7 +340,7 @@ def test_the_command_says_all_and_ends_with_1_for_what_is_bad(
 def test_a_good_board_ends_with_0(
     made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    files = {UNIT: START, WANTED: "", PROGRAM: "", "/dev/x": "", doctor_board.SYNCED: ""}
+    files = {UNIT: START, WANTED: "", PROGRAM: "", "/dev/x": "", SYNCED: ""}
     board = made(files, {f"{tmp_path}/data/": "", "/dev/watchdog": ""})
     board.path("/dev/x").chmod(0o666)
     settings_with(tmp_path, "/dev/x", f"data_directory: {tmp_path}/data\n")

@@ -146,3 +146,20 @@ def test_notes_of_a_controller_and_its_temperature_are_shown() -> None:
     assert "41 °C" in shown
     assert "- when this board dies: goes on" in shown
     assert max(map(len, shown.splitlines())) <= COLUMNS
+
+
+def test_a_controller_below_a_contactor_is_opened_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = Path(file_in(tmp_path))
+    contactor = """
+  contactor:
+    driver: gpio_contactor
+    controller: pilot1
+    contactor: {coil: {line: "gpiochip0:17"}, aux: {line: "gpiochip0:27"}}
+"""
+    text = file.read_text().replace("pilot: pilot1", "pilot: contactor")
+    file.write_text(text.replace("\ndevices:\n", "\ndevices:" + contactor))
+    cli.main(["probe", str(file), "--json"])
+    names = [row["name"] for row in json.loads(capsys.readouterr().out)["devices"]]
+    assert names == ["contactor", "meter1", "reader1"]
