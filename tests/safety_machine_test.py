@@ -19,7 +19,7 @@ from tests.safety_machine_rig import Rig
 
 STEPS_AT_ONCE = 10_000
 """Hypothesis remembers every one of a run."""
-SEEDED_DAYS = 200
+SEEDED_DAYS = 600
 """Within so many days a seeded fault must be noticed."""
 
 
