@@ -2,7 +2,7 @@
 
 import os
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
@@ -329,15 +329,16 @@ def machine(progress: Progress) -> type[RuleBasedStateMachine]:
     return Machine
 
 
-def play(days: int, *, derandomize: bool = True) -> Progress:
-    """Runs the machine; raises what the judge found."""
+def play(days: int, *, derandomize: bool = True, number: int | None = None) -> Progress:
+    """Runs the machine; raises what the judge found. `number`: other days for each."""
     progress = Progress()
+    factory = machine(progress)
     run_state_machine_as_test(
-        machine(progress),
+        factory if number is None else seed(number)(factory),
         settings=settings(
             max_examples=days,
             stateful_step_count=50,
-            derandomize=derandomize,
+            derandomize=derandomize and number is None,
             deadline=None,
             database=None,
             phases=(Phase.generate,),
