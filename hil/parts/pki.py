@@ -79,7 +79,7 @@ class Root:
 
     def signer(self) -> str:
         """PEM of a certificate for signing firmware, without its key."""
-        return self.server("firmware").partition("-----BEGIN PRIVATE KEY")[0]
+        return self.server("firmware").partition("-----BEGIN P")[0]
 
     def sign(
         self,
