@@ -29,6 +29,8 @@ TURNS = 40
 """Loop turns within which an answer that needs no result has left."""
 LATE_S = 60.0
 """Within this an answer that waits for a result has left."""
+BACK_S = 7200.0
+"""Within this a station that lost its link has it again, or ends by an order that it still has."""
 BURST = 30
 REFUSALS = frozenset(
     (
@@ -127,11 +129,11 @@ class Target:
         bench = self._bench
         if bench is None or self._left <= 0:
             bench = await self._fresh()
-        if not bench.is_running:
-            await bench.restarted()
-            self.tally.restarts += 1
-        if not bench.csms.is_connected:
-            await bench.csms.wait_connected(timeout_s=7200)
+        while not (bench.is_running and bench.csms.is_connected):
+            if not bench.is_running:
+                await bench.restarted()
+                self.tally.restarts += 1
+            await bench.until(lambda: bench.csms.is_connected or not bench.is_running, BACK_S)
         return bench
 
     # --- one frame ------------------------------------------------------------------------------
