@@ -170,7 +170,8 @@ def _restart(arguments: argparse.Namespace) -> Measured:
 
 
 def _guard(arguments: argparse.Namespace) -> Measured:
-    took_s = arguments.stops * 2 * guard.SECONDS_A_STOP + 40
+    count = arguments.stops + min(arguments.stops, guard.IDLE_STOPS)
+    took_s = count * guard.SECONDS_A_STOP + 40
     say(f"{arguments.stops} stops by the guard, idle and loaded (about {took_s:.0f} s)")
     found = asyncio.run(guard.measure_guard(arguments.stops))
     return guard.guard_figures(found), {"guard": found}
