@@ -26,6 +26,8 @@ class Question(Struct, frozen=True):
     remote_start_id: int | None = None
     cached: TokenInfo | None = None
     since_s: float = 0.0
+    others: tuple["Question", ...] = ()
+    """Starts requested with the token while this is open, one per place: the answer is for all."""
 
 
 class Verdict(Struct, frozen=True):
@@ -47,10 +49,14 @@ class Authorization:
         self.open: dict[tuple[str, str], Question] = {}
 
     def present(self, question: Question, policy: Policy, online: bool, now: Now) -> Outcome:
-        """A token was presented; a second presentation while one is open changes nothing."""
+        """A token was presented; a second presentation while one is open changes nothing, a start
+        that is requested waits with it: it is promised already."""
         key = question.token.key
         pending = self.open.get(key)
         if pending is not None and now.mono_s < pending.since_s + QUESTION_AT_MOST_S:
+            if question.remote_start_id is not None:
+                others = (other for other in pending.others if other.evse_ids != question.evse_ids)
+                self.open[key] = replace(pending, others=(*others, question))
             return [], None
         question = self.open[key] = replace(question, since_s=now.mono_s)
         if policy.auth_cache_enabled:

@@ -5,6 +5,8 @@ Whether a token is good is judged in `core.authorization`; here is what follows 
 
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from agent.core import events as ev
 from agent.core.authorization import (
     NEVER_CACHED,
@@ -191,28 +193,35 @@ class Granting:
         effects, verdict = outcome
         if verdict is None:
             return effects
+        told: list[object] = [*effects]
+        for question in (verdict.question, *verdict.question.others):
+            told += self._carry_out(replace(verdict, question=question), policy, now)
+        return told
+
+    def _carry_out(self, verdict: Verdict, policy: Policy, now: Now) -> list[object]:
+        """What one who asked gets of the answer."""
         if not verdict.accepted:
-            return [*effects, Show(0, verdict.text)]
+            return [Show(0, verdict.text)]
         if all(evse.resetting for evse in self._evses.values()):
-            return [*effects, Show(0, RESTARTS)]
+            return [Show(0, RESTARTS)]
         question, info = verdict.question, verdict.info
         if is_master(info.group, policy):
-            return effects + self._master_pass(question, policy, now)
+            return self._master_pass(question, policy, now)
         served = self._served(question.evse_ids)
         if self._is_ended_by(question, info.group):
             running = next((e for e in served if _is_of_group(e.grant, info.group)), None)
             if running is not None:
-                return effects + _stop_locally(running, question.token, policy, now)
+                return _stop_locally(running, question.token, policy, now)
             waits = next((f for f in self.floating if _is_of_group(f.grant, info.group)), None)
             if waits is not None:
-                return effects + self._cancel(waits, question.token, now)
+                return self._cancel(waits, question.token, now)
         usable = [e for e in served if not info.evse_ids or e.evse_id in info.evse_ids]
         deadline_s = now.mono_s + policy.ev_connection_timeout_s
         grant = Grant(question.token, info.group, deadline_s, question.remote_start_id)
         takers = [e for e in usable if e.free or e.resumes(grant.token)]
         if not takers and any(e.resetting for e in usable):
-            return [*effects, Show(0, RESTARTS)]
-        return effects + self._place(grant, takers, policy, now)
+            return [Show(0, RESTARTS)]
+        return self._place(grant, takers, policy, now)
 
     def _is_ended_by(self, question: Question, group: IdToken | None) -> bool:
         """The card ends what one of its group began; nobody is asked first (C09.FR.07)."""
@@ -244,6 +253,13 @@ class Granting:
         if len(free) == 1:
             return free[0].authorize(grant, now, policy)
         return self._float(grant, free, policy, now)
+
+    def awaits_start(self, remote_start_id: int) -> bool:
+        """A requested start is judged still, or was accepted and has not lapsed."""
+        questions = self._authorization.open.values()
+        asked = (one.remote_start_id for q in questions for one in (q, *q.others))
+        granted = (e.grant.remote_start_id for e in self._evses.values() if e.grant is not None)
+        return remote_start_id in (*asked, *granted)
 
     def has_room(self, free: list[Evse]) -> bool:
         """One of these is left when all who came before have plugged in."""

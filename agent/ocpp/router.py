@@ -98,9 +98,6 @@ class Router:
         events: list[object] = []
         effects: list[object] = [*self.connection.clocks.follow(now)]
         self._take(self._link(event, now), events, effects, now)
-        found_events, found_effects = self.view.profiles.handle(event, now)
-        events += found_events
-        effects += found_effects
         for take in ON_EVENT.get(type(event), ()):
             found = take(event, self.view, now)
             events += found.events

@@ -9,6 +9,7 @@ import pytest
 
 from agent.core.jobs import VerifyFirmware
 from hil.conformance import CARD, OTHER_CARD, Octt, firmware
+from hil.parts.csms import Delayed
 from hil.sim import SimBench
 from hil.virtual_time import run_virtual
 
@@ -400,5 +401,27 @@ def test_without_smart_charging_the_profile_of_a_remote_start_is_ignored(
         await octt.authorized_remotely(chargingProfile=profile)
         await asyncio.sleep(30)
         assert octt.bench.board.connector(1, 1).offered_a == offered_a
+
+    case(scene)
+
+
+def test_starts_with_one_token_at_two_evses_share_one_authorize() -> None:
+    """F01.FR.01: each was answered Accepted, though the CSMS takes its time to judge the token."""
+
+    async def scene(octt: Octt) -> None:
+        await octt.set_variable("AuthCtrlr", "AuthorizeRemoteStart", "true")
+        octt.csms.answer["Authorize"] = Delayed(5.0)
+        for evse_id in (1, 2):
+            octt.bench.plug_in(evse_id)
+        await asyncio.sleep(5)
+        for evse_id in (1, 2):
+            token = {"idToken": CARD, "type": "ISO14443"}
+            start = {"idToken": token, "remoteStartId": 70 + evse_id, "evseId": evse_id}
+            await octt.accepted("RequestStartTransaction", start)
+        await asyncio.sleep(30)
+        assert len(octt.csms.of("Authorize")) == 1
+        begun = {e["evse"]["id"]: e for e in octt.csms.of("TransactionEvent") if "evse" in e}
+        found = {n: e["transactionInfo"].get("remoteStartId") for n, e in begun.items()}
+        assert found == {1: 71, 2: 72}
 
     case(scene)

@@ -5,6 +5,7 @@ from math import floor, inf
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.core.effects import Log, Save
 from agent.core.events import (
@@ -43,6 +44,19 @@ class StartProfileSet(Struct, frozen=True):
     profile: Payload
 
 
+class StartsLapsed(Struct, frozen=True):
+    """What was requested there was refused, or nobody came: its profile is for nobody else."""
+
+    evse_ids: tuple[int, ...]
+
+
+class ReadyToDeliver(Struct, frozen=True):
+    """The driver is authorised and the EV connected: Relative schedules begin (K01.FR.42)."""
+
+    evse_id: int
+    at_s: float
+
+
 class ProfilesCleared(Struct, frozen=True):
     """ClearChargingProfile was accepted (K10)."""
 
@@ -50,10 +64,11 @@ class ProfilesCleared(Struct, frozen=True):
 
 
 class Running(Struct, frozen=True):
-    """A transaction that may have profiles; `at_s` is the loop time that Relative ones begin at."""
+    """A transaction that may have profiles; `at_s` is the loop time that Relative ones begin at,
+    None while the driver or the EV is missing."""
 
     transaction_id: str
-    at_s: float
+    at_s: float | None = None
 
 
 class _Saved(Struct, rename="camel"):
@@ -82,6 +97,16 @@ class ChargingProfiles:
     def installed(self) -> tuple[Profile, ...]:
         return tuple(self._profiles.values())
 
+    @property
+    def expected(self) -> dict[int, int]:
+        """EVSE -> remoteStartId of a requested start whose profile waits for its transaction."""
+        return {evse_id: start_id for evse_id, (start_id, _) in self._expected.items()}
+
+    @property
+    def not_ready(self) -> list[int]:
+        """EVSEs with a transaction that has not been ready to deliver yet."""
+        return [evse_id for evse_id, running in self._running.items() if running.at_s is None]
+
     def handle(self, event: object, now: Now) -> Outcome:
         """CurrentLimited for each EVSE whose limit changed, and what is to be kept."""
         effects: list[object] = []
@@ -92,6 +117,11 @@ class ChargingProfiles:
                 effects = self._remove(event.profile_ids)
             case StartProfileSet():
                 effects = self._expect(event)
+            case StartsLapsed(evse_ids):
+                for evse_id in evse_ids:
+                    self._expected.pop(evse_id, None)
+            case ReadyToDeliver(evse_id, at_s):
+                self._running[evse_id] = replace(self._running[evse_id], at_s=at_s)
             case TransactionStarted():
                 effects = self._begin(event)
             case TransactionEnded():
@@ -127,7 +157,9 @@ class ChargingProfiles:
     def anchor_s(self, evse_id: int, now: Now) -> float | None:
         """UTC second at which Relative schedules of the EVSE's transaction begin."""
         running = self._running.get(evse_id)
-        return None if running is None else float(floor(now.utc_s(running.at_s)))
+        if running is None or running.at_s is None:
+            return None
+        return float(floor(now.utc_s(running.at_s)))
 
     def limit(self, evse_id: int, at_s: float, anchor_s: float | None) -> Limit | None:
         """Merged limit of an EVSE, or of the whole station for 0; None: none (SC.01, K02.FR.08)."""
@@ -220,7 +252,7 @@ class ChargingProfiles:
 
     def _begin(self, event: TransactionStarted) -> list[object]:
         """The start request's profile is for its own transaction only (F01.FR.10)."""
-        self._running[event.evse_id] = Running(event.transaction_id, event.at_s)
+        self._running[event.evse_id] = Running(event.transaction_id)
         remote_start_id, profile = self._expected.pop(event.evse_id, (None, None))
         if profile is None or remote_start_id != event.remote_start_id:
             return []

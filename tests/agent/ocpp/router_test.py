@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent.core.effects import Announce, AskCsms, Dial, Log
+from agent.core.effects import Announce, AskCsms, Dial, Log, Save
 from agent.core.events import IdToken, Now, TokenUnanswered
 from agent.csms.link import Credentials, Link
 from agent.errors import LinkError
@@ -427,6 +427,8 @@ def test_a_profile_lowers_what_is_offered_and_clearing_it_gives_it_back() -> Non
         assert (await bench.csms.call("SetChargingProfile", profile))["status"] == "Accepted"
         await bench.until(lambda: bench.board.connector(1, 1).drawn_a == 7.0, limit_s=10)
         assert bench.connector()["offered_a"] == 7.0
+        kept = [e for e in bench.effects if isinstance(e, Save) and e.key == "profile/1"]
+        assert len(kept) == 1, "written more than once"
         clear = {"chargingProfileId": 1}
         assert (await bench.csms.call("ClearChargingProfile", clear))["status"] == "Accepted"
         await bench.until(lambda: bench.board.connector(1, 1).drawn_a == 16.0, limit_s=30)

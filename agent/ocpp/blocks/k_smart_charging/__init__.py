@@ -9,9 +9,17 @@ from itertools import groupby
 
 from agent.core.events import (
     ClockSet,
+    FaultRaised,
+    LookedUp,
     Now,
+    PilotChanged,
+    PolicyChanged,
     Started,
+    StartRequested,
     Tick,
+    TokenAnswered,
+    TokenPresented,
+    TokenUnanswered,
     TransactionEnded,
     TransactionStarted,
 )
@@ -31,7 +39,9 @@ from agent.ocpp.charging.profiles import (
     ChargingProfiles,
     ProfilesCleared,
     ProfileSet,
+    ReadyToDeliver,
     StartProfileSet,
+    StartsLapsed,
 )
 from agent.ocpp.charging.rules import (
     MAX_PERIODS,
@@ -64,6 +74,19 @@ PROFILES_PER_REPORT = 4
 LIMIT_SOURCE = "CSO"
 """chargingLimitSource of every profile a CSMS set."""
 MAX_COMPOSITE_S = 366 * 86_400
+CHANGES_AN_EVSE = (
+    TransactionStarted,
+    PilotChanged,
+    FaultRaised,
+    TokenPresented,
+    LookedUp,
+    TokenAnswered,
+    TokenUnanswered,
+    StartRequested,
+    PolicyChanged,
+    Tick,
+)
+"""Facts after which a driver may have an authorisation, or have lost it."""
 
 
 def set_charging_profile(payload: Payload, view: View, now: Now) -> Answer:
@@ -171,9 +194,30 @@ def take(event: object, view: View, now: Now) -> Consequences:
     return Consequences(tuple(events), tuple(effects))
 
 
-def take_start(event: StartProfileSet, view: View, now: Now) -> Consequences:
-    """The profile of a start request; nobody minds it while disabled (F01.FR.12)."""
-    return take(event, view, now) if is_enabled(view) else Consequences()
+def follow(event: object, view: View, now: Now) -> Consequences:
+    """The same, and what the fact led to at the EVSEs."""
+    events, effects = view.profiles.handle(event, now)
+    since_s = event.at_s if isinstance(event, TransactionStarted) else now.mono_s
+    for news in _news(view, since_s):
+        found = view.profiles.handle(news, now)
+        events, effects = events + found[0], effects + found[1]
+    return Consequences(tuple(events), tuple(effects))
+
+
+def _news(view: View, since_s: float) -> list[object]:
+    """Requested starts that nobody waits for any more, and transactions that can deliver now."""
+    station, profiles = view.station, view.profiles
+    lapsed = [
+        evse_id
+        for evse_id, remote_start_id in profiles.expected.items()
+        if not station.granting.awaits_start(remote_start_id)
+    ]
+    waiting = [station.evses[evse_id] for evse_id in profiles.not_ready]
+    ready = [evse.evse_id for evse in waiting if evse.grant is not None and evse.connected]
+    return [
+        *([StartsLapsed(tuple(lapsed))] if lapsed else []),
+        *(ReadyToDeliver(evse_id, since_s) for evse_id in ready),
+    ]
 
 
 INCOMING: Incoming = {
@@ -186,13 +230,12 @@ OUTGOING: Outgoing = {}
 ON_RESPONSE: OnResponse = {}
 ON_EVENT: OnEvent = {
     Started: take,
-    Tick: take,
     ClockSet: take,
-    TransactionStarted: take,
     TransactionEnded: take,
     ProfileSet: take,
     ProfilesCleared: take,
-    StartProfileSet: take_start,
+    StartProfileSet: take,
+    **dict.fromkeys(CHANGES_AN_EVSE, follow),
 }
 
 
