@@ -1,0 +1,97 @@
+"""What must hold between the keys of charger.yaml."""
+
+import importlib.util
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from agent import settings_rules
+from tests.agent.settings_bench import (
+    changed,
+    good,
+    mistakes,
+    second_evse,
+    the_mistake,
+    the_warning,
+)
+
+
+def test_two_evses_are_fine() -> None:
+    assert len(good(("devices:\n", second_evse())).evses) == 2
+
+
+def test_evse_ids_are_unique() -> None:
+    assert "evses[1].id: EVSE 1 exists already" in the_mistake(("devices:\n", second_evse(1)))
+
+
+def test_connector_ids_are_unique_on_an_evse() -> None:
+    found = the_mistake(
+        ("devices:\n", "      - id: 1\n        pilot: p2\ndevices:\n  p2: {driver: sim_pilot}\n")
+    )
+    assert "evses[0].connectors[1].id: connector 1 exists already" in found
+
+
+def test_a_device_serves_one_place_only() -> None:
+    found = the_mistake(
+        ("devices:\n", second_evse(pilot="pilot").replace("  pilot2: {driver: sim_pilot}\n", ""))
+    )
+    assert "'pilot' is used already by evses[0].connectors[0].pilot" in found
+
+
+MAIN = "  grid: {driver: modbus_meter, line: bus, unit: 9, model: lovato_dmg610}\nlines:\n"
+
+
+def test_a_meter_at_the_grid_connection_stands_beside_the_evses() -> None:
+    loaded = changed(("devices:\n", "main_meter: grid\ndevices:\n"), ("lines:\n", MAIN))
+    assert (mistakes(loaded), loaded.warnings) == ([], ())
+    assert loaded.settings is not None
+    assert loaded.settings.main_meter == "grid"
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("grit", "c.yaml:15:13: main_meter: there is no device 'grit' under devices"),
+        ("pilot", "c.yaml:15:13: main_meter: device 'pilot' (openevse) is not a meter"),
+        ("meter", "c.yaml:15:13: main_meter: device 'meter' is used already by evses[0].meter"),
+        ("[grid]", "c.yaml:15:1: main_meter: is a list"),
+    ],
+)
+def test_a_main_meter_that_cannot_be_is_named_with_its_line(named: str, said: str) -> None:
+    more = (("devices:\n", f"main_meter: {named}\ndevices:\n"), ("lines:\n", MAIN))
+    assert said in the_mistake(*more)
+
+
+def test_derating_ends_above_where_it_begins() -> None:
+    safety = "safety: {derate_from_c: 70, stop_at_c: 70}\ndevices:\n"
+    assert "not above derate_from_c (70)" in the_mistake(("devices:\n", safety))
+    assert good(("devices:\n", safety.replace("stop_at_c: 70", "stop_at_c: 71"))).safety
+
+
+@pytest.mark.parametrize(("written", "scope"), [("", "process"), ("reset: board\n", "board")])
+def test_what_a_reset_starts_anew_is_set_in_the_file(written: str, scope: str) -> None:
+    settings = changed(("devices:\n", f"{written}devices:\n")).settings
+    assert settings is not None
+    assert settings.reset == scope
+
+
+def test_a_reset_of_something_else_is_a_mistake() -> None:
+    found = the_mistake(("devices:\n", "reset: bord\ndevices:\n"))
+    assert found.startswith("c.yaml:15:8: reset: ")
+    assert "board" in found
+
+
+def test_a_version_file_that_is_not_there_is_a_warning() -> None:
+    assert "have the image write its version there" in the_warning(
+        ("station:", "station:\n  firmware_version_file: /nowhere/version")
+    )
+
+
+def test_connector_types_are_those_of_ocpp() -> None:
+    package = importlib.util.find_spec("ocpp")
+    assert package is not None
+    assert package.origin is not None
+    schema = Path(package.origin).parent / "v201" / "schemas" / "ReserveNowRequest.json"
+    listed = msgspec.json.decode(schema.read_bytes())["definitions"]["ConnectorEnumType"]["enum"]
+    assert list(settings_rules.CONNECTOR_TYPES) == listed
