@@ -12,6 +12,7 @@ from agent.settings_finding import Finding, known, named
 from agent.settings_walk import PATTERN_WORDS, Path, advice
 from drivers.bus.place import host_of
 from drivers.contract import (
+    TOKEN_TYPES,
     EvseWbOptions,
     KeyboardReaderOptions,
     ModbusMeterOptions,
@@ -24,17 +25,6 @@ WITHOUT_WATCHDOG = (EvseWbOptions, PhoenixOptions)
 """Pilot controllers that keep their last order when their host dies."""
 ON_A_LINE = (ModbusMeterOptions, *WITHOUT_WATCHDOG)
 BARE_PORT = re.compile(r"/dev/tty(USB|ACM)[0-9]+|/dev/input/event[0-9]+")
-TOKEN_TYPES = (
-    "Central",
-    "eMAID",
-    "ISO14443",
-    "ISO15693",
-    "KeyCode",
-    "Local",
-    "MacAddress",
-    "NoAuthorization",
-)
-"""IdTokenEnumType of OCPP 2.0.1."""
 WITH_PATTERN = (SerialReaderOptions, KeyboardReaderOptions)
 
 

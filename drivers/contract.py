@@ -14,6 +14,7 @@ from drivers.gpio_options import GpioBoardOptions as GpioBoardOptions
 from drivers.gpio_options import GpioContactorOptions as GpioContactorOptions
 from drivers.pilot_options import EvseWbOptions as EvseWbOptions
 from drivers.pilot_options import PhoenixOptions as PhoenixOptions
+from drivers.reader_options import TOKEN_TYPES as TOKEN_TYPES
 from drivers.reader_options import KeyboardReaderOptions as KeyboardReaderOptions
 from drivers.reader_options import Pn532Options as Pn532Options
 from drivers.reader_options import SerialReaderOptions as SerialReaderOptions

@@ -5,6 +5,17 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 UidFormat = Literal["hex", "dec", "text"]
+TOKEN_TYPES = (
+    "Central",
+    "eMAID",
+    "ISO14443",
+    "ISO15693",
+    "KeyCode",
+    "Local",
+    "MacAddress",
+    "NoAuthorization",
+)
+"""IdTokenEnumType of OCPP 2.0.1: what a reader may show, and what the station carries."""
 
 
 class SerialReaderOptions(

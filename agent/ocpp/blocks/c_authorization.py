@@ -15,6 +15,7 @@ from agent.ocpp.block import (
 from agent.ocpp.device_model import Variable
 from agent.ocpp.tokens import from_wire, info_from_wire, to_wire
 from agent.ocpp.view import View
+from drivers.contract import TOKEN_TYPES
 
 
 def _authorize(effect: AskCsms, view: View, now: Now) -> OutgoingCall:
@@ -43,17 +44,6 @@ ON_EVENT: OnEvent = {}
 
 CACHE_BYTES = 2_000 * 1_024
 """The store keeps 2,000 entries; one with a group takes about 200 bytes."""
-TOKEN_TYPES = (
-    "Central",
-    "eMAID",
-    "ISO14443",
-    "ISO15693",
-    "KeyCode",
-    "Local",
-    "MacAddress",
-    "NoAuthorization",
-)
-"""All are carried; which of them somebody can present here, the readers decide."""
 
 VARIABLES: tuple[Variable, ...] = (
     Variable("AuthCtrlr", "Enabled", data_type="boolean", default="true", policy="auth_enabled"),
@@ -103,7 +93,7 @@ VARIABLES: tuple[Variable, ...] = (
         "AuthCtrlr",
         "SupportedIdTokenTypes",
         data_type="MemberList",
-        values=TOKEN_TYPES,
+        values=TOKEN_TYPES,  # which of them somebody can present here, the readers decide
         mutability="ReadOnly",
         default=",".join(TOKEN_TYPES),
     ),
