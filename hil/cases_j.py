@@ -54,7 +54,7 @@ def measurands(value: Payload) -> set[str]:
 
 def context(value: Payload) -> str:
     """Of a MeterValueType; all its samples have the same."""
-    contexts = {sample["context"] for sample in value["sampledValue"]}
+    contexts: set[str] = {sample["context"] for sample in value["sampledValue"]}
     assert len(contexts) == 1, value
     return contexts.pop()
 
