@@ -29,6 +29,7 @@ from agent.guard import Guard
 from agent.health import Health
 from agent.jobs.certificates import facts_of
 from agent.jobs.chores import KEYS, SECURITY_LOG, Chores
+from agent.local_limit import limited
 from agent.ocpp.certificates import CSMS, Certificates
 from agent.ocpp.charging.profiles import ChargingProfiles
 from agent.ocpp.connection import Connection
@@ -222,6 +223,7 @@ class Agent:
                 "queue": answer_from(self.store),
                 "probe": lambda request: self._probed(with_cards=request.get("cards") is True),
                 "service": lambda request: serviced(self.view.station, self.runtime.post, request),
+                "limit": lambda request: limited(self.view.station, self.runtime.post, request),
             },
         )
         devices = [

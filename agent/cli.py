@@ -15,7 +15,18 @@ if TYPE_CHECKING:
 
 DEFAULT_CONFIG = "/etc/chargepoint/charger.yaml"
 COMMAND_GROUP = "chargepoint.commands"
-VERBS = ("run", "check", "doctor", "probe", "learn", "status", "queue", "service", "safe-off")
+VERBS = (
+    "run",
+    "check",
+    "doctor",
+    "probe",
+    "learn",
+    "status",
+    "queue",
+    "service",
+    "limit",
+    "safe-off",
+)
 EX_CONFIG = 78
 CLEAR_SCREEN = "\x1b[H\x1b[2J"
 
@@ -87,14 +98,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     service = _verb(verbs, "service", _service, "a fault that waits for a technician is repaired")
     service.add_argument("--connector", metavar="EVSE/CONNECTOR", help="for example 1/1")
+    says = "as a local energy manager: draw no more than this (docs/local-limit.md)"
+    limit = _verb(verbs, "limit", _limit, says, "AMPS")
+    limit.add_argument("--for", type=float, dest="for_s", metavar="SECONDS", help="void after that")
+    limit.add_argument("--evse", type=int, default=0, help="of this one; else all together")
     _verb(verbs, "safe-off", _safe_off, "open every contactor that charger.yaml names")
     return parser
 
 
 def _verb(
-    verbs: Any, name: str, action: Callable[[argparse.Namespace], int], text: str
+    verbs: Any, name: str, action: Callable[[argparse.Namespace], int], text: str, *before: str
 ) -> argparse.ArgumentParser:
+    """`before`: what has to stand before the file."""
     verb: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text)
+    for word in before:
+        verb.add_argument(word)
     verb.add_argument("config", metavar="CONFIG", nargs="?", default=DEFAULT_CONFIG)
     verb.set_defaults(action=action)
     return verb
@@ -223,6 +241,31 @@ def _service(arguments: argparse.Namespace) -> int:
     if not found:
         print("nothing waits for service")
     return 0
+
+
+def _limit(arguments: argparse.Namespace) -> int:
+    """A per phase, or `off`; prints what the station understood."""
+    from agent.console import ask
+
+    amps = arguments.AMPS
+    try:
+        limit_a = None if amps == "off" else float(amps)
+    except ValueError:
+        raise ChargepointError(
+            f"{amps!r} is no current; write amperes per phase, like 10, or off"
+        ) from None
+    request = {"cmd": "limit", "limit_a": limit_a, "evse_id": arguments.evse}
+    request |= {"source": "command line"}
+    request |= {} if arguments.for_s is None else {"for_s": arguments.for_s}
+    answer = ask(_places(arguments.config)[0], request)
+    place = f"EVSE {arguments.evse}" if arguments.evse else "all EVSEs together"
+    most = "no local limit" if limit_a is None else f"at most {limit_a:g} A per phase"
+    print(f"{place}: {most}; the next word is due within {_due_s(answer):g} s")
+    return 0
+
+
+def _due_s(answer: dict[str, Any]) -> float:
+    return min(float(answer["silent_s"]), float(answer["for_s"] or answer["silent_s"]))
 
 
 def _places(config: str) -> tuple[str, str]:

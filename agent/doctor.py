@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from agent import doctor_board, doctor_ports
+from agent import doctor_board, doctor_limit, doctor_ports
 from agent.console import ConsoleError, NotRunning, ask, socket_path
 from agent.doctor_finding import Board, Finding
 from agent.settings import Settings
@@ -80,6 +80,9 @@ def _asked(settings: Settings, tell: Tell) -> bool:
         tell(Finding("warn", what, step))
         return False
     tell(Finding("ok", f"the service runs, link {status.get('link')}"))
+    steered = doctor_limit.energy_manager(status)
+    if steered is not None:
+        tell(steered)
     return bool(status.get("link") == "online")
 
 

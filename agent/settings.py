@@ -182,6 +182,17 @@ class Safety(Struct, frozen=True, forbid_unknown_fields=True):
     never."""
 
 
+class EnergyManager(Struct, frozen=True, forbid_unknown_fields=True):
+    """A program of this place that says how much may be drawn, by `chargepoint limit` or over the
+    console socket (docs/local-limit.md). It can lower what is offered, never raise it."""
+
+    silent_s: Annotated[int, Meta(ge=5, le=3600)] = 60
+    """After so long without a word no more than failsafe_a is offered until there is one; also
+    after a start, and where a limit ran out."""
+    failsafe_a: Annotated[float, Meta(ge=0, le=6000)] = 6.0
+    """A per phase for all EVSEs together; 0: nothing. From 0 to 6 it is nothing, too."""
+
+
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """charger.yaml."""
 
@@ -198,6 +209,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     lines: dict[str, SerialLine] = field(default_factory=dict)
     """RS-485 lines by name; several devices may share one."""
     safety: Safety = Safety()
+    energy_manager: EnergyManager | None = None
+    """Without it nobody but the CSMS steers this station."""
     security: Security = Security()
     data_directory: str = "/var/lib/chargepoint"
     console_socket: str | None = None

@@ -75,6 +75,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     yield from _inputs(settings)
     yield from _supply(settings)
     yield from _safety(settings)
+    yield from _energy_manager(settings)
     yield from device_findings(settings)
     yield from gpio_findings(settings)
     yield from _unused(settings)
@@ -223,6 +224,21 @@ def _safety(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             ("safety", "stop_at_c"),
             f"is {safety.stop_at_c}, not above derate_from_c ({safety.derate_from_c}); write more",
+        )
+
+
+def _energy_manager(settings: Settings) -> Iterator[Finding]:
+    manager, supply = settings.energy_manager, settings.supply
+    if not known(manager) or manager is None or not known(supply):
+        return
+    if not known(manager.failsafe_a) or not known(supply.current_a):
+        return
+    if manager.failsafe_a >= supply.current_a:
+        yield Finding(
+            ("energy_manager", "failsafe_a"),
+            f"is {manager.failsafe_a:g} A, the supply's {supply.current_a:g} A is no more: a silent"
+            " energy manager would lower nothing; write less",
+            fatal=False,
         )
 
 

@@ -10,6 +10,7 @@ import msgspec
 from agent.core.evse import Evse
 from agent.core.main_meter import MainMeter
 from agent.devices import DeviceSeen
+from agent.local_limit import rows
 from agent.log import last_errors
 from agent.ocpp.view import View
 from agent.runtime import Runtime
@@ -43,6 +44,8 @@ def snapshot(
     }
     if view.station.main_meter is not None:
         answer["main_meter"] = _main_meter(view.station.main_meter)
+    if view.station.local.manager is not None:
+        answer["local_limits"] = rows(view.station.local, runtime.now().mono_s)
     if runtime.disk_fault is not None:
         answer["disk"] = runtime.disk_fault
     return answer

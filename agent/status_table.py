@@ -26,7 +26,18 @@ DEVICE_COLUMNS = (
     ("EXCEPTIONS", "exceptions"),
     ("RECONNECTS", "reconnects"),
 )
-TABLES = (("connectors", COLUMNS), ("devices", DEVICE_COLUMNS))
+LIMIT_COLUMNS = (
+    ("LOCAL LIMIT OF", "place"),
+    ("A", "limit_a"),
+    ("SAID BY", "source"),
+    ("SECONDS AGO", "age_s"),
+    ("SECONDS LEFT", "left_s"),
+)
+TABLES = (
+    ("connectors", COLUMNS),
+    ("local_limits", LIMIT_COLUMNS),
+    ("devices", DEVICE_COLUMNS),
+)
 HEAD = ("station", "link", "queue", "set_aside")
 
 
@@ -34,7 +45,8 @@ def table(answer: Mapping[str, Any]) -> str:
     """Connectors and devices as rows, the rest of the answer as `name: value` lines above; '-' for
     unknown."""
     names = [name for name in HEAD if name in answer]
-    names += [name for name in answer if name not in (*HEAD, "ok", "connectors", "devices")]
+    apart = (*HEAD, "ok", *(key for key, _ in TABLES))
+    names += [name for name in answer if name not in apart]
     width = max((len(name) for name in names), default=0)
     lines = [f"{_label(name) + ':':<{width + 1}} {shown(answer[name])}" for name in names]
     for key, columns in TABLES:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from agent.core import events as ev
 from agent.core.events import IdToken
 from agent.core.main_meter import STATION
-from agent.core.site import ConnectorSite, EvseSite, Safety, Site
+from agent.core.site import ConnectorSite, EnergyManager, EvseSite, Safety, Site
 from agent.devices import run_by_others
 from agent.guard import Guard
 from agent.lamps import Lamps
@@ -141,6 +141,7 @@ def site_of(settings: Settings, wiring: Wiring) -> Site:
         main_meter.interval_s if main_meter is not None else None,
         settings.reset,
         convert(settings.safety, Safety, from_attributes=True),
+        convert(settings.energy_manager, EnergyManager | None, from_attributes=True),
     )
 
 
@@ -158,6 +159,8 @@ def features(settings: Settings, wiring: Wiring) -> frozenset[str]:
         found.add("bay_sensor")
     if STATION in wiring.meters:
         found.add("main_meter")
+    if settings.energy_manager is not None:
+        found.add("energy_manager")
     return frozenset(found)
 
 

@@ -17,7 +17,7 @@ import msgspec
 
 from agent.app import Agent
 from agent.runtime import ClockReading
-from agent.settings import Settings
+from agent.settings import EnergyManager, Settings
 from agent.wiring import wire
 from drivers.contract import SimMeterOptions, SimPilotOptions, SimReaderOptions
 from drivers.sim.board import SimBoard, plan_of
@@ -43,11 +43,12 @@ def settings_of(
     signs: bool = False,
     inputs: bool = False,
     main_meter: bool = False,
+    energy_manager: EnergyManager | None = None,
 ) -> Settings:
     """A station of simulated devices; `variables` by "Component.Variable" or "C.V[instance]".
 
     `socket`: loose cables; `signs`: meters that sign; `inputs`: bay sensors and start buttons;
-    `main_meter`: a meter at the grid connection.
+    `main_meter`: a meter at the grid connection; `energy_manager`: who may say local limits.
     """
     devices: dict[str, object] = {"reader": {"driver": SimReaderOptions.__struct_config__.tag}}
     meter = {"driver": SimMeterOptions.__struct_config__.tag, "interval_s": REPORT_INTERVAL_S}
@@ -75,6 +76,7 @@ def settings_of(
             "supply": {"current_a": supply_a},
             "evses": evses,
             "main_meter": "main" if main_meter else None,
+            "energy_manager": msgspec.to_builtins(energy_manager),
             "devices": devices,
             "data_directory": directory,
             "ocpp": {"variables": first},
@@ -114,6 +116,7 @@ class SimBench:
         signs: bool = False,
         inputs: bool = False,
         main_meter: bool = False,
+        energy_manager: EnergyManager | None = None,
         change: Callable[[Settings], Settings] = lambda settings: settings,
     ) -> None:
         self._temporary = tempfile.TemporaryDirectory() if directory is None else None
@@ -129,6 +132,7 @@ class SimBench:
             signs=signs,
             inputs=inputs,
             main_meter=main_meter,
+            energy_manager=energy_manager,
         )
         self.settings = change(self.settings)
         self.board = SimBoard(

@@ -8,8 +8,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from agent.core import events as ev
 from agent.core.events import IdToken, TokenInfo
+from agent.core.local_limit import LimitTold
 from agent.core.policy import Policy
-from agent.settings import Safety
+from agent.settings import EnergyManager, Safety
 from drivers.contract import PilotState
 from drivers.sim.connector import Ev
 from tests.safety_machine_parts import BAD_CARD, GOOD_CARDS
@@ -57,8 +58,9 @@ def machine(progress: Progress) -> type[RuleBasedStateMachine]:
             side=st.booleans(),
             invalid=st.booleans(),
             rcd=st.booleans(),
+            manager=st.sampled_from([None, None, EnergyManager(silent_s=30, failsafe_a=9.0)]),
         )
-        def begin(self, socket, supply_a, start, stop, side, invalid, rcd):
+        def begin(self, socket, supply_a, start, stop, side, invalid, rcd, manager):
             policy = Policy(
                 tx_start_point=frozenset(start),
                 tx_stop_point=frozenset(stop),
@@ -67,7 +69,13 @@ def machine(progress: Progress) -> type[RuleBasedStateMachine]:
                 local_authorize_offline=False,
             )
             safety = Safety(rcd_needs_service=rcd, wake_up_s=30)
-            self.rig = Rig(socket=socket, supply_a=supply_a, policy=policy, safety=safety)
+            self.rig = Rig(
+                socket=socket,
+                supply_a=supply_a,
+                policy=policy,
+                safety=safety,
+                energy_manager=manager,
+            )
             self.rig.wait(1.0)
 
         def _then(self, wait_s: float) -> None:
@@ -158,6 +166,23 @@ def machine(progress: Progress) -> type[RuleBasedStateMachine]:
         )
         def limit(self, evse_id, limit_a, wait_s):
             self.rig.do(self.rig.post, ev.CurrentLimited(evse_id, limit_a))
+            self._then(wait_s)
+
+        @rule(
+            place=PLACES,
+            is_new=st.booleans(),
+            of_all=st.booleans(),
+            limit_a=st.sampled_from([None, 0.0, 6.5, 14.2, 40.0]),
+            lifetime_s=st.sampled_from([None, None, 2.0, 20.0]),
+            wait_s=WAITS,
+        )
+        def energy_manager_speaks(self, place, is_new, of_all, limit_a, lifetime_s, wait_s):
+            if is_new:
+                self._new_ev(place)
+                self._good_card(place)
+                self.rig.wait(3.0)
+            word = LimitTold(0 if of_all else place[0], limit_a, lifetime_s)
+            self.rig.do(self.rig.post, word)
             self._then(wait_s)
 
         @rule(evse_id=st.sampled_from([0, 1]), operative=st.booleans(), wait_s=WAITS)

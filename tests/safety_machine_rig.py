@@ -8,6 +8,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from msgspec.structs import replace
@@ -15,11 +16,12 @@ from msgspec.structs import replace
 from agent.core import effects as ef
 from agent.core import events as ev
 from agent.core.events import Now, StopCause
+from agent.core.local_limit import LimitTold
 from agent.core.policy import Policy
 from agent.core.station import Station
 from agent.guard import TICK_S, Guard
 from agent.runtime import ClockReading, Runtime
-from agent.settings import Safety, Settings
+from agent.settings import EnergyManager, Safety, Settings
 from agent.wiring import Senses, site_of, wire
 from drivers.contract import (
     DeviceLost,
@@ -67,13 +69,19 @@ class Rig:
     """What the judge keeps to itself, so that another verdict can be heard."""
 
     def __init__(
-        self, *, socket: bool, supply_a: float, policy: Policy, safety: Safety = Safety()
+        self,
+        *,
+        socket: bool,
+        supply_a: float,
+        policy: Policy,
+        safety: Safety = Safety(),
+        energy_manager: EnergyManager | None = None,
     ) -> None:
         logging.disable(logging.CRITICAL)
         self.wrong: list[str] = []
         self.loop = VirtualTimeLoop()
         plain = settings_of("", evse_count=2, supply_a=supply_a, socket=socket)
-        self.settings = replace(_unequal(plain), safety=safety)
+        self.settings = replace(_unequal(plain), safety=safety, energy_manager=energy_manager)
         self.board = SimBoard(plan_of(self.settings), report_interval_s=REPORT_S)
         for name, most_a in CONTROLLERS_A.items():
             pilot = self.board.pilots[name]
@@ -90,6 +98,10 @@ class Rig:
         """When trouble was last seen at a place: orders decided before may not pass after it."""
         self.handled: dict[str, Any] = {}
         """What the core was told last: limits by EVSE, and faults, under their event's name."""
+        self.words: dict[int, tuple[float | None, float]] = {}
+        """What the energy manager said last, by EVSE (0: all), and when that runs out."""
+        self.heard_s = -inf
+        """When it said anything."""
         self.standing: dict[Place, float] = {}
         self.stopped_s: dict[Place, float] = {}
         self.excused: dict[Place, float] = {}
@@ -180,6 +192,8 @@ class Rig:
         self.heard.clear()
         self.metered_s.clear()
         self.handled.clear()
+        self.words.clear()
+        self.heard_s = -inf
         self.pressed.clear()
         self.post(ev.Started(cause, "PowerUp"))
         self.post(ev.CsmsReached())
@@ -282,6 +296,10 @@ class Rig:
             match event:
                 case ev.CurrentLimited(evse_id, limit_a):
                     self.handled[f"limit {evse_id}"] = limit_a
+                case LimitTold(evse_id, limit_a, lifetime_s):
+                    lasts_s = inf if lifetime_s is None or limit_a is None else lifetime_s
+                    self.heard_s = now.mono_s if now.happened_s is None else now.happened_s
+                    self.words[evse_id] = limit_a, self.heard_s + lasts_s
                 case ev.Serviced(evse_id, connector_id):
                     self.welded.discard((evse_id, connector_id))
                 case ev.FaultRaised(evse_id, _, fault):
@@ -323,7 +341,7 @@ class Rig:
         others_a = sum(a for other, a in self.standing.items() if other != place)
         if before_a is not None and limit_a < before_a:
             return  # less than before; whether it is little enough is seen when all are lowered
-        self._judge_limit(place, limit_a, others_a)
+        self._judge_limit(place, limit_a, others_a, self.handled.get(f"decided {place}", 0.0))
         self._judge_conditions(place, TICK_S if before_a is not None else 0.0)
         if self.handled.get(f"decided {place}", 0.0) < self.troubled_s.get(place, -1.0):
             self.wrong.append(f"permit: order at {place} was decided before trouble was seen there")
@@ -332,7 +350,8 @@ class Rig:
         if f"transaction/{place[0]}" not in self.store.saved:
             self.wrong.append(f"row: power allowed at {place}, no session row is on disk")
 
-    def _judge_limit(self, place: Place, limit_a: float, others_a: float) -> None:
+    def _judge_limit(self, place: Place, limit_a: float, others_a: float, at_s: float) -> None:
+        """`at_s`: when it was decided."""
         site, heard = self.site[place], self.heard.get(place)
         cable_a = heard.cable_a if heard is not None and self.socket else None
         ceilings = {
@@ -340,14 +359,28 @@ class Rig:
             "file": site.connector_a,
             "cable": cable_a,
             "profile": self.handled.get(f"limit {place[0]}"),
+            "energy manager": self._local_a(place[0], at_s),
             "supply": self.settings.supply.current_a - others_a,
         }
         for name, most_a in ceilings.items():
             if most_a is not None and limit_a > most_a + 1e-6:
                 self.wrong.append(f"limit: {limit_a:g} A at {place}, {name} allows {most_a:g}")
-        station_a = self.handled.get("limit 0")
-        if station_a is not None and limit_a + others_a > station_a + 1e-6:
-            self.wrong.append(f"limit: {limit_a + others_a:g} A in all, profile {station_a:g}")
+        of_all = {"profile": self.handled.get("limit 0"), "energy manager": self._local_a(0, at_s)}
+        for name, station_a in of_all.items():
+            if station_a is not None and limit_a + others_a > station_a + 1e-6:
+                self.wrong.append(f"limit: {limit_a + others_a:g} A in all, {name} {station_a:g}")
+
+    def _local_a(self, evse_id: int, at_s: float) -> float | None:
+        """What the energy manager allows, or its silence; a moment passes until that is noticed."""
+        manager = self.settings.energy_manager
+        if manager is None:
+            return None
+        said_a, until_s = self.words.get(evse_id, (None, inf))
+        found = [said_a] if said_a is not None and self.loop.time() < until_s else []
+        silent_from_s = min([self.heard_s + manager.silent_s, *(s for _, s in self.words.values())])
+        if evse_id == 0 and at_s - TICK_S >= silent_from_s:
+            found.append(manager.failsafe_a)
+        return min(found, default=None)
 
     def _judge_conditions(self, place: Place, slack_s: float) -> None:
         """C or D (or B, where the controller waits), fresh, faultless, authorised."""
@@ -380,7 +413,7 @@ class Rig:
         for place, limit_a in self.standing.items():
             others_a = sum(a for other, a in self.standing.items() if other != place)
             if not (self.store.busy or self.runtime._inbox):
-                self._judge_limit(place, limit_a, others_a)
+                self._judge_limit(place, limit_a, others_a, self.loop.time())
             self._judge_conditions(place, TICK_S)
         self._look_at_contactors()
 

@@ -11,6 +11,7 @@ from agent.core.effects import Save
 from agent.core.evse_facts import EvseFacts
 from agent.core.latches import Latches
 from agent.core.limits import Ceiling, Demand
+from agent.core.local_limit import LocalLimits
 from agent.core.orders import Orders
 from agent.guard import Guard, Guarded
 from agent.runtime import Runtime
@@ -151,6 +152,21 @@ def no_profile(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Orders, "_demands", unlimited)
 
 
+def no_local_limit(patch: pytest.MonkeyPatch) -> None:
+    """What the energy manager says of one EVSE is not obeyed."""
+    in_force = LocalLimits.in_force
+
+    def of_all(local: LocalLimits, now_s: float) -> dict[int, float]:
+        return {key: limit_a for key, limit_a in in_force(local, now_s).items() if key == 0}
+
+    patch.setattr(LocalLimits, "in_force", of_all)
+
+
+def no_silence(patch: pytest.MonkeyPatch) -> None:
+    """An energy manager that says nothing is not noticed."""
+    patch.setattr(LocalLimits, "silent_from_s", property(lambda local: 1e9))
+
+
 def no_supply(patch: pytest.MonkeyPatch) -> None:
     begin = Orders.__init__
 
@@ -201,6 +217,8 @@ SEEDED: dict[str, tuple[str, Patch]] = {
     "the controller's rating": ("limit", no_hardware),
     "the file's rating": ("limit", no_file),
     "the profile": ("limit", no_profile),
+    "the local limit": ("limit", no_local_limit),
+    "the local fail-safe": ("limit", no_silence),
     "the supply": ("limit", no_supply),
     "a locked plug": ("lock", no_lock),
     "a session row first": ("row", no_row),

@@ -362,6 +362,13 @@ class Evse(EvseEnding):
         sample = MeterSample("Transaction.Begin", transaction.begin)
         return [transaction.record("Started", trigger, now, samples=(sample,))]
 
+    def rate_changed(self, now: Now, policy: Policy) -> list[object]:
+        """A local limit made the running charge faster or slower (K11.FR.04, K13.FR.03)."""
+        transaction = self.transaction
+        if transaction is None or not transaction.started:
+            return []
+        return self._follow(now, policy, "ChargingRateChanged")
+
     # --- the meter ------------------------------------------------------------------------
 
     def tell_now(self, now: Now) -> list[object]:

@@ -8,7 +8,9 @@ from agent.core.effects import AllowPower, LockPlug, StopPower, WithdrawCurrent
 from agent.core.events import Now
 from agent.core.evse import Evse
 from agent.core.limits import Ceiling, Demand, Pacer, Place, share
+from agent.core.local_limit import LocalLimits
 from agent.core.policy import Policy
+from agent.core.rates import Rates
 from agent.core.site import Site
 from drivers.contract import PowerPath
 
@@ -21,6 +23,8 @@ class Orders:
 
     def __init__(self, site: Site) -> None:
         self.caps = Caps(site.safety)
+        self.local = LocalLimits(site.energy_manager)
+        self._rates = Rates()
         self._wake_up_s = site.safety.wake_up_s
         self._supply_a = site.supply_a
         self._sites = {(e.evse_id, c.connector_id): c for e in site.evses for c in e.connectors}
@@ -33,6 +37,7 @@ class Orders:
 
     def deadline(self, evses: Mapping[int, Evse], now: Now) -> float | None:
         times = [self._pacer.deadline(now.mono_s), self.caps.deadline(now)]
+        times.append(self.local.deadline(now.mono_s))
         if self._wake_up_s:
             times += [c.wakes_s(self._wake_up_s) for e in evses.values() for c in _all(e)]
         return min((t for t in times if t is not None and t > now.mono_s), default=None)
@@ -43,7 +48,7 @@ class Orders:
         for evse in evses.values():
             if evse.transaction is None:
                 self.caps.released(evse.evse_id)
-        limits = self.caps.now(now)
+        limits = self.local.lower(self.caps.now(now), now.mono_s)
         demands = self._demands(evses, limits, now)
         supply_a = self._supply_a
         if (station_a := limits.get(0)) is not None:
@@ -62,6 +67,24 @@ class Orders:
                 effects += _lock(connector, evse, now)
                 offer_a = offers[connector.place] if connector is wanting else 0.0
                 effects += self._wake(connector, offer_a, now) or _order(connector, offer_a, now)
+        return effects + self._told(evses, shares, policy, now)
+
+    def _told(
+        self, evses: Mapping[int, Evse], shares: Mapping[Place, float], policy: Policy, now: Now
+    ) -> list[object]:
+        """What a local energy manager changed."""
+        if self.local.manager is None:
+            return []
+        effects = self.local.news(now)
+        if effects:
+            self._rates.limits_changed(tuple(evses))
+        for evse in evses.values():
+            wanting = evse.wants_power()
+            rate_a = (wanting.ordered_a or 0.0) if wanting is not None else 0.0
+            is_settled = wanting is None or rate_a >= shares.get(wanting.place, 0.0)
+            percent = policy.limit_change_significance
+            if self._rates.is_news(evse, rate_a, percent, is_settled=is_settled):
+                effects += evse.rate_changed(now, policy)
         return effects
 
     def _demands(self, evses: Mapping[int, Evse], limits: Limits, now: Now) -> dict[Place, Demand]:

@@ -66,6 +66,8 @@ class Policy(Struct, frozen=True):
     """TxCtrlr.MaxEnergyOnInvalidId; 0: none."""
     unlock_on_ev_side_disconnect: bool = False
     """OCPPCommCtrlr.UnlockOnEVSideDisconnect"""
+    limit_change_significance: float = 1.0
+    """SmartChargingCtrlr.LimitChangeSignificance, in percent"""
 
     @property
     def begin_signing(self) -> Signing:

@@ -39,6 +39,14 @@ class Safety(Struct, frozen=True):
     """An EV that does not take its offer for this long is woken once, by a pause of the offer."""
 
 
+class EnergyManager(Struct, frozen=True):
+    """A local energy manager is to speak at least every `silent_s`."""
+
+    silent_s: float = 60.0
+    failsafe_a: float = 6.0
+    """A per phase for all EVSEs together while it is silent."""
+
+
 class Site(Struct, frozen=True):
     """The wiring as the core needs it. `supply_a`: per phase, for all EVSEs together."""
 
@@ -53,3 +61,5 @@ class Site(Struct, frozen=True):
     reset_scope: str = "process"
     """What a Reset of the station starts anew: "process" or "board"."""
     safety: Safety = Safety()
+    energy_manager: EnergyManager | None = None
+    """None: nobody but the CSMS steers."""

@@ -26,6 +26,7 @@ from agent.core.floating import end_unplaced
 from agent.core.granting import Granting
 from agent.core.latches import LATCHED_KEY, Latches
 from agent.core.limits import Place
+from agent.core.local_limit import LimitTold
 from agent.core.main_meter import STATION, MainMeter, Measured
 from agent.core.orders import Orders
 from agent.core.policy import Policy
@@ -62,6 +63,7 @@ class Station:
         """Accepted and not yet carried out, by EVSE; 0: the station."""
         self._is_leaving = False
         self._orders = Orders(site)
+        self.local = self._orders.local
         needs_service = site.safety.rcd_needs_service
         self._latches = Latches(self._connectors(), needs_service, saved.get(LATCHED_KEY))
         self._status: dict[Place, str] = {}
@@ -432,6 +434,7 @@ _HANDLERS: dict[type, Callable[..., list[object]]] = {
     ev.OrderRefused: Station._order_refused,
     ev.Serviced: Station._serviced,
     ev.CurrentLimited: Station._limited,
+    LimitTold: lambda station, event, now: station.local.take(event, now),
     ev.ResetRequested: Station._reset_requested,
     ev.AvailabilityRequested: Station._availability,
     ev.UpdatePending: Station._update_pending,

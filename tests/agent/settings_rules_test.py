@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from agent import settings_rules
+from agent.settings import EnergyManager
 from tests.agent.settings_bench import (
     changed,
     good,
@@ -67,6 +68,14 @@ def test_derating_ends_above_where_it_begins() -> None:
     safety = "safety: {derate_from_c: 70, stop_at_c: 70}\ndevices:\n"
     assert "not above derate_from_c (70)" in the_mistake(("devices:\n", safety))
     assert good(("devices:\n", safety.replace("stop_at_c: 70", "stop_at_c: 71"))).safety
+
+
+def test_a_failsafe_current_that_would_lower_nothing_is_pointed_out() -> None:
+    block = "energy_manager: {silent_s: 30, failsafe_a: 32}\ndevices:\n"
+    assert "would lower nothing" in the_warning(("devices:\n", block))
+    settings = good(("devices:\n", block.replace("32}", "10}")))
+    assert settings.energy_manager == EnergyManager(silent_s=30, failsafe_a=10.0)
+    assert "silent_s" in the_mistake(("devices:\n", block.replace("silent_s: 30", "silent_s: 1")))
 
 
 @pytest.mark.parametrize(("written", "scope"), [("", "process"), ("reset: board\n", "board")])

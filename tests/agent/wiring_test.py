@@ -272,6 +272,14 @@ def test_what_the_file_decides_for_the_place_reaches_the_core() -> None:
     assert msgspec.to_builtins(site_of(settings, wiring).safety) == decided
 
 
+@pytest.mark.parametrize("manager", [None, {"silent_s": 20, "failsafe_a": 7.5}])
+def test_the_energy_manager_of_the_file_reaches_the_core(manager: Any) -> None:
+    settings = msgspec.convert({**FILE, "energy_manager": manager}, Settings)
+    wiring = wire(settings, SimBoard(plan_of(settings)).build)
+    assert msgspec.to_builtins(site_of(settings, wiring).energy_manager) == manager
+    assert ("energy_manager" in features(settings, wiring)) == (manager is not None)
+
+
 @pytest.mark.parametrize(("degrees", "told"), [((20.0, 39.0), 1), ((20.0, 41.0, 41.4, 42.0), 3)])
 def test_warmth_is_news_only_where_it_may_derate(degrees: tuple[float, ...], told: int) -> None:
     bench = Bench()

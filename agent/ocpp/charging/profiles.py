@@ -18,6 +18,7 @@ from agent.core.events import (
     TransactionStarted,
 )
 from agent.ocpp.calls import Payload
+from agent.ocpp.charging.external import ExternalLimits
 from agent.ocpp.charging.schedule import Limit, Profile, leading, parse
 
 KEY = "profile/"
@@ -92,9 +93,12 @@ class ChargingProfiles:
         self._expected: dict[int, tuple[int, Profile]] = {}
         self._running: dict[int, Running] = {}
         self._told: dict[int, float | None] = {}
+        self.external = ExternalLimits()
+        """The core keeps them by itself; here is what the CSMS is told of them."""
 
     @property
     def installed(self) -> tuple[Profile, ...]:
+        """Those that a CSMS set."""
         return tuple(self._profiles.values())
 
     @property

@@ -127,6 +127,13 @@ def _start_purpose(case: _Case) -> Refusal | None:
     return None
 
 
+def _own_id(case: _Case) -> Refusal | None:
+    """K01.FR.05: what a local energy manager set is not replaced by a CSMS."""
+    if not case.view.profiles.external.owns(case.payload["id"]):
+        return None
+    return "InvalidValue", f"id {case.payload['id']} is the local energy manager's; take another"
+
+
 # --- its shape ----------------------------------------------------------------------------------
 
 
@@ -228,5 +235,5 @@ def _room(case: _Case) -> Refusal | None:
 
 
 _PLACE_RULES = (_evse, _purpose, _transaction)
-_SHAPE_RULES = (_stack_level, _one_schedule, _kind, _periods, _phases, _times)
+_SHAPE_RULES = (_own_id, _stack_level, _one_schedule, _kind, _periods, _phases, _times)
 _STACK_RULES = (_duplicate, _room)

@@ -11,7 +11,7 @@ from agent.core import effects as ef
 from agent.core import events as ev
 from agent.core.events import IdToken, Now, StopCause, TokenInfo
 from agent.core.policy import Policy
-from agent.core.site import ConnectorSite, EvseSite, Safety, Site
+from agent.core.site import ConnectorSite, EnergyManager, EvseSite, Safety, Site
 from agent.core.station import Station
 from drivers.contract import MeterReading, Permit, PilotReading, PilotState, PowerPath
 
@@ -125,9 +125,9 @@ class Ledger:
         cable_a = self.play.readings[place].cable_a
         loose_a = cable_a if cable_a is not None and not site.fixed_cable else 1000.0
         profile_a = self.play.station.limits.get(place[0])
-        return min(
-            site.controller_a, site.connector_a, loose_a, 1000.0 if profile_a is None else profile_a
-        )
+        local_a = self.play.station.local.in_force(self.play.now_s).get(place[0], 1000.0)
+        profile_a = 1000.0 if profile_a is None else profile_a
+        return min(site.controller_a, site.connector_a, loose_a, profile_a, local_a)
 
     def _connectors(self) -> dict[Place, object]:
         evses = self.play.station.evses.values()
@@ -146,6 +146,7 @@ class Play:
         online: bool = True,
         saved: dict[str, str] | None = None,
         safety: Safety = Safety(),
+        energy_manager: EnergyManager | None = None,
         **policy: object,
     ) -> None:
         self.site = Site(
@@ -155,6 +156,7 @@ class Play:
             ),
             supply_a,
             safety=safety,
+            energy_manager=energy_manager,
         )
         self.policy = Policy(**policy)
         self.saved: dict[str, str] = dict(saved or {})
@@ -253,8 +255,10 @@ class Play:
         self.now_s = self._metered_s = at_s
 
     def supply_a(self) -> float:
-        station_a = self.station.limits.get(0)
-        return self.site.supply_a if station_a is None else min(self.site.supply_a, station_a)
+        profile_a = self.station.limits.get(0)
+        local_a = self.station.local.in_force(self.now_s).get(0)
+        known = (self.site.supply_a, profile_a, local_a)
+        return min(limit_a for limit_a in known if limit_a is not None)
 
     # --- people, EVs and devices ----------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """Block K, smart charging: profiles set, reported and cleared by the CSMS (K01 to K10).
 
-The limits reach the core as `CurrentLimited`; EVSE 0 stands for the station as a whole. External
-limits (K11 to K14) and ISO 15118 schedules (K15 to K17) have no source on this hardware yet. What a
+The limits reach the core as `CurrentLimited`; EVSE 0 stands for the station as a whole. Those of a
+local energy manager (K11 to K13) come from the core and are told to the CSMS; K14 is for local
+controllers, and ISO 15118 schedules (K15 to K17) have no source on this hardware yet. What a
 profile is, which ones are held and what may be installed stands in `agent.ocpp.charging`.
 """
 
@@ -9,6 +10,7 @@ from itertools import groupby
 
 from agent.core.events import (
     ClockSet,
+    CsmsReached,
     FaultRaised,
     LookedUp,
     Now,
@@ -23,6 +25,7 @@ from agent.core.events import (
     TransactionEnded,
     TransactionStarted,
 )
+from agent.core.local_limit import LocalLimitsChanged
 from agent.ocpp.block import (
     Answer,
     CallError,
@@ -34,7 +37,9 @@ from agent.ocpp.block import (
     Payload,
     Stream,
 )
+from agent.ocpp.blocks.k_smart_charging import external
 from agent.ocpp.blocks.k_smart_charging.composite import composite
+from agent.ocpp.charging.external import PURPOSE, SOURCE
 from agent.ocpp.charging.profiles import (
     ChargingProfiles,
     ProfilesCleared,
@@ -126,13 +131,14 @@ def clear_charging_profile(payload: Payload, view: View, now: Now) -> Answer:
 def get_charging_profiles(payload: Payload, view: View, now: Now) -> Answer:
     """K09: the profiles follow as ReportChargingProfiles, per EVSE and a few at a time."""
     wanted = payload["chargingProfile"]
-    sources = wanted.get("chargingLimitSource", [LIMIT_SOURCE])
+    sources = wanted.get("chargingLimitSource", [LIMIT_SOURCE, SOURCE])
+    local = view.profiles.external.profiles(external.phases_of(view), now)
     found = [
         profile
-        for profile in view.profiles.installed
+        for profile in (*view.profiles.installed, *local)
         if _matches(profile, wanted, payload.get("evseId"))
         and profile.profile_id in wanted.get("chargingProfileId", [profile.profile_id])
-        and LIMIT_SOURCE in sources
+        and _source(profile) in sources
     ]
     if not found:
         info = status_info("NotFound", "no installed charging profile matches")
@@ -164,22 +170,27 @@ def _matches(profile: Profile, wanted: Payload, evse_id: int | None) -> bool:
     )
 
 
+def _source(profile: Profile) -> str:
+    """ChargingLimitSourceEnumType"""
+    return SOURCE if profile.purpose == PURPOSE else LIMIT_SOURCE
+
+
 def _reports(request_id: int, profiles: list[Profile]) -> Stream:
-    """K09.FR.01, K09.FR.02"""
-    parts: list[tuple[int, list[Profile]]] = []
-    profiles = sorted(profiles, key=lambda profile: (profile.evse_id, profile.profile_id))
-    for evse_id, group in groupby(profiles, key=lambda profile: profile.evse_id):
-        of_evse = list(group)
-        for first in range(0, len(of_evse), PROFILES_PER_REPORT):
-            parts.append((evse_id, of_evse[first : first + PROFILES_PER_REPORT]))
+    """K09.FR.01, K09.FR.02: one report is of one EVSE and one source."""
+    parts: list[list[Profile]] = []
+    profiles = sorted(profiles, key=lambda it: (it.evse_id, _source(it), it.profile_id))
+    for _, group in groupby(profiles, key=lambda it: (it.evse_id, _source(it))):
+        alike = list(group)
+        for first in range(0, len(alike), PROFILES_PER_REPORT):
+            parts.append(alike[first : first + PROFILES_PER_REPORT])
 
     def next_part(cursor: int) -> tuple[str, Payload, int | None]:
-        evse_id, part = parts[cursor]
+        part = parts[cursor]
         more = cursor + 1 < len(parts)
         report: Payload = {
             "requestId": request_id,
-            "chargingLimitSource": LIMIT_SOURCE,
-            "evseId": evse_id,
+            "chargingLimitSource": _source(part[0]),
+            "evseId": part[0].evse_id,
             "chargingProfile": [profile.payload for profile in part],
             "tbc": more,
         }
@@ -227,8 +238,13 @@ INCOMING: Incoming = {
     "GetCompositeSchedule": get_composite_schedule,
 }
 OUTGOING: Outgoing = {}
-ON_RESPONSE: OnResponse = {}
+ON_RESPONSE: OnResponse = {
+    "NotifyChargingLimit": external.answered,
+    "ClearedChargingLimit": external.answered,
+}
 ON_EVENT: OnEvent = {
+    LocalLimitsChanged: external.limits_changed,
+    CsmsReached: external.reached,
     Started: take,
     ClockSet: take,
     TransactionEnded: take,
@@ -257,7 +273,20 @@ VARIABLES: tuple[Variable, ...] = (
     _fixed("RateUnit", "MemberList", "A,W", ("A", "W")),
     _fixed("PeriodsPerSchedule", "integer", str(MAX_PERIODS)),
     _fixed("Phases3to1", "boolean", "false"),
-    _fixed("ExternalControlSignalsEnabled", "boolean", "false"),
+    Variable(
+        "SmartChargingCtrlr",
+        "ExternalControlSignalsEnabled",
+        data_type="boolean",
+        mutability="ReadOnly",
+        read=lambda view: "false" if view.station.local.manager is None else "true",
+    ),
+    Variable(
+        "SmartChargingCtrlr",
+        "NotifyChargingLimitWithSchedules",
+        data_type="boolean",
+        default="false",
+        needs="energy_manager",
+    ),
     Variable(
         "SmartChargingCtrlr",
         "Entries",
@@ -275,5 +304,6 @@ VARIABLES: tuple[Variable, ...] = (
         min_limit=0,
         max_limit=100,
         default="1.0",
+        policy="limit_change_significance",
     ),
 )

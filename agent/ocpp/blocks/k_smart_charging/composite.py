@@ -22,11 +22,15 @@ class _Chart(Struct, frozen=True):
     anchors_s: dict[int, float]
 
     def limit(self, evse_id: int, at_s: float) -> Limit:
-        """Of one EVSE, hardware included."""
-        hardware = Limit(
-            self.view.station.hardware_limit_a(evse_id), self.view.facts.phases(evse_id)
-        )
-        return hardware.lower(self.view.profiles.limit(evse_id, at_s, self.anchors_s[evse_id]))
+        """Of one EVSE, hardware and local limit included."""
+        outer = self.outer(evse_id, self.view.facts.phases(evse_id))
+        return outer.lower(self.view.profiles.limit(evse_id, at_s, self.anchors_s[evse_id]))
+
+    def outer(self, evse_id: int, phases: int) -> Limit:
+        """What the hardware and a local energy manager allow, now and from now on (SC.01)."""
+        hardware_a = self.view.station.hardware_limit_a(evse_id)
+        local_a = self.view.profiles.external.limit_a(evse_id)
+        return Limit(hardware_a if local_a is None else min(hardware_a, local_a), phases)
 
     def rate(self, limit: Limit) -> float:
         if self.unit == "A":
@@ -40,8 +44,7 @@ class _Chart(Struct, frozen=True):
             return _shown(self.rate(limit)), limit.phases
         limits = [self.limit(each, at_s) for each in self.anchors_s]
         phases = max(limit.phases for limit in limits)
-        station = Limit(self.view.station.hardware_limit_a(0), phases)
-        station = station.lower(self.view.profiles.limit(0, at_s, None))
+        station = self.outer(0, phases).lower(self.view.profiles.limit(0, at_s, None))
         total = sum(self.rate(limit) for limit in limits)
         return _shown(min(total, self.rate(station))), station.phases
 

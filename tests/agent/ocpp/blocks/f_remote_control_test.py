@@ -8,7 +8,7 @@ import pytest
 from agent.core.events import IdToken, Now, StartRequested, StopRequested
 from agent.core.policy import Policy
 from agent.ocpp.blocks import f_remote_control
-from agent.ocpp.charging.profiles import StartProfileSet
+from agent.ocpp.charging.profiles import ChargingProfiles, StartProfileSet
 from agent.ocpp.messages import validate_request, validate_response
 from agent.ocpp.view import Facts
 from drivers.contract import Permit
@@ -56,7 +56,7 @@ def view_of(*evses: Any, accepted: bool = True, has_room: bool = True) -> Any:
     return SimpleNamespace(
         station=station,
         connection=SimpleNamespace(accepted=accepted),
-        profiles=SimpleNamespace(installed=[]),
+        profiles=ChargingProfiles((1, 2), 230.0),
         variables=SimpleNamespace(value=lambda component, variable: "true"),
         facts=Facts("i", "v", "m"),
     )
