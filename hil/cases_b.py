@@ -1,40 +1,15 @@
 """What the conformance cases of block B share."""
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
 from hil.conformance import Octt
-from hil.sim import SimBench
-from hil.virtual_time import run_virtual
 
 Payload = dict[str, Any]
-Scene = Callable[[Octt], Awaitable[None]]
-QUIET = {"SampledDataCtrlr.TxUpdatedInterval": "0"}
 COMM = {"name": "OCPPCommCtrlr"}
 THRESHOLD = {"component": COMM, "variable": {"name": "OfflineThreshold"}}
 LISTS = ("OptionList", "SequenceList", "MemberList")
 REQUEST_ID = 1234
-
-
-def play(
-    scene: Scene,
-    *,
-    boots: bool = True,
-    variables: dict[str, str] | None = None,
-    **bench_options: Any,
-) -> None:
-    """The scene with an Octt at EVSE 1, after the station has booted."""
-
-    async def whole() -> None:
-        async with SimBench(variables=QUIET | (variables or {}), **bench_options) as bench:
-            octt = Octt(bench)
-            if boots:
-                await octt.booted()
-            await scene(octt)
-            bench.csms.check()
-
-    run_virtual(whole())
 
 
 def at_s(stamp: str) -> float:

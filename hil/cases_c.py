@@ -1,40 +1,33 @@
 """What the conformance cases of block C share."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from hil.cases import Scene, play
 from hil.conformance import Octt
-from hil.sim import SimBench
-from hil.virtual_time import run_virtual
 
 Payload = dict[str, Any]
 MASTER_GROUP = "POLICE-1"
 MESSAGE_TIMEOUT_S = 30.0
 TRANSACTION_DURATION_S = 120.0
-QUIET = {"SampledDataCtrlr.TxUpdatedInterval": "0"}
 STARTS = ("PowerPathClosed", "EVConnected", "Authorized")
 ENDED_BY_CARD = {"Authorized", "PowerPathClosed", "EnergyTransfer"}
 starts = pytest.mark.parametrize("start", STARTS)
 stops = pytest.mark.parametrize("stop", ["PowerPathClosed", "EVConnected"])
 
 
-def case(scene: Callable[[Octt], Awaitable[None]], **options: Any) -> None:
+def case(scene: Scene, **options: Any) -> None:
     """A station that has booted plays the scene; one EVSE, so that its reader is its own."""
 
-    async def play() -> None:
-        chosen: dict[str, Any] = {"evse_count": 1, "variables": QUIET} | options
-        async with SimBench(**chosen) as bench:
-            octt = Octt(bench)
-            await octt.booted()
-            await octt.set_variable("AuthCtrlr", "Enabled", "true")
-            await octt.set_variable("AuthCtrlr", "DisableRemoteAuthorization", "false")
-            await scene(octt)
-            bench.csms.check()
+    async def whole(octt: Octt) -> None:
+        await octt.set_variable("AuthCtrlr", "Enabled", "true")
+        await octt.set_variable("AuthCtrlr", "DisableRemoteAuthorization", "false")
+        await scene(octt)
 
-    run_virtual(play())
+    play(whole, **{"evse_count": 1} | options)
 
 
 def id_token(card: str) -> Payload:

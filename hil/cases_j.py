@@ -1,16 +1,16 @@
 """What the conformance tests of block J share."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from hil import cases
+from hil.cases import Scene
+from hil.cases_b import at_s
 from hil.conformance import Octt, Payload
-from hil.sim import START_UTC_S, SimBench
-from hil.virtual_time import run_virtual
+from hil.sim import START_UTC_S
 
 INTERVAL_S = 15
 """<Configured interval> of whatever the case is about."""
@@ -18,33 +18,24 @@ DURATION_S = 62
 """<Configured transaction duration>"""
 ENERGY = "Energy.Active.Import.Register"
 ALL = f"{ENERGY},Power.Active.Import,Current.Import,Voltage,Frequency"
-QUIET = {"SampledDataCtrlr.TxUpdatedInterval": "0"}
 
 
-def play(scene: Callable[[Octt], Awaitable[None]], **bench: Any) -> None:
+def play(scene: Scene, **bench_options: Any) -> None:
     """Runs a case on a station that has booted; afterwards no value is of the EV (errata)."""
 
-    async def whole() -> None:
-        variables = QUIET | bench.pop("variables", {})
-        async with SimBench(variables=variables, **bench) as station:
-            octt = Octt(station)
-            await octt.booted()
-            await scene(octt)
-            station.csms.check()
-            told = [v for call in station.csms.calls for v in call.payload.get("meterValue", ())]
-            samples = [sample for value in told for sample in value["sampledValue"]]
-            assert not [s for s in samples if s.get("location") == "EV"]
-            for call in station.csms.calls:
-                stamps = [value["timestamp"] for value in call.payload.get("meterValue", ())]
-                stamps += [call.payload["timestamp"]] if "timestamp" in call.payload else []
-                told_s = START_UTC_S + call.at_s
-                assert all(at_s(stamp) <= told_s for stamp in stamps), call
+    async def whole(octt: Octt) -> None:
+        await scene(octt)
+        calls = octt.csms.calls
+        told = [value for call in calls for value in call.payload.get("meterValue", ())]
+        samples = [sample for value in told for sample in value["sampledValue"]]
+        assert not [sample for sample in samples if sample.get("location") == "EV"]
+        for call in calls:
+            stamps = [value["timestamp"] for value in call.payload.get("meterValue", ())]
+            stamps += [call.payload["timestamp"]] if "timestamp" in call.payload else []
+            told_s = START_UTC_S + call.at_s
+            assert all(at_s(stamp) <= told_s for stamp in stamps), call
 
-    run_virtual(whole())
-
-
-def at_s(stamp: str) -> float:
-    return datetime.fromisoformat(stamp.replace("Z", "+00:00")).timestamp()
+    cases.play(whole, **bench_options)
 
 
 def measurands(value: Payload) -> set[str]:

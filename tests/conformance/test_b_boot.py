@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 
+from hil.cases import play
 from hil.cases_b import (
     REQUEST_ID,
     THRESHOLD,
     all_available,
     base_report,
     get_variables,
-    play,
     set_variables,
     statuses,
 )

@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from hil.cases_b import COMM, Payload, play, set_variables
+from hil.cases import play
+from hil.cases_b import COMM, Payload, set_variables
 from hil.conformance import Octt
 from hil.parts.pki import Root
 from hil.secure import FIRST_HOST as SECURE_FIRST

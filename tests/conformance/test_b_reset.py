@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from hil.cases_b import Payload, all_available, get_variables, play, statuses
+from hil.cases import play
+from hil.cases_b import Payload, all_available, get_variables, statuses
 from hil.conformance import Octt
 
 # --- reset of the station -------------------------------------------------------------------------

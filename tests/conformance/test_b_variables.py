@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from hil.cases import play
 from hil.cases_b import (
     COMM,
     REQUEST_ID,
@@ -14,7 +15,6 @@ from hil.cases_b import (
     base_report,
     clean,
     get_variables,
-    play,
     reported,
     set_variables,
 )

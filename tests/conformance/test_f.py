@@ -2,40 +2,33 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from agent.core.jobs import VerifyFirmware
+from hil.cases import Scene, play
 from hil.conformance import CARD, OTHER_CARD, Octt, firmware
 from hil.parts.csms import Delayed
-from hil.sim import SimBench
-from hil.virtual_time import run_virtual
 
 Payload = dict[str, Any]
 
 EV_CONNECTION_TIMEOUT_S = 30
 WATCH_S = 60.0
-QUIET = {"SampledDataCtrlr.TxUpdatedInterval": "0"}
 STARTS = ("PowerPathClosed", "EVConnected", "Authorized", "EnergyTransfer")
 
 starts = pytest.mark.parametrize("start", STARTS)
 
 
-def case(scene: Callable[[Octt], Awaitable[None]], **options: Any) -> None:
+def case(scene: Scene, **options: Any) -> None:
     """A station that has booted plays the scene."""
 
-    async def play() -> None:
-        async with SimBench(**({"variables": QUIET} | options)) as bench:
-            octt = Octt(bench)
-            await octt.booted()
-            await octt.set_variable("AuthCtrlr", "Enabled", "true")
-            await octt.set_variable("AuthCtrlr", "DisableRemoteAuthorization", "false")
-            await scene(octt)
-            bench.csms.check()
+    async def whole(octt: Octt) -> None:
+        await octt.set_variable("AuthCtrlr", "Enabled", "true")
+        await octt.set_variable("AuthCtrlr", "DisableRemoteAuthorization", "false")
+        await scene(octt)
 
-    run_virtual(play())
+    play(whole, **options)
 
 
 # --- helpers --------------------------------------------------------------------------------------

@@ -6,16 +6,14 @@ from typing import Any
 
 import pytest
 
+from hil.cases import Scene, play
 from hil.conformance import Octt
-from hil.sim import SimBench
-from hil.virtual_time import run_virtual
 
 Payload = dict[str, Any]
 Place = tuple[int, int]
 
 TRANSACTION_DURATION_S = 120.0
 SETTLE_S = 5.0
-QUIET = {"SampledDataCtrlr.TxUpdatedInterval": "0"}
 ALL: tuple[Place, ...] = ((1, 1), (1, 2), (2, 1), (2, 2))
 EVSE: tuple[Place, ...] = ((1, 1), (1, 2))
 CONNECTOR: tuple[Place, ...] = ((1, 1),)
@@ -25,17 +23,9 @@ stops = pytest.mark.parametrize("stop", ["PowerPathClosed", "EVConnected", "Auth
 boots = pytest.mark.parametrize("boot", ["Reset", "power cycle"])
 
 
-def case(scene: Callable[[Octt], Awaitable[None]], **options: Any) -> None:
+def case(scene: Scene, **options: Any) -> None:
     """A station of two EVSEs with two connectors each has booted and plays the scene."""
-
-    async def play() -> None:
-        async with SimBench(connector_count=2, variables=QUIET, **options) as bench:
-            octt = Octt(bench)
-            await octt.booted()
-            await scene(octt)
-            bench.csms.check()
-
-    run_virtual(play())
+    play(scene, connector_count=2, **options)
 
 
 # --- helpers --------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Block K of Part 6: what follows from the profiles, as composite schedules (K01, K08)."""
 
-from hil.cases_b import play
+from hil.cases import play
 from hil.cases_k import (
     DEVIATION_S,
     STATION_MAX,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hil.cases_b import play
+from hil.cases import play
 from hil.cases_k import (
     DEFAULT,
     DEVIATION_S,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hil.cases_b import play
+from hil.cases import play
 from hil.cases_k import (
     DEFAULT,
     PROFILE_ID,

@@ -4,7 +4,6 @@ The station downloads while it charges (AQ-7), installs only when no transaction
 restarts to activate the new firmware, and can cancel until it installs (C-60).
 """
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +12,16 @@ from msgspec.structs import replace
 
 from agent.core.jobs import FetchFirmware, InstallFirmware, VerifyFirmware
 from agent.settings import Security, Settings
+from hil.cases import play
 from hil.conformance import OTHER_CARD, Octt, firmware
 from hil.parts.csms import StationError
 from hil.parts.pki import Root
-from hil.sim import SimBench
-from hil.virtual_time import run_virtual
 
 Payload = dict[str, Any]
 
 REQUEST_ID = 42
 ALLOW_NEW = ("ChargingStation", "AllowNewSessionsPendingFirmwareUpdate")
 UNTIL_VERIFIED = ("Downloading", "Downloaded", "SignatureVerified")
-
-
-def case(scene: Callable[[Octt], Awaitable[None]], **options: Any) -> None:
-    async def play() -> None:
-        async with SimBench(**options) as bench:
-            octt = Octt(bench)
-            await octt.booted()
-            await scene(octt)
-            bench.csms.check()
-
-    run_virtual(play())
 
 
 async def update(octt: Octt, status: str = "Accepted", number: int = 0, **times: float) -> None:
@@ -85,7 +72,7 @@ def test_TC_L_01_CS() -> None:
         await told(octt, *UNTIL_VERIFIED)
         await installed(octt)
 
-    case(scene)
+    play(scene)
 
 
 def test_TC_L_02_CS() -> None:
@@ -97,7 +84,7 @@ def test_TC_L_02_CS() -> None:
         assert octt.bench.utc_s() > due_s
         assert octt.bench.work.of(InstallFirmware)
 
-    case(scene)
+    play(scene)
 
 
 def test_TC_L_03_CS() -> None:
@@ -109,7 +96,7 @@ def test_TC_L_03_CS() -> None:
         await told(octt, "Downloaded", "SignatureVerified")
         await installed(octt)
 
-    case(scene)
+    play(scene)
 
 
 def test_TC_L_05_CS() -> None:
@@ -124,7 +111,7 @@ def test_TC_L_05_CS() -> None:
         assert event["type"] == "InvalidFirmwareSigningCertificate"
         assert not octt.bench.work.of(FetchFirmware)
 
-    case(scene)
+    play(scene)
 
 
 def test_the_makers_root_of_the_file_vouches_for_a_signer(tmp_path: Path) -> None:
@@ -141,7 +128,7 @@ def test_the_makers_root_of_the_file_vouches_for_a_signer(tmp_path: Path) -> Non
         answer = await octt.call("UpdateFirmware", {"requestId": REQUEST_ID, "firmware": wanted})
         assert answer["status"] == "Accepted", answer
 
-    case(scene, change=with_root)
+    play(scene, change=with_root)
 
 
 @pytest.mark.parametrize("url", ["sftp://files.invalid/f", "file:///etc/hostname", "scp://x/y"])
@@ -155,7 +142,7 @@ def test_what_no_client_here_fetches_is_refused_at_once(url: str) -> None:
         answer = await octt.call("GetLog", log)
         assert answer == {"status": "Rejected", "statusInfo": {"reasonCode": "InvalidURL"}}
 
-    case(scene)
+    play(scene)
 
 
 def test_no_file_server_no_publishing() -> None:
@@ -171,7 +158,7 @@ def test_no_file_server_no_publishing() -> None:
                 await octt.call(action, payload)
             assert error.value.code == "NotSupported"
 
-    case(scene)
+    play(scene)
 
 
 def test_TC_L_06_CS() -> None:
@@ -183,7 +170,7 @@ def test_TC_L_06_CS() -> None:
         assert event["type"] == "InvalidFirmwareSignature"
         assert not octt.bench.work.of(InstallFirmware)
 
-    case(scene)
+    play(scene)
 
 
 def test_TC_L_07_CS() -> None:
@@ -193,7 +180,7 @@ def test_TC_L_07_CS() -> None:
         await told(octt, "Downloading", "DownloadFailed")
         assert len(octt.bench.work.of(FetchFirmware)) == 4
 
-    case(scene)
+    play(scene)
 
 
 @pytest.mark.parametrize("status", ["InstallVerificationFailed", "InstallationFailed"])
@@ -206,7 +193,7 @@ def test_TC_L_08_CS(status: str) -> None:
         for evse_id in (1, 2):
             await octt.expect_status("Available", evseId=evse_id, connectorId=1)
 
-    case(scene)
+    play(scene)
 
 
 def test_TC_L_10_CS() -> None:
@@ -217,7 +204,7 @@ def test_TC_L_10_CS() -> None:
         await told(octt, *UNTIL_VERIFIED, number=1)
         await installed(octt, number=1)
 
-    case(scene)
+    play(scene)
 
 
 async def left(octt: Octt) -> None:
@@ -242,7 +229,7 @@ def test_TC_L_14_CS() -> None:
         octt.bench.plug_out(2)
         await installed(octt)
 
-    case(scene)
+    play(scene)
 
 
 def test_TC_L_15_CS() -> None:
@@ -260,7 +247,7 @@ def test_TC_L_15_CS() -> None:
         await left(octt)
         await installed(octt)
 
-    case(scene)
+    play(scene)
 
 
 def test_nothing_restarts_or_replaces_an_installation() -> None:
@@ -273,7 +260,7 @@ def test_nothing_restarts_or_replaces_an_installation() -> None:
         assert answer["status"] == "Rejected", answer
         await update(octt, "Rejected", number=1)
 
-    case(scene)
+    play(scene)
 
 
 def test_TC_L_18_CS() -> None:
@@ -285,4 +272,4 @@ def test_TC_L_18_CS() -> None:
         assert answer["status"] in ("Rejected", "InvalidCertificate"), answer
         assert not octt.bench.work.of(FetchFirmware)
 
-    case(scene)
+    play(scene)

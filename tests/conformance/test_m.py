@@ -1,32 +1,16 @@
 """Part 6, block M: certificates of the CSMS and the manufacturer, installed, listed, deleted."""
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from hil.cases import play
 from hil.conformance import Octt
 from hil.parts.pki import PAST, Root
 from hil.secure import FIRST_HOST, SecureRig, run_secured
-from hil.sim import SimBench
-from hil.virtual_time import run_virtual
 
 CSMS, MANUFACTURER = "CSMSRootCertificate", "ManufacturerRootCertificate"
 MOST = 20
-
-
-def case(scene: Callable[[Octt], Awaitable[None]], **options: Any) -> None:
-    """A station without any certificate."""
-
-    async def play() -> None:
-        async with SimBench(**options) as bench:
-            octt = Octt(bench)
-            await octt.booted()
-            await scene(octt)
-            bench.csms.check()
-
-    run_virtual(play())
 
 
 def install(use: str) -> None:
@@ -35,7 +19,7 @@ def install(use: str) -> None:
         await octt.certificate_installed(use, root.pem)
         assert await octt.installed_certificates(use) == [(use, root.hash_data())]
 
-    case(scene)
+    play(scene)
 
 
 def test_TC_M_01_CS() -> None:
@@ -53,7 +37,7 @@ def test_TC_M_07_CS() -> None:
         assert (await octt.call("InstallCertificate", request))["status"] == "Rejected"
         assert (CSMS, root.hash_data()) not in await octt.installed_certificates(CSMS)
 
-    case(scene)
+    play(scene)
 
 
 def test_TC_M_09_CS(tmp_path: Path) -> None:
@@ -84,7 +68,7 @@ def both(*asked: str) -> None:
         expected = [(use, root.hash_data()) for use, root in roots.items()]
         assert sorted(installed, key=str) == sorted(expected, key=str)
 
-    case(scene)
+    play(scene)
 
 
 def test_TC_M_17_CS() -> None:
@@ -104,7 +88,7 @@ def test_TC_M_19_CS() -> None:
         assert answer["status"] == "NotFound"
         assert "certificateHashDataChain" not in answer
 
-    case(scene)
+    play(scene)
 
 
 @pytest.mark.parametrize("algorithm", ["SHA256", "SHA384", "SHA512"])
@@ -122,7 +106,7 @@ def test_TC_M_20_CS(algorithm: str) -> None:
         await octt.booted()
         assert await octt.installed_certificates(CSMS) == [(CSMS, other.hash_data())]
 
-    case(scene)
+    play(scene)
 
 
 def test_TC_M_22_CS() -> None:
@@ -134,7 +118,7 @@ def test_TC_M_22_CS() -> None:
         assert (await octt.call("DeleteCertificate", asked))["status"] == "NotFound"
         assert await octt.installed_certificates(CSMS) == [(CSMS, root.hash_data())]
 
-    case(scene)
+    play(scene)
 
 
 def test_TC_M_23_CS(tmp_path: Path) -> None:
@@ -197,7 +181,7 @@ def test_no_more_roots_than_there_is_room_for_but_one_that_is_there_may_come_aga
         entries = await octt.get_variable("SecurityCtrlr", "CertificateEntries")
         assert entries["attributeValue"] == str(MOST)
 
-    case(scene)
+    play(scene)
 
 
 @pytest.mark.parametrize("use", ["V2GRootCertificate", "MORootCertificate"])
@@ -207,7 +191,7 @@ def test_roots_of_iso_15118_have_no_use_here(use: str) -> None:
         assert (await octt.call("InstallCertificate", request))["status"] == "Rejected"
         assert await octt.installed_certificates() == []
 
-    case(scene)
+    play(scene)
 
 
 @pytest.mark.parametrize("text", ["no certificate", "", "-----BEGIN CERTIFICATE-----\nAAAA\n"])
@@ -216,7 +200,7 @@ def test_what_is_no_certificate_is_rejected(text: str) -> None:
         request = {"certificateType": CSMS, "certificate": text}
         assert (await octt.call("InstallCertificate", request))["status"] == "Rejected"
 
-    case(scene)
+    play(scene)
 
 
 def test_a_certificate_that_may_not_sign_is_no_root() -> None:
@@ -225,7 +209,7 @@ def test_a_certificate_that_may_not_sign_is_no_root() -> None:
         request = {"certificateType": CSMS, "certificate": certificate}
         assert (await octt.call("InstallCertificate", request))["status"] == "Rejected"
 
-    case(scene)
+    play(scene)
 
 
 def test_the_root_that_secures_the_link_stays(tmp_path: Path) -> None:

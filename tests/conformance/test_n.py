@@ -1,33 +1,20 @@
 """Part 6, block N: logs and customer information."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from agent.core.jobs import UploadLog
+from hil.cases import play
 from hil.conformance import CARD, Octt
 from hil.parts.csms import Cut, Refused, Silent
-from hil.sim import SimBench
-from hil.virtual_time import run_virtual
 
 Payload = dict[str, Any]
 
 LOG = {"remoteLocation": "https://files.invalid/logs/"}
 TOKEN = {"idToken": CARD, "type": "ISO14443"}
 RETRY_S = 120
-
-
-def case(scene: Callable[[Octt], Awaitable[None]]) -> None:
-    async def play() -> None:
-        async with SimBench() as bench:
-            octt = Octt(bench)
-            await octt.booted()
-            await scene(octt)
-            bench.csms.check()
-
-    run_virtual(play())
 
 
 # --- logs -----------------------------------------------------------------------------------------
@@ -54,7 +41,7 @@ def uploaded(log_type: str) -> None:
         (order,) = octt.bench.work.of(UploadLog)
         assert (order.log_type, order.file_name) == (log_type, answer["filename"])
 
-    case(scene)
+    play(scene)
 
 
 def test_TC_N_25_CS() -> None:
@@ -81,7 +68,7 @@ def test_TC_N_26_CS() -> None:
         await asyncio.sleep(2 * RETRY_S)
         assert len(octt.csms.of("LogStatusNotification")) == 2
 
-    case(scene)
+    play(scene)
 
 
 def test_TC_N_36_CS() -> None:
@@ -97,7 +84,7 @@ def test_TC_N_36_CS() -> None:
         await asyncio.sleep(60)
         assert len(octt.csms.of("LogStatusNotification")) == 4
 
-    case(scene)
+    play(scene)
 
 
 @pytest.mark.parametrize("lost", ["Uploading", "Uploaded"])
@@ -115,7 +102,7 @@ def test_a_status_that_the_link_lost_is_told_again(lost: str) -> None:
         assert found == sorted([*expected, lost], key=expected.index)
         assert len(octt.bench.work.of(UploadLog)) == 1
 
-    case(scene)
+    play(scene)
 
 
 def test_an_upload_that_ends_offline_is_told_later() -> None:
@@ -128,7 +115,7 @@ def test_an_upload_that_ends_offline_is_told_later() -> None:
         await octt.online()
         await told(octt, "Uploaded")
 
-    case(scene)
+    play(scene)
 
 
 def test_after_a_restart_nothing_is_uploaded() -> None:
@@ -149,7 +136,7 @@ def test_after_a_restart_nothing_is_uploaded() -> None:
         await told(octt, "Uploading", number=2)
         await told(octt, "Uploaded", number=2)
 
-    case(scene)
+    play(scene)
 
 
 # --- customer information -------------------------------------------------------------------------
@@ -183,7 +170,7 @@ def test_TC_N_27_CS() -> None:
         assert CARD.lower() in text.lower()
         assert "Accepted" in text
 
-    case(scene)
+    play(scene)
 
 
 def test_TC_N_28_CS() -> None:
@@ -192,7 +179,7 @@ def test_TC_N_28_CS() -> None:
         await informed(octt, clear=True)
         assert await informed(octt, report=True) == "no data found"
 
-    case(scene)
+    play(scene)
 
 
 def test_TC_N_30_CS() -> None:
@@ -204,21 +191,21 @@ def test_TC_N_30_CS() -> None:
         octt.bench.swipe(CARD)
         await octt.expect("Authorize")
 
-    case(scene)
+    play(scene)
 
 
 def test_TC_N_31_CS() -> None:
     async def scene(octt: Octt) -> None:
         assert await informed(octt, report=True, clear=True) == "no data found"
 
-    case(scene)
+    play(scene)
 
 
 def test_TC_N_32_CS() -> None:
     async def scene(octt: Octt) -> None:
         assert await informed(octt, clear=True) == "cleared"
 
-    case(scene)
+    play(scene)
 
 
 def test_what_is_not_billed_yet_is_told_and_outlives_a_clear() -> None:
@@ -247,7 +234,7 @@ def test_what_is_not_billed_yet_is_told_and_outlives_a_clear() -> None:
         assert await informed(octt, clear=True) == f"cleared\n{lines[-1]}"
         assert bench.agent.status()["set_aside"] == 2
 
-    case(scene)
+    play(scene)
 
 
 def test_a_transaction_without_an_evse_is_told_too() -> None:
@@ -263,4 +250,4 @@ def test_a_transaction_without_an_evse_is_told_too() -> None:
         octt.bench.plug_in(octt.evse_id)
         await octt.expect("TransactionEvent")
 
-    case(scene)
+    play(scene)

@@ -1,13 +1,11 @@
 """Part 6, block P: data transfer, and data of vendors in any message."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from hil.cases import play
 from hil.conformance import Octt
-from hil.sim import SimBench
-from hil.virtual_time import run_virtual
 
 VENDOR = "org.openchargealliance.octt"
 CUSTOM: dict[str, Any] = {"vendorId": VENDOR, "level": 5, "more": {"deep": [None, 1.5, "x"]}}
@@ -19,17 +17,6 @@ OFFLINE_THRESHOLD = {
 }
 
 
-def case(scene: Callable[[Octt], Awaitable[None]]) -> None:
-    async def play() -> None:
-        async with SimBench() as bench:
-            octt = Octt(bench)
-            await octt.booted()
-            await scene(octt)
-            bench.csms.check()
-
-    run_virtual(play())
-
-
 @pytest.mark.parametrize("data", [None, "text", 7, [1, {"a": None}], {"any": {"thing": True}}])
 def test_TC_P_01_CS(data: Any) -> None:
     async def scene(octt: Octt) -> None:
@@ -38,7 +25,7 @@ def test_TC_P_01_CS(data: Any) -> None:
         answer = await octt.call("DataTransfer", request | extra)
         assert answer["status"] == "UnknownVendorId"
 
-    case(scene)
+    play(scene)
 
 
 def test_TC_P_03_CS() -> None:
@@ -53,7 +40,7 @@ def test_TC_P_03_CS() -> None:
         assert result.get("attributeType", "Actual") == "Actual"
         assert result["attributeValue"] == "200"
 
-    case(scene)
+    play(scene)
 
 
 def test_TC_P_04_CS() -> None:
@@ -76,4 +63,4 @@ def test_TC_P_04_CS() -> None:
         }
         await octt.accepted("SetChargingProfile", {"evseId": 1, "chargingProfile": profile})
 
-    case(scene)
+    play(scene)
