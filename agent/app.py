@@ -22,7 +22,7 @@ from agent.core.station import Station
 from agent.credentials import certificates_of_file, credentials_for
 from agent.csms.link import Connect, Credentials, connect_websocket
 from agent.csms.session import Session
-from agent.devices import DeviceBook
+from agent.devices import DeviceBook, registry_of
 from agent.errors import StoreError
 from agent.file_facts import facts_of_station, slots_of
 from agent.guard import Guard
@@ -141,7 +141,7 @@ class Agent:
         places = [(e.id, tuple(c.id for c in e.connectors)) for e in settings.evses]
         declared = (
             *fitting(VARIABLES, features(settings, self.wiring)),
-            *counter_variables(self._book.counting()),
+            *counter_variables(self._book.counting(), self._book.tripping()),
         )
         variables = DeviceModel(declared, places, saved, settings.ocpp.variables)
         station = Station(site_of(settings, self.wiring), variables.policy(), saved)
@@ -406,6 +406,4 @@ def safe_off(config: str | None) -> int:
 
 
 def _registry_build(settings: Settings) -> Callable[[str, Any], Device]:
-    from drivers.registry import Registry
-
-    return Registry(settings.lines, settings.devices).build
+    return registry_of(settings).build

@@ -25,7 +25,7 @@ from drivers.contract import (
     PilotReading,
     PilotSeen,
 )
-from drivers.registry import role_of
+from drivers.registry import MEASURING_PILOTS, Registry, roles_of
 
 CARDS_KEPT = 8
 """Per reader, for whoever learns how it writes a number."""
@@ -51,7 +51,8 @@ class DeviceSeen(Struct, kw_only=True):
     """One device: what charger.yaml says of it, and what was seen; ages in seconds."""
 
     name: str
-    role: str
+    roles: tuple[str, ...]
+    """What it is to this station: pilot, meter, reader or board; a controller may measure, too."""
     driver: str
     model: str = ""
     port: str = ""
@@ -67,7 +68,7 @@ class DeviceSeen(Struct, kw_only=True):
     lost: str = ""
     """Why it does not answer; ends with the next step."""
     age_s: float | None = None
-    """Of what it showed last; None: nothing yet."""
+    """Of what it showed last, in the role it was silent in for longer; None: nothing yet."""
     meter: MeterReading | None = None
     pilot: PilotReading | None = None
     inputs: dict[str, bool] = {}
@@ -86,6 +87,16 @@ def run_by_others(settings: Settings) -> frozenset[str]:
         for options in settings.devices.values()
         if isinstance(options, GpioContactorOptions)
     )
+
+
+def registry_of(settings: Settings) -> Registry:
+    """Builds the devices of charger.yaml, each with all that it is used for."""
+    meters_at_v = {
+        evse.meter: settings.supply.voltage_v
+        for evse in settings.evses
+        if isinstance(settings.devices[evse.meter], MEASURING_PILOTS)
+    }
+    return Registry(settings.lines, settings.devices, meters_at_v)
 
 
 class DeviceBook:
@@ -108,9 +119,9 @@ class DeviceBook:
             return
         match observation:
             case MeterSeen(_, reading):
-                row.meter, self._seen_s[row.name] = reading, reading.at_s
+                row.meter = reading
             case PilotSeen(_, reading):
-                row.pilot, self._seen_s[row.name] = reading, reading.at_s
+                row.pilot = reading
             case InputSeen(_, name, active):
                 row.inputs, self._seen_s[row.name] = {**row.inputs, name: active}, now_s
             case CardSeen(_, uid, token_type, raw):
@@ -132,7 +143,7 @@ class DeviceBook:
         return [self._row(row, now_s, with_cards) for row in self._rows.values()]
 
     def _row(self, row: DeviceSeen, now_s: float, with_cards: bool) -> DeviceSeen:
-        seen_s = self._seen_s.get(row.name)
+        seen_s = self._last_seen_s(row)
         device = self._devices[row.name]
         return msgspec.structs.replace(
             row,
@@ -140,6 +151,15 @@ class DeviceBook:
             cards=row.cards if with_cards else (),
             doubts=tuple(getattr(device, "doubts", ())),
         )
+
+    def _last_seen_s(self, row: DeviceSeen) -> float | None:
+        """By its readings, of each role; what has none by what else it reported."""
+        shown = {"meter": row.meter, "pilot": row.pilot}
+        due = [shown[role] for role in row.roles if role in shown]
+        times_s = [reading.at_s for reading in due if reading is not None]
+        if not due:
+            return self._seen_s.get(row.name)
+        return min(times_s) if len(times_s) == len(due) else None
 
     def counters(self, name: str) -> Counters | None:
         """None where the driver does not count."""
@@ -149,6 +169,15 @@ class DeviceBook:
         """Names of the devices whose drivers count."""
         return tuple(name for name, row in self._rows.items() if row.counters is not None)
 
+    def tripping(self) -> tuple[tuple[str, str], ...]:
+        """(device, fault) that devices count themselves."""
+        return tuple(
+            (name, fault)
+            for name, row in self._rows.items()
+            if row.counters is not None
+            for fault in row.counters.trips
+        )
+
     def summary(self) -> list[dict[str, Any]]:
         """A short row per device, for `chargepoint status`."""
         return [_summary(row) for row in self._rows.values()]
@@ -157,7 +186,7 @@ class DeviceBook:
 def _summary(row: DeviceSeen) -> dict[str, Any]:
     said = row.meter or row.pilot
     state = "lost" if row.lost else ("answers" if said is not None else "-")
-    if row.role == "reader" and not row.lost:
+    if "reader" in row.roles and not row.lost:
         state = "listens"
     told: dict[str, Any] = {"device": row.name, "state": state}
     counters = row.counters
@@ -178,7 +207,7 @@ def _described(settings: Settings, name: str, device: Device) -> DeviceSeen:
     counters = device.counters if isinstance(device, Counting) else None
     row = DeviceSeen(
         name=name,
-        role=role_of(options),
+        roles=_roles(settings, name),
         driver=type(options).__struct_config__.tag,  # type: ignore[arg-type]
         model=getattr(options, "model", ""),
         port=line.port if line is not None else getattr(options, "port", ""),
@@ -201,6 +230,13 @@ def _described(settings: Settings, name: str, device: Device) -> DeviceSeen:
     return row
 
 
+def _roles(settings: Settings, name: str) -> tuple[str, ...]:
+    """A controller is no meter where nobody names it as one."""
+    first, *others = roles_of(settings.devices[name])
+    is_meter = any(evse.meter == name for evse in settings.evses)
+    return (first, *(role for role in others if is_meter))
+
+
 def _notes(controller: PilotCapabilities | None) -> tuple[str, ...]:
     """What nobody can see by looking: it is to be known before a car is plugged in."""
     if controller is None:
@@ -209,6 +245,8 @@ def _notes(controller: PilotCapabilities | None) -> tuple[str, ...]:
         f"a stop opens within {controller.opens_within_s:g} s",
         f"when this board dies: {controller.host_loss_fallback}",
     ]
+    if controller.measures:
+        notes.append(f"as a meter: {controller.measures}")
     if controller.before_first_order:
         notes.append(f"before the first order: {controller.before_first_order}")
     if not controller.watches_contacts:

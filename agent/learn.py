@@ -11,13 +11,13 @@ from itertools import product
 from msgspec import Struct
 
 from agent.console import NotRunning, socket_path
-from agent.devices import Card, DeviceSeen
+from agent.devices import Card, DeviceSeen, registry_of
 from agent.errors import SettingsError
 from agent.probe import from_service, reading, settings_of
 from agent.settings import Settings
 from drivers.reader_options import UidFormat
 from drivers.readers.uid import Refused, converted
-from drivers.registry import Registry, role_of
+from drivers.registry import roles_of
 
 LOOK_S = 0.5
 WAIT_S = 60.0
@@ -46,7 +46,7 @@ class Profile(Struct, frozen=True):
 def learn(arguments: argparse.Namespace) -> int:
     """0: a card was read and is as expected; 1: it is not, or none came."""
     settings = settings_of(arguments.config)
-    readers = [name for name, options in settings.devices.items() if role_of(options) == "reader"]
+    readers = [name for name, options in settings.devices.items() if "reader" in roles_of(options)]
     if not readers:
         raise SettingsError(
             f"{arguments.config} has no card reader; add one under devices, see config/charger.yaml"
@@ -143,7 +143,7 @@ def _next_card(settings: Settings, readers: list[str]) -> Card | None:
 
 async def _from_readers(settings: Settings, readers: list[str]) -> Card | None:
     """Opens the readers alone; no controller is touched."""
-    build = Registry(settings.lines, settings.devices).build
+    build = registry_of(settings).build
     devices = {name: build(name, settings.devices[name]) for name in readers}
     loop = asyncio.get_running_loop()
     news = asyncio.Event()

@@ -13,14 +13,13 @@ from typing import Any
 import msgspec
 
 from agent.console import ConsoleError, NotRunning, ask, socket_path
-from agent.devices import DeviceBook, DeviceSeen, run_by_others
+from agent.devices import DeviceBook, DeviceSeen, registry_of, run_by_others
 from agent.errors import ChargepointError, SettingsError
 from agent.probe_judge import Complaint, judge
 from agent.probe_text import text
 from agent.settings import Settings
 from agent.settings_load import load
 from drivers.contract import Device, PilotState
-from drivers.registry import Registry
 
 CLEAR_SCREEN = "\x1b[H\x1b[2J"
 WATCH_S = 1.0
@@ -78,7 +77,7 @@ def _watch_service(settings: Settings, path: str, arguments: argparse.Namespace)
 
 async def _directly(settings: Settings, arguments: argparse.Namespace) -> int:
     """Opens the ports itself. A controller is told to offer nothing, at the begin and the end."""
-    build = Registry(settings.lines, settings.devices).build
+    build = registry_of(settings).build
     below = run_by_others(settings)
     devices = {n: build(n, options) for n, options in settings.devices.items() if n not in below}
     loop = asyncio.get_running_loop()
@@ -129,7 +128,7 @@ def _is_settled(rows: list[DeviceSeen]) -> bool:
     return all(
         row.lost
         or (row.age_s is not None and not _is_starting(row))
-        or (row.role == "reader" and (row.counters is None or row.counters.opens))
+        or ("reader" in row.roles and (row.counters is None or row.counters.opens))
         for row in rows
     )
 

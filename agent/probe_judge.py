@@ -25,6 +25,7 @@ ERROR_SHARE, ERROR_LEAST = 0.02, 3
 """A line with more errors than this needs work; a single one at the start does not."""
 MANY_RECONNECTS = 3
 
+MEASURE_OR_SWITCH = {"meter", "pilot"}
 OPEN_STATES = (PilotState.A, PilotState.B)
 ROTATION_FOR = {2: "TRS", 3: "STR"}
 """Terminal that carries L1 of the plug -> rotation that says so and keeps the rotary field."""
@@ -52,10 +53,17 @@ def _of_one(row: DeviceSeen) -> Iterator[str]:
 
 
 def _silent(row: DeviceSeen) -> Iterator[str]:
-    if row.role in ("meter", "pilot") and row.age_s is None:
+    if not MEASURE_OR_SWITCH & set(row.roles):
+        return
+    if row.age_s is None and row.pilot is not None:
+        yield (
+            "has counted no energy yet, so nothing is sold; if that stays so, its firmware has no "
+            "ammeter: name another meter"
+        )
+    elif row.age_s is None:
         yield "has shown nothing yet; wait a moment and probe again, then check supply and wiring"
     longest_s = max(LEAST_STALE_S, STALE_INTERVALS * row.interval_s)
-    if row.role in ("meter", "pilot") and row.age_s is not None and row.age_s > longest_s:
+    if row.age_s is not None and row.age_s > longest_s:
         yield (
             f"its last value is {row.age_s:.0f} s old; check its supply and wiring, and whether "
             "others on its line answer"
@@ -231,8 +239,9 @@ def _between(rows: Sequence[DeviceSeen]) -> Iterator[Complaint]:
             if connector_id:
                 pilots.setdefault(evse_id, []).append(row)
     for row in rows:
-        for evse_id, _ in row.places if row.meter is not None and not row.lost else ():
-            yield from _current_without_power(row, pilots.get(evse_id, ()))
+        for evse_id, connector_id in row.places if row.meter and not row.lost else ():
+            if not connector_id:
+                yield from _current_without_power(row, pilots.get(evse_id, ()))
 
 
 def _current_without_power(row: DeviceSeen, pilots: Sequence[DeviceSeen]) -> Iterator[Complaint]:

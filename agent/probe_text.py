@@ -38,7 +38,7 @@ def _device(row: DeviceSeen, complaints: Sequence[str]) -> Iterator[str]:
         yield from _pilot(row.pilot, row)
     for name, active in row.inputs.items():
         yield f"{INDENT}{name:<12} {'active' if active else 'not active'}"
-    if row.role == "reader" and not row.lost:
+    if "reader" in row.roles and not row.lost:
         yield f"{INDENT}listens; `chargepoint learn` shows what it makes of a card"
     if row.counters is not None:
         yield from _counters(row.counters)
@@ -53,14 +53,14 @@ def _device(row: DeviceSeen, complaints: Sequence[str]) -> Iterator[str]:
 def places(row: DeviceSeen) -> str:
     """What the device serves, in words."""
     if not row.places:
-        return row.role
-    words = []
+        return " and ".join(row.roles)
+    words: dict[str, list[str]] = {}
     for evse_id, connector_id in row.places:
-        if not evse_id:
-            words.append("the grid connection")
-        else:
-            words.append(f"EVSE {evse_id}" + (f" connector {connector_id}" if connector_id else ""))
-    return f"{row.role} of {', '.join(words)}"
+        role = row.roles[0] if connector_id else row.roles[-1]
+        place = f"EVSE {evse_id}" if evse_id else "the grid connection"
+        place += f" connector {connector_id}" if connector_id else ""
+        words.setdefault(role, []).append(place)
+    return ", ".join(f"{role} of {', '.join(there)}" for role, there in words.items())
 
 
 def _meter(meter: MeterReading, row: DeviceSeen) -> Iterator[str]:
@@ -109,6 +109,9 @@ def _counters(counters: Counters) -> Iterator[str]:
         f"{counters.reconnects} reconnects"
     )
     yield f"{INDENT}latency {latency}, slowest {counters.slowest_s * 1000:.0f} ms"
+    told = [f"{name} {'-' if n is None else n}" for name, n in counters.trips.items()]
+    if told:
+        yield f"{INDENT}tripped by its own count: {', '.join(told)}"
 
 
 def _wrapped(line: str, indent: str) -> list[str]:

@@ -94,7 +94,8 @@ class Evse(Struct, frozen=True, forbid_unknown_fields=True):
     id: Annotated[int, Meta(ge=1, le=64)]
     connectors: Annotated[tuple[Connector, ...], Meta(min_length=1, max_length=16)]
     meter: Name
-    """Name under `devices` of its energy meter."""
+    """Name under `devices` of its energy meter; or, where no energy is sold, of its own pilot
+    controller, if that is an OpenEVSE with an ammeter and the connector has one phase."""
     bay_sensor: Input | None = None
     """Active while an EV stands in the parking bay."""
     start_button: Input | None = None

@@ -24,6 +24,8 @@ NAME = re.compile("^[A-Za-z0-9_.-]{1,50}$")
 WITHOUT_WATCHDOG = (EvseWbOptions, PhoenixOptions)
 """Pilot controllers that keep their last order when their host dies."""
 ON_A_LINE = (ModbusMeterOptions, *WITHOUT_WATCHDOG)
+NEIGHBOUR_S = 1.0
+"""What controllers on a line reckon with for an answer that somebody else waits for."""
 BARE_PORT = re.compile(r"/dev/tty(USB|ACM)[0-9]+|/dev/input/event[0-9]+")
 WITH_PATTERN = (SerialReaderOptions, KeyboardReaderOptions)
 
@@ -31,6 +33,7 @@ WITH_PATTERN = (SerialReaderOptions, KeyboardReaderOptions)
 def device_findings(settings: Settings) -> Iterator[Finding]:
     """All that is wrong with single devices, lines and the ports they share."""
     yield from _lines(settings)
+    yield from _slow_neighbours(settings)
     yield from _ports(settings)
     yield from _devices(settings)
 
@@ -62,6 +65,22 @@ def _lines(settings: Settings) -> Iterator[Finding]:
             yield Finding(("lines", name, "parity"), f"is {line.parity!r}; write N, E or O")
         if known(line.stop_bits) and line.stop_bits not in (1, 2):
             yield Finding(("lines", name, "stop_bits"), f"is {line.stop_bits}; write 1 or 2")
+
+
+def _slow_neighbours(settings: Settings) -> Iterator[Finding]:
+    """A stop waits for the answer under way on its line, whoever it was asked."""
+    controllers = {
+        it.line: name for name, it in named(settings.devices, WITHOUT_WATCHDOG) if known(it.line)
+    }
+    for name, device in named(settings.devices, ON_A_LINE):
+        controller = controllers.get(device.line, name)
+        if controller != name and known(device.timeout_s) and device.timeout_s > NEIGHBOUR_S:
+            yield Finding(
+                ("devices", name, "timeout_s"),
+                f"is {device.timeout_s:g}: so long a stop of {controller!r} on the same line may "
+                f"wait; write {NEIGHBOUR_S:g} or less, or give the controller a line of its own",
+                fatal=False,
+            )
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:

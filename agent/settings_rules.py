@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from agent.settings import Settings
+from agent.settings import Evse, Settings
 from agent.settings_csms import csms_findings
 from agent.settings_devices import device_findings
 from agent.settings_finding import Finding, connectors_of, entries, evses_of, known, named
@@ -26,6 +26,7 @@ from drivers.contract import (
     SimPilotOptions,
     SimReaderOptions,
 )
+from drivers.registry import MEASURING_PILOTS
 
 CONTROLLERS = (OpenEvseOptions, EvseWbOptions, PhoenixOptions, SimPilotOptions)
 """Pilot controllers proper, which a contactor on GPIO lines can be built upon."""
@@ -137,9 +138,39 @@ def _roles(settings: Settings) -> Iterator[Finding]:
     for path, connector in connectors_of(settings):
         yield from _role(settings, (*path, "pilot"), connector.pilot, "pilot", PILOTS, used)
     for path, evse in evses_of(settings):
-        yield from _role(settings, (*path, "meter"), evse.meter, "meter", METERS, used)
+        if known(settings.devices) and isinstance(
+            settings.devices.get(evse.meter), MEASURING_PILOTS
+        ):
+            yield from _inside((*path, "meter"), evse)
+        else:
+            yield from _role(settings, (*path, "meter"), evse.meter, "meter", METERS, used)
     if isinstance(settings.main_meter, str):
         yield from _role(settings, ("main_meter",), settings.main_meter, "meter", METERS, used)
+
+
+def _inside(path: Path, evse: Evse) -> Iterator[Finding]:
+    """A controller that is the meter as well: of its own connector, on one phase, for no bill."""
+    connectors = evse.connectors if known(evse.connectors) else ()
+    pilots = [connector.pilot for connector in connectors if known(connector)]
+    if all(map(known, pilots)) and pilots and pilots != [evse.meter]:
+        yield Finding(
+            path,
+            f"{evse.meter!r} is a controller, which measures its own connector alone; make it the "
+            "`pilot` of the only connector of this EVSE, or name a meter",
+        )
+    elif any(known(c) and known(c.phases) and c.phases > 1 for c in connectors):
+        yield Finding(
+            path,
+            f"{evse.meter!r} is a controller, which measures one phase; write phases: 1 for the "
+            "connector, or name a meter",
+        )
+    else:
+        yield Finding(
+            path,
+            f"{evse.meter!r} counts energy by itself, without an accuracy class: not for billing; "
+            "name a meter where energy is sold",
+            fatal=False,
+        )
 
 
 def _inputs(settings: Settings) -> Iterator[Finding]:

@@ -190,6 +190,8 @@ class PilotCapabilities(Struct, frozen=True):
     before_first_order: str = ""
     """What it gives away between its power-up and the first order, in words for the technician;
     empty when nothing."""
+    measures: str = ""
+    """What its readings as a meter are worth, in words for the technician; empty: it is none."""
 
 
 class Counters(Struct):
@@ -207,6 +209,9 @@ class Counters(Struct):
     latency_s: float | None = None
     """From the last request to its answer."""
     slowest_s: float = 0.0
+    trips: dict[str, int | None] = {}
+    """Faults that the device counted itself since its maker's or its own reset, by name; None: not
+    told yet. Empty where it counts none."""
 
     @property
     def reconnects(self) -> int:

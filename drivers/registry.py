@@ -33,24 +33,26 @@ if TYPE_CHECKING:
 
 Role = Literal["pilot", "meter", "reader", "board"]
 
-ROLES: dict[type, Role] = {
-    OpenEvseOptions: "pilot",
-    GpioContactorOptions: "pilot",
-    EvseWbOptions: "pilot",
-    PhoenixOptions: "pilot",
-    SimPilotOptions: "pilot",
-    ModbusMeterOptions: "meter",
-    SimMeterOptions: "meter",
-    SerialReaderOptions: "reader",
-    KeyboardReaderOptions: "reader",
-    Pn532Options: "reader",
-    GpioBoardOptions: "board",
-    SimReaderOptions: "reader",
+ROLES: dict[type, tuple[Role, ...]] = {
+    OpenEvseOptions: ("pilot", "meter"),
+    GpioContactorOptions: ("pilot",),
+    EvseWbOptions: ("pilot",),
+    PhoenixOptions: ("pilot",),
+    SimPilotOptions: ("pilot",),
+    ModbusMeterOptions: ("meter",),
+    SimMeterOptions: ("meter",),
+    SerialReaderOptions: ("reader",),
+    KeyboardReaderOptions: ("reader",),
+    Pn532Options: ("reader",),
+    GpioBoardOptions: ("board",),
+    SimReaderOptions: ("reader",),
 }
+"""What each kind can be; the first is what it is always, the others where charger.yaml says so."""
+MEASURING_PILOTS = tuple(kind for kind, roles in ROLES.items() if roles == ("pilot", "meter"))
 
 
-def role_of(options: DeviceOptions) -> Role:
-    """What a device is to the agent; imports no driver."""
+def roles_of(options: DeviceOptions) -> tuple[Role, ...]:
+    """What a device can be to the agent; imports no driver."""
     return ROLES[type(options)]
 
 
@@ -58,16 +60,21 @@ class Registry:
     """Builds devices that share the given RS-485 lines, and the board's GPIO lines."""
 
     def __init__(
-        self, lines: Mapping[str, SerialLine], devices: Mapping[str, DeviceOptions] | None = None
+        self,
+        lines: Mapping[str, SerialLine],
+        devices: Mapping[str, DeviceOptions] | None = None,
+        meters_at_v: Mapping[str, float] | None = None,
     ) -> None:
-        """`devices`: by name, for those that are built upon another one."""
+        """`devices`: by name, for those that are built upon another one; `meters_at_v`: names of
+        the pilot controllers that are to measure as well, with the voltage of the mains there."""
         self._lines = lines
         self._devices = devices or {}
+        self._meters_at_v = meters_at_v or {}
         self._pins: Pins | None = None
         self._modbus_lines: dict[str, ModbusLine] = {}
 
     def build(self, name: str, options: DeviceOptions) -> PilotController | Meter | Device:
-        """The device `name`, by its role of `role_of`; no I/O on ports. Raises DriverError."""
+        """The device `name`, by its roles of `roles_of`; no I/O on ports. Raises DriverError."""
         match options:
             case ModbusMeterOptions():
                 line = self._modbus_line(name, options.line)
@@ -75,7 +82,8 @@ class Registry:
                 return cast(Meter, module.ModbusMeter(name, options, line))
             case OpenEvseOptions():
                 module = importlib.import_module("drivers.pilots.openevse")
-                return cast(PilotController, module.OpenEvse(name, options))
+                meters_at_v = self._meters_at_v.get(name)
+                return cast(PilotController, module.OpenEvse(name, options, meters_at_v))
             case GpioContactorOptions() | GpioBoardOptions():
                 return self._gpio(name, options)
             case EvseWbOptions():
@@ -108,7 +116,11 @@ class Registry:
             module = importlib.import_module("drivers.gpio.board")
             return cast(Device, module.GpioBoard(name, options, self._pins))
         below = self._devices.get(options.controller)
-        if below is None or role_of(below) != "pilot" or isinstance(below, GpioContactorOptions):
+        if (
+            below is None
+            or "pilot" not in roles_of(below)
+            or isinstance(below, GpioContactorOptions)
+        ):
             raise DriverError(
                 f"device {name}: no pilot controller {options.controller!r} is under devices; "
                 "add it or correct `controller`"

@@ -2,7 +2,8 @@
 a CSMS on loopback. What stands behind the terminals is one simulated world.
 
 Two EVSEs: an OpenEVSE each, two Eastron SDM630 on one RS-485 line, one card reader for both; with
-`main_meter` a third SDM630 on that line, at the grid connection.
+`main_meter` a third SDM630 on that line, at the grid connection. With `meter_inside` the first
+EVSE has one phase, and its OpenEVSE is its meter as well.
 """
 
 import asyncio
@@ -64,6 +65,7 @@ class DeskBench:
         sample_interval_s: int = 2,
         controller_time_scale: float = 1.0,
         main_meter: bool = False,
+        meter_inside: bool = False,
         csms_url: str | None = None,
         password: str | None = None,
         say: Callable[[str], None] = lambda text: None,
@@ -92,6 +94,9 @@ class DeskBench:
         self._sample_interval_s = sample_interval_s
         self._controller_time_scale = controller_time_scale
         self._has_main_meter = main_meter
+        self._is_meter_inside = meter_inside
+        if meter_inside:
+            self.world.connectors[min(EVSE_IDS), CONNECTOR_ID].phases = 1
         self._csms_url = csms_url
         self._password = password
         self._ports: dict[str, PtyPort] = {}
@@ -151,6 +156,7 @@ class DeskBench:
             supply_a=self._supply_a,
             sample_interval_s=self._sample_interval_s,
             main_meter=self._has_main_meter,
+            meter_inside=self._is_meter_inside,
             password_file=self._keep_password(),
         )
         self.config.write_text(desk_file.text())

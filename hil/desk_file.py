@@ -24,6 +24,8 @@ class DeskFile(Struct, frozen=True):
     supply_a: float
     sample_interval_s: int
     main_meter: bool = False
+    meter_inside: bool = False
+    """The first EVSE's controller is its meter as well, on one phase."""
     password_file: str | None = None
 
     def text(self) -> str:
@@ -40,8 +42,10 @@ class DeskFile(Struct, frozen=True):
             "evses": [
                 {
                     "id": evse_id,
-                    "meter": f"meter_{pilot}",
-                    "connectors": [{"id": 1, "pilot": pilot}],
+                    "meter": pilot if self._is_inside(evse_id) else f"meter_{pilot}",
+                    "connectors": [
+                        {"id": 1, "pilot": pilot, "phases": 1 if self._is_inside(evse_id) else 3}
+                    ],
                 }
                 for evse_id, pilot in PILOTS.items()
             ],
@@ -52,6 +56,9 @@ class DeskFile(Struct, frozen=True):
             "ocpp": {"variables": self._first_values()},
         }
         return yaml.safe_dump(content, sort_keys=False)
+
+    def _is_inside(self, evse_id: int) -> bool:
+        return self.meter_inside and evse_id == min(PILOTS)
 
     def _login(self) -> dict[str, Any]:
         if self.password_file is None:
@@ -64,7 +71,8 @@ class DeskFile(Struct, frozen=True):
         }
         for evse_id, pilot in PILOTS.items():
             devices[pilot] = {"driver": "openevse", "port": self.ports[pilot]}
-            devices[f"meter_{pilot}"] = self._meter(evse_id)
+            if not self._is_inside(evse_id):
+                devices[f"meter_{pilot}"] = self._meter(evse_id)
         if self.main_meter:
             devices[MAIN_METER] = self._meter(MAIN_UNIT)
         return devices

@@ -16,12 +16,16 @@ COUNTED = {
     "Reconnects": "reconnects",
 }
 """Variable -> what `drivers.contract.Counters` calls it; all since the start of the agent."""
+TRIPS = "Trips"
+"""Faults that a device counts itself; the variable's instance is the fault."""
 INTEGER_ENDS = 2**31
 
 
-def counter_variables(devices: Iterable[str]) -> tuple[Variable, ...]:
-    """ReadOnly facts of the devices with these names."""
-    return tuple(
+def counter_variables(
+    devices: Iterable[str], trips: Iterable[tuple[str, str]] = ()
+) -> tuple[Variable, ...]:
+    """ReadOnly facts of the devices with these names; `trips` by (device, fault)."""
+    counted = tuple(
         Variable(
             COMPONENT,
             variable,
@@ -34,8 +38,27 @@ def counter_variables(devices: Iterable[str]) -> tuple[Variable, ...]:
         for device in devices
         for variable, field in COUNTED.items()
     )
+    return counted + tuple(
+        Variable(
+            COMPONENT,
+            TRIPS,
+            "integer",
+            component_instance=device,
+            instance=fault,
+            min_limit=0,
+            mutability="ReadOnly",
+            read=partial(_read_trips, device, fault),
+        )
+        for device, fault in trips
+    )
 
 
 def _read(device: str, field: str, view: View) -> str | None:
     counters = view.counters(device)
     return None if counters is None else str(getattr(counters, field) % INTEGER_ENDS)
+
+
+def _read_trips(device: str, fault: str, view: View) -> str | None:
+    counters = view.counters(device)
+    count = None if counters is None else counters.trips.get(fault)
+    return None if count is None else str(count)

@@ -1,4 +1,5 @@
-"""OpenEVSE pilot controller over RAPI. It closes and opens its contactor by itself."""
+"""OpenEVSE pilot controller over RAPI. It closes and opens its contactor by itself, and may be the
+meter of its connector as well."""
 
 import asyncio
 import logging
@@ -10,6 +11,7 @@ from drivers.contract import (
     DeviceLost,
     DriverError,
     InputSeen,
+    MeterSeen,
     NoAnswer,
     OpenEvseOptions,
     PilotCapabilities,
@@ -19,12 +21,15 @@ from drivers.contract import (
     PowerPath,
     Report,
     SerialLine,
+    Signing,
 )
-from drivers.pilots.openevse_extras import Extras
+from drivers.pilots.openevse_extras import Cable, Extras
+from drivers.pilots.openevse_meter import ACCURACY, INTERVAL_S, MeterInside
 from drivers.pilots.openevse_view import (
     BOOT_LOCKED,
     DISABLED,
     ENABLED,
+    EV_CONNECTED,
     FAULTS,
     SLEEPING,
     View,
@@ -53,11 +58,16 @@ STOPS = {Wish.STOP: ("FS", SLEEPING), Wish.EMERGENCY_STOP: ("FD", DISABLED)}
 
 
 class OpenEvse:
-    """Implements contract.PilotController."""
+    """Implements contract.PilotController, and contract.Meter where it is to measure."""
 
-    def __init__(self, name: str, options: OpenEvseOptions) -> None:
+    interval_s = INTERVAL_S
+    signs = signs_begin = has_export = False
+
+    def __init__(
+        self, name: str, options: OpenEvseOptions, meters_at_v: float | None = None
+    ) -> None:
+        """`meters_at_v`: it reports as a meter, too, at this voltage of the mains."""
         self.name = name
-        self.counters = Counters()
         self._line = SerialLine(port=options.port, baud=options.baud)
         self._poll_s = options.poll_s
         self._fallback_a = max(LEAST_A, int(options.fallback_a))
@@ -78,14 +88,20 @@ class OpenEvse:
                 "it starts enabled: from its power-up (3 s) until this agent first puts it to "
                 "sleep it gives energy to any EV; supply both from one switch"
             ),
+            measures="" if meters_at_v is None else ACCURACY,
         )
         self._wish = Wish.STOP
         self._limit_a = 0
+        self._lowest_a = MOST_A
+        """Least that was allowed since the connector was seen free."""
         self._wake = asyncio.Event()
         self._link: RapiLink | None = None
         self._lost = False
         self._pause_s = FIRST_PAUSE_S
         self._extras = Extras(options.lock)
+        self._cable = Cable()
+        self._meter = None if meters_at_v is None else MeterInside(name, meters_at_v, MOST_A)
+        self.counters = Counters(trips=self._extras.trips)
         self._lock_told: bool | None = None
         self._start_over()
 
@@ -94,6 +110,10 @@ class OpenEvse:
         self._order_is_due = True
         self._view: View | None = None
         self._amps: int | None = None
+        self._most_a: int | None = None
+        self._asked_s = 0.0
+        self._asked_with: View | None = None
+        """The view when the command in flight was sent."""
         self._accepted_a = 0
         self._supervised = ""
         self._pulse_at_s = 0.0
@@ -102,6 +122,8 @@ class OpenEvse:
         self._enable_at_s = 0.0
         self._amps_are_fresh = False
         self._extras.start_over()
+        if self._meter is not None:
+            self._meter.start_over()
         self._lock_told = None
 
     # --- orders -----------------------------------------------------------------------------
@@ -113,6 +135,7 @@ class OpenEvse:
             self.stop()
         elif (self._wish, self._limit_a) != (Wish.ALLOW, limit):
             self._limit_a = limit
+            self._lowest_a = min(self._lowest_a, limit)
             self._order(Wish.ALLOW)
 
     def stop(self) -> None:
@@ -127,6 +150,12 @@ class OpenEvse:
         """See contract; without `lock: true` the controller locks by itself, or has none."""
         if self.capabilities.has_lock:
             self._extras.order_lock(locked)
+            self._wake.set()
+
+    def read_soon(self, signing: Signing = Signing.NONE) -> None:
+        """See contract.Meter; nothing here signs."""
+        if self._meter is not None:
+            self._meter.ask_soon(asyncio.get_running_loop().time())
             self._wake.set()
 
     def power_path(self) -> PowerPath:
@@ -190,9 +219,9 @@ class OpenEvse:
             if link.lost.done():
                 raise link.lost.result()
             if not command:
-                due_s = min(self._poll_at_s, self._pulse_at_s, self._extras.due_s())
-                await self._rest(due_s - time())
+                await self._rest(self._due_s() - time())
                 continue
+            self._asked_s, self._asked_with = time(), self._view
             try:
                 self._answered(command, await link.ask(command), report)
                 failures = 0
@@ -227,14 +256,24 @@ class OpenEvse:
             return "SB" if self._is_boot_locked else "FE"
         if now_s >= self._pulse_at_s:
             return "SY"
-        if now_s >= self._poll_at_s:
-            return "GS" if self._amps_are_fresh else "GC"
-        return self._extras.next_command(now_s)
+        question = ""
+        if self._meter is not None and self._view is not None:
+            question = self._meter.next_command(now_s)
+        if not question and now_s >= self._poll_at_s:
+            question = "GS" if self._amps_are_fresh else "GC"
+        return question or self._extras.next_command(now_s)
+
+    def _due_s(self) -> float:
+        """When the next question is due by time alone."""
+        times_s = [self._poll_at_s, self._pulse_at_s, self._extras.due_s()]
+        if self._meter is not None and self._view is not None:
+            times_s.append(self._meter.due_s())
+        return min(times_s)
 
     def _supervision(self) -> str:
-        """The fallback is never above the limit in force."""
-        limit_a = self._limit_a if self._wish is Wish.ALLOW else self._fallback_a
-        return f"SY {HEARTBEAT_S} {max(LEAST_A, min(self._fallback_a, limit_a))}"
+        """The fallback is never above the limit in force. Each other value of it wears the EEPROM
+        out, so it is raised again only once the connector is free."""
+        return f"SY {HEARTBEAT_S} {min(self._fallback_a, self._lowest_a)}"
 
     def _obeyed(self) -> bool:
         """Whether the controller shows what was ordered, as far as it can."""
@@ -275,16 +314,11 @@ class OpenEvse:
                 self._supervised = self._supervised if supervised and not tripped else ""
             else:
                 self._supervised = command
-        elif word in ("GP", "G5", "S5"):
-            was_refused = self._extras.is_refused
-            self._extras.answered(command, reply, now_s)
-            if self._extras.is_refused and not was_refused:
-                log.warning(
-                    "%s: has no lock, so nothing is sold; build its firmware with MENNEKES_LOCK, "
-                    "or write lock: false",
-                    self.name,
-                )
+        elif word in ("GP", "GF", "G5", "S5"):
+            self._extra_answered(command, reply, now_s)
             self._tell_lock(now_s, report)
+        elif word in ("SV", "GU", "GG") and self._meter is not None:
+            self._meter_answered(self._meter, command, reply)
         elif not good:
             if word in ("FE", "SB"):
                 return
@@ -292,13 +326,44 @@ class OpenEvse:
         elif word in ("FE", "SB"):
             self._poll_at_s = now_s
         elif word == "GC":
-            self._amps = reply.number(2, 10)
+            self._amps, self._most_a = reply.number(2, 10), reply.number(3, 10)
             self._amps_are_fresh = True
         elif word == "GS":
             self._amps_are_fresh = False
             missed = max(0.0, now_s - self._poll_at_s - self._poll_s)
             self._poll_at_s = now_s + self._poll_s if missed else self._poll_at_s + self._poll_s
-            self._seen(from_status(reply, self._amps, now_s), report)
+            self._status(from_status(reply, self._amps, now_s), report)
+
+    def _extra_answered(self, command: str, reply: Frame, now_s: float) -> None:
+        was_refused = self._extras.is_refused
+        self._extras.answered(command, reply, now_s)
+        self.counters.trips = self._extras.trips
+        if self._extras.is_refused and not was_refused:
+            log.warning(
+                "%s: has no lock, so nothing is sold; build its firmware with MENNEKES_LOCK, "
+                "or write lock: false",
+                self.name,
+            )
+
+    def _meter_answered(self, meter: MeterInside, command: str, reply: Frame) -> None:
+        was_refused = meter.is_refused
+        if meter.answered(command, reply, self._asked_s, self._asked_with):
+            self._poll_at_s = self._asked_s
+        if meter.is_refused and not was_refused:
+            log.warning(
+                "%s: counts no energy, so nothing is sold; build its firmware with AMMETER and "
+                "KWH_RECORDING, or name another meter",
+                self.name,
+            )
+
+    def _status(self, view: View, report: Report) -> None:
+        """A whole view was asked for: it also ends a round of the meter."""
+        if self._most_a is not None:
+            self._cable.told(self._most_a, self._view, view)
+        reading = None if self._meter is None else self._meter.seen(view)
+        self._seen(view, report)
+        if reading is not None:
+            report(MeterSeen(self.name, reading))
 
     def _order_answered(self, command: str, reply: Frame, now_s: float) -> None:
         """An order is done unless another one came meanwhile; its effect shows in the next view.
@@ -337,11 +402,14 @@ class OpenEvse:
 
     def _seen(self, view: View, report: Report) -> None:
         self._view = view
+        if not view.flags & EV_CONNECTED and view.state != DISABLED:
+            self._lowest_a = self._limit_a if self._wish is Wish.ALLOW else MOST_A
         self._pause_s = FIRST_PAUSE_S
         if self._lost:
             self._lost = False
             report(DeviceFound(self.name))
-        report(PilotSeen(self.name, view.reading(self._extras.temperature_c)))
+        reading = view.reading(self._extras.temperature_c, self._cable.rated_a)
+        report(PilotSeen(self.name, reading))
 
     def _tell_lock(self, now_s: float, report: Report) -> None:
         locked = self._extras.locked

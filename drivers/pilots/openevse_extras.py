@@ -1,8 +1,15 @@
-"""What an OpenEVSE is asked beside its state: temperatures, and the type 2 lock; no I/O."""
+"""What an OpenEVSE is asked beside its state: temperatures, trips, the type 2 lock, the cable; no
+I/O."""
 
+from drivers.pilots.openevse_view import EV_CONNECTED, View
 from drivers.pilots.rapi import Frame
 
 TEMPERATURE_S = 10.0
+TRIPS_S = 60.0
+TRIPS = ("rcd", "ground", "welded_contactor")
+"""What $GF counts, in its order; each stays at 255."""
+PLUGGED = (0x02, 0x03)
+"""States in which it looks at the cable's coding."""
 LOCK_S = 2.0
 REFUSED_S = 60.0
 NO_SENSOR = -2560
@@ -23,8 +30,10 @@ class Extras:
         self.lock_wish: bool | None = None
         self.is_refused = False
         """The firmware knows no lock."""
+        self.trips: dict[str, int | None] = dict.fromkeys(TRIPS)
+        """Faults that it counted itself, by name; None until it told."""
         self._has_lock = has_lock
-        self._no_temperature = False
+        self._no_temperature = self._no_trips = False
         self.start_over()
 
     def start_over(self) -> None:
@@ -32,11 +41,13 @@ class Extras:
         self.locked = None
         self._mode = ""
         self._temperature_at_s = 0.0
+        self._trips_at_s = 0.0
         self._lock_at_s = 0.0
 
     def due_s(self) -> float:
         """When the next question is due."""
         times_s = [] if self._no_temperature else [self._temperature_at_s]
+        times_s += [] if self._no_trips else [self._trips_at_s]
         return min([*times_s, *([self._lock_at_s] if self._has_lock else [])], default=float("inf"))
 
     def order_lock(self, locked: bool) -> None:
@@ -53,7 +64,7 @@ class Extras:
             return "G5" if self.locked is self.lock_wish else f"S5 {int(self.lock_wish)}"
         if not self._no_temperature and now_s >= self._temperature_at_s:
             return "GP"
-        return ""
+        return "GF" if not self._no_trips and now_s >= self._trips_at_s else ""
 
     def answered(self, command: str, reply: Frame, now_s: float) -> None:
         """Takes an answer in; raises ValueError when it makes no sense."""
@@ -64,6 +75,11 @@ class Extras:
                 tenths = [reply.number(index, 10) for index in range(len(reply.arguments))]
                 there = [value for value in tenths if value != NO_SENSOR]
                 self.temperature_c = float(round(max(there) / 10)) if there else None
+        elif command == "GF":
+            self._trips_at_s = now_s + TRIPS_S
+            self._no_trips = reply.word != "OK" or len(reply.arguments) < len(TRIPS)
+            if not self._no_trips:
+                self.trips = {name: reply.number(index) for index, name in enumerate(TRIPS)}
         elif reply.word != "OK":
             self.is_refused, self._lock_at_s = True, now_s + REFUSED_S
         elif command == "G5":
@@ -79,3 +95,23 @@ class Extras:
     @property
     def _is_mine(self) -> bool:
         return self.lock_wish is None or self._mode == MANUAL
+
+
+class Cable:
+    """Rating of the plugged cable, as far as $GC tells it: firmware that reads the cable's coding
+    lowers its configured maximum by it, in B and C alone, so not while it sleeps."""
+
+    def __init__(self) -> None:
+        self.rated_a: float | None = None
+        """None: nothing is plugged, it is not coded lower, or nobody knows."""
+        self._configured_a: int | None = None
+
+    def told(self, most_a: int, before: View | None, after: View) -> None:
+        """`most_a`: fourth value of $GC, asked between two views."""
+        if not after.flags & EV_CONNECTED:
+            self.rated_a = None
+        looked = [view is not None and view.state in PLUGGED for view in (before, after)]
+        if not any(looked):
+            self._configured_a = most_a
+        elif all(looked) and self._configured_a is not None:
+            self.rated_a = float(most_a) if most_a < self._configured_a else None

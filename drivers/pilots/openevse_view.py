@@ -47,7 +47,9 @@ class View(Struct, frozen=True):
         is_closed = self.flags & RELAY_CLOSED or self.state == STUCK_RELAY
         return PowerPath.CLOSED if is_closed else PowerPath.OPEN
 
-    def reading(self, temperature_c: float | None = None) -> PilotReading:
+    def reading(
+        self, temperature_c: float | None = None, cable_a: float | None = None
+    ) -> PilotReading:
         """The same in the words of the contract."""
         amps = None if self.amps is None else float(self.amps)
         return PilotReading(
@@ -56,6 +58,7 @@ class View(Struct, frozen=True):
             power_path=self.power_path,
             offered_a=amps if self.state in ENABLED else 0.0,
             faults=self._faults(),
+            cable_a=cable_a if self.flags & EV_CONNECTED else None,
             temperature_c=temperature_c,
         )
 

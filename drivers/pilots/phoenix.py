@@ -1,9 +1,8 @@
 """Phoenix Contact EV Charge Control Basic (EV-CC-AC1-M3-...-SER) on Modbus.
 
 It closes and opens by itself, watches the contactor where its feedback is wired, and locks. It has
-no fallback for the loss of its host. What public sources leave open: whether register 24025 holds
-a number or bits numbered from 1 (both are understood, every one is a fault), and how long it waits
-for the EV without PWM (so it is put into state F after the EV's time).
+no fallback for the loss of its host. What its manual leaves open: how long it waits for the EV
+without PWM (so it is put into state F after the EV's time).
 """
 
 import asyncio
@@ -43,12 +42,16 @@ LOCK_MOVES_S = 1.0
 
 CONTACTOR = 12
 LOCK_ERRORS = frozenset({6, 7, 8})
+NOT_AVAILABLE = 5
+"""In state F because it was told so: an order, no fault."""
+NO_RESISTANCE = 0xFFFF
+"""Where the cable's rating stands: PP touches PE."""
+LOOKS_UNTIL_IN_VAIN = 3
 FAULTS = {
     1: "cable_rejected",
     2: "cable_rejected",
     3: "proximity",
     4: "pilot_failure",
-    5: "pilot_failure",
     6: "lock_failed",
     7: "lock_failed",
     8: "lock_failed",
@@ -64,9 +67,7 @@ log = logging.getLogger(__name__)
 
 
 def errors_in(value: int) -> frozenset[int]:
-    """Error numbers in register 24025: one number up to 16, or bits numbered from 1."""
-    if value <= 16:
-        return frozenset({value} - {0})
+    """Errors in register 24025: its bits, numbered from 1."""
     return frozenset(bit + 1 for bit in range(16) if value >> bit & 1)
 
 
@@ -96,6 +97,10 @@ class Phoenix(ModbusPilot):
         self._kept_a = 0
         self._is_cut = False
         self._errors: frozenset[int] = frozenset()
+        self._letter = ""
+        self._looks_in_vain = 0
+        """In a row that did not show state F though it was told so."""
+        self._is_warned = False
         self._may_be_live = True
         self._lock_told: bool | None = None
         self._lock_told_at_s = 0.0
@@ -178,14 +183,20 @@ class Phoenix(ModbusPilot):
             raise ProtocolError(
                 f"controller {self.name}: status {status:#06x} is none; check the model"
             )
+        self._letter = letter
         return PilotReading(
             at_s=at_s,
             state=PilotState(letter),
             power_path=self._path(letter, phase),
             offered_a=float(offered_a) if phase == "2" else 0.0,
-            faults=frozenset(FAULTS.get(e, "controller_failure") for e in self._errors),
-            cable_a=float(cable_a) if cable_a else None,
+            faults=self._faults(cable_a),
+            cable_a=float(cable_a) if cable_a not in (0, NO_RESISTANCE) else None,
         )
+
+    def _faults(self, cable_a: int) -> frozenset[str]:
+        errors = self._errors - {NOT_AVAILABLE}
+        found = {FAULTS.get(error, "controller_failure") for error in errors}
+        return frozenset(found | ({"proximity"} if cable_a == NO_RESISTANCE else set()))
 
     def _path(self, letter: str, phase: str) -> PowerPath:
         """By the status. Without PWM in C or D it waits for the EV, nobody sees how long: what was
@@ -208,6 +219,7 @@ class Phoenix(ModbusPilot):
         return bool(enabled and available) and self._kept_a == self._accepted_a
 
     async def _tend(self, reading: PilotReading, report: Report) -> None:
+        self._check_cut()
         if self._wish is Wish.STOP and reading.power_path is not PowerPath.OPEN:
             if self._told_for_s >= LET_GO_S and not self._is_cut:
                 self._is_cut = True
@@ -217,6 +229,18 @@ class Phoenix(ModbusPilot):
             await self._coil(AVAILABLE, 1)
         if self.capabilities.has_lock:
             await self._tend_lock(reading.at_s, report)
+
+    def _check_cut(self) -> None:
+        """Says once that coil 20001 does nothing: by the switch that leaves input XR to an RCM."""
+        is_in_vain = self._is_cut and self._letter != "F"
+        self._looks_in_vain = self._looks_in_vain + 1 if is_in_vain else 0
+        if self._looks_in_vain >= LOOKS_UNTIL_IN_VAIN and not self._is_warned:
+            self._is_warned = True
+            log.warning(
+                "%s: was told to cut off and does not go into state F: a stop opens only when the "
+                "EV lets go; set its switch S1/DIP 2 to ON",
+                self.name,
+            )
 
     async def _tend_lock(self, now_s: float, report: Report) -> None:
         """Orders the lock, and says where it stands: by the absence of its errors."""

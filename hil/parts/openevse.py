@@ -8,6 +8,7 @@ from drivers.contract import PilotState
 from drivers.sim.live import LiveWorld
 from drivers.sim.world import WELDED, Place
 from hil.parts.openevse_commands import COMMANDS, FIRMWARE, Mode, Settings, Words
+from hil.parts.openevse_energy import Counted
 from hil.parts.openevse_wire import LINE_BUFFER, Command, LineBuffer, frame, parse
 from hil.parts.pty_port import PtyPort
 
@@ -31,6 +32,7 @@ FAULT_CODES = {
     "over_current": 0x0B,
     "relay_closure": 0x0E,
 }
+PLUGGED = (0x02, 0x03)
 PILOT_CODES = {PilotState.A: 1, PilotState.B: 2, PilotState.C: 3, PilotState.D: 4}
 HARD_FAULT, NO_GROUND, RELAY_CLOSED = 0x0002, 0x0020, 0x0040
 GFI_TRIPPED, EV_CONNECTED, SESSION_ENDED, BOOT_LOCK = 0x0080, 0x0100, 0x0200, 0x4000
@@ -66,7 +68,9 @@ class OpenEvse:
         self._relay = False
         self._pending: Command | None = None
         self._told: tuple[int, int, int] | None = None
-        self._session_wh = 0.0
+        self._counted = Counted()
+        self._share = 0.0
+        self._was_plugged = False
         self._charging_since_s: float | None = None
         port.on_bytes = self._on_bytes
         live.world.listeners.append(self._react)
@@ -82,8 +86,10 @@ class OpenEvse:
         self._line = LineBuffer()
         self.settings = self.settings.restarted()
         self.mode, self.booted, self._fault, self._pending = Mode.ENABLED, False, 0, None
-        self._flags, self._told, self._relay = SESSION_ENDED, None, False
         self.live.catch_up()
+        self._count_energy()
+        self._flags, self._told, self._relay = SESSION_ENDED, None, False
+        self._counted.restarted()
         self.live.world.offer(self.place, 0.0)
         self.live.world.order_contactor(self.place, False)
         self._after("banner", BANNER_S, self._banner)
@@ -104,6 +110,7 @@ class OpenEvse:
     def _boot(self) -> None:
         self.booted = True
         self._uart.clear()
+        self.supervise()
         self._send(frame(("AB", "00", FIRMWARE)))
         self._react()
 
@@ -138,8 +145,25 @@ class OpenEvse:
         return 0 if since_s is None else int(self.live.world.now_s - since_s)
 
     @property
-    def session_ws(self) -> int:
-        return int((self.live.world.energy_wh(self.place[0]) - self._session_wh) * 3600)
+    def energy(self) -> tuple[int, int]:
+        """Ws of the session and Wh of those before, as $GU has them."""
+        self._count_energy()
+        return self._counted.session_ws, self._counted.total_wh
+
+    @property
+    def most_a(self) -> int:
+        """What a volatile current cannot exceed: the cable's coding counts in B and C alone."""
+        cable_a = self.connector.cable_a
+        looks = self.settings.reads_cable and self.state_code in PLUGGED and cable_a is not None
+        return min(self.settings.saved_a, int(cable_a or 0)) if looks else self.settings.saved_a
+
+    def _count_energy(self) -> None:
+        """What flowed until now counts as it began to; what flows from now on, as things stand."""
+        world = self.live.world
+        self._counted.follow(world.energy_wh(self.place[0]), self._share)
+        told_v = self.settings.millivolts / 1000
+        phases = self.connector.drawing_phases or 1
+        self._share = told_v / world.voltage_v[0] / phases if self._relay else 0.0
 
     def set_mode(self, mode: Mode) -> None:
         """$FE, $FS, $FD."""
@@ -170,7 +194,13 @@ class OpenEvse:
         """The main loop's turn: EV and faults in, pilot and relay out, $AT when it differs."""
         if not self.booted:
             return
+        self._count_energy()
         self._look()
+        is_plugged = self.state_code in PLUGGED
+        if self.settings.reads_cable and is_plugged and not self._was_plugged:
+            self.settings.current_a = self.most_a  # as that firmware does, above what was ordered
+        self._was_plugged = is_plugged
+        self._counted.plugged(bool(self._flags & EV_CONNECTED))
         world = self.live.world
         gives = self.mode is Mode.ENABLED and not self._fault and not self.settings.boot_locked
         world.offer(self.place, float(self.settings.current_a) if gives else 0.0)
@@ -221,7 +251,6 @@ class OpenEvse:
         self._flags = flags
 
     def _self_tested(self) -> None:
-        self._session_wh = self.live.world.energy_wh(self.place[0])
         self._charging_since_s = self.live.world.now_s
         self._flags &= ~SESSION_ENDED
         self._text("relayCloseMs: 100")

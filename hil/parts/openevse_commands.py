@@ -1,13 +1,13 @@
 """What each RAPI command does to the bench's OpenEVSE and answers."""
 
+from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from msgspec import Struct
 
-if TYPE_CHECKING:
-    from hil.parts.openevse import OpenEvse
+from drivers.sim.connector import Connector
 
 LEAST_A = 6
 HARDWARE_MAX_A = 80
@@ -26,7 +26,7 @@ class Mode(StrEnum):
 
 
 class Settings(Struct):
-    """What the host has set; the first three outlive a restart (EEPROM)."""
+    """What the host has set; what `restarted` keeps stands in its EEPROM."""
 
     saved_a: int = 32
     hardware_max_a: int = HARDWARE_MAX_A
@@ -38,6 +38,11 @@ class Settings(Struct):
     heartbeat_a: int = 0
     heartbeat_trigger: int = 0
     """0 never missed, 1 missed and acknowledged, 2 limiting."""
+    heartbeat_writes: int = 0
+    """How often another interval or current went into the EEPROM."""
+    has_ammeter: bool = True
+    reads_cable: bool = False
+    """Firmware that reads the cable's coding (PP_AUTO_AMPACITY)."""
     has_lock: bool = False
     """Firmware with a type 2 lock; it boots in its automatic mode."""
     lock_is_manual: bool = False
@@ -51,8 +56,42 @@ class Settings(Struct):
     def restarted(self) -> "Settings":
         """What is left after a restart."""
         return Settings(
-            self.saved_a, self.hardware_max_a, self.hardware_max_set, has_lock=self.has_lock
+            self.saved_a,
+            self.hardware_max_a,
+            self.hardware_max_set,
+            heartbeat_ms=self.heartbeat_ms,
+            heartbeat_s=self.heartbeat_s,
+            heartbeat_a=self.heartbeat_a,
+            heartbeat_writes=self.heartbeat_writes,
+            has_ammeter=self.has_ammeter,
+            reads_cable=self.reads_cable,
+            has_lock=self.has_lock,
         )
+
+
+class Controller(Protocol):
+    """What the commands need of the controller."""
+
+    settings: Settings
+    mode: Mode
+    counters: Counter[str]
+    connector: Connector
+
+    @property
+    def state_code(self) -> int: ...
+    @property
+    def pilot_code(self) -> int: ...
+    @property
+    def flags(self) -> int: ...
+    @property
+    def charging_s(self) -> int: ...
+    @property
+    def most_a(self) -> int: ...
+    @property
+    def energy(self) -> tuple[int, int]: ...
+    def set_mode(self, mode: Mode) -> None: ...
+    def supervise(self) -> None: ...
+    def apply_current(self) -> None: ...
 
 
 def _numbers(arguments: Words) -> list[int] | None:
@@ -62,22 +101,22 @@ def _numbers(arguments: Words) -> list[int] | None:
         return None
 
 
-def _enable(evse: "OpenEvse", arguments: Words) -> Words:
+def _enable(evse: Controller, arguments: Words) -> Words:
     evse.set_mode(Mode.ENABLED)
     return ("OK",)
 
 
-def _sleep(evse: "OpenEvse", arguments: Words) -> Words:
+def _sleep(evse: Controller, arguments: Words) -> Words:
     evse.set_mode(Mode.SLEEPING)
     return ("OK",)
 
 
-def _disable(evse: "OpenEvse", arguments: Words) -> Words:
+def _disable(evse: Controller, arguments: Words) -> Words:
     evse.set_mode(Mode.DISABLED)
     return ("OK",)
 
 
-def _set_current(evse: "OpenEvse", arguments: Words) -> Words:
+def _set_current(evse: Controller, arguments: Words) -> Words:
     numbers = _numbers(arguments[:1])
     if not numbers:
         return ("NK",)
@@ -88,7 +127,7 @@ def _set_current(evse: "OpenEvse", arguments: Words) -> Words:
         now.hardware_max_a, now.hardware_max_set = min(wanted, HARDWARE_MAX_A), True
         return "OK", str(now.hardware_max_a)
     volatile = flag == ("V",)
-    most_a = now.saved_a if volatile else now.hardware_max_a
+    most_a = evse.most_a if volatile else now.hardware_max_a
     result = max(LEAST_A, min(wanted, most_a))
     if not volatile:
         now.saved_a = result
@@ -97,7 +136,7 @@ def _set_current(evse: "OpenEvse", arguments: Words) -> Words:
     return "OK" if result == wanted else "NK", str(result)
 
 
-def _heartbeat(evse: "OpenEvse", arguments: Words) -> Words:
+def _heartbeat(evse: Controller, arguments: Words) -> Words:
     now = evse.settings
     numbers = _numbers(arguments)
     if numbers is None or len(numbers) > 2:
@@ -105,6 +144,8 @@ def _heartbeat(evse: "OpenEvse", arguments: Words) -> Words:
     status = "OK"
     if len(numbers) == 2:
         interval_s, fallback_a = numbers
+        now.heartbeat_writes += interval_s != now.heartbeat_s
+        now.heartbeat_writes += max(LEAST_A, fallback_a) != now.heartbeat_a
         now.heartbeat_s = interval_s
         # The firmware multiplies in 16 bits.
         now.heartbeat_ms = interval_s * 1000 & 0xFFFF
@@ -120,12 +161,12 @@ def _heartbeat(evse: "OpenEvse", arguments: Words) -> Words:
     return status, *_heartbeat_status(evse, ())[1:]
 
 
-def _heartbeat_status(evse: "OpenEvse", arguments: Words) -> Words:
+def _heartbeat_status(evse: Controller, arguments: Words) -> Words:
     now = evse.settings
     return "OK", str(now.heartbeat_s), str(now.heartbeat_a), str(now.heartbeat_trigger)
 
 
-def _set_voltage(evse: "OpenEvse", arguments: Words) -> Words:
+def _set_voltage(evse: Controller, arguments: Words) -> Words:
     numbers = _numbers(arguments)
     if not numbers:
         return ("NK",)
@@ -133,7 +174,7 @@ def _set_voltage(evse: "OpenEvse", arguments: Words) -> Words:
     return ("OK",)
 
 
-def _state(evse: "OpenEvse", arguments: Words) -> Words:
+def _state(evse: Controller, arguments: Words) -> Words:
     return (
         "OK",
         f"{evse.state_code:02x}",
@@ -143,44 +184,44 @@ def _state(evse: "OpenEvse", arguments: Words) -> Words:
     )
 
 
-def _capacity(evse: "OpenEvse", arguments: Words) -> Words:
+def _capacity(evse: Controller, arguments: Words) -> Words:
     now = evse.settings
-    return "OK", str(LEAST_A), str(now.hardware_max_a), str(now.current_a), str(now.saved_a)
+    return "OK", str(LEAST_A), str(now.hardware_max_a), str(now.current_a), str(evse.most_a)
 
 
-def _measured(evse: "OpenEvse", arguments: Words) -> Words:
-    milliamps = round(evse.connector.drawn_a * 1000)
+def _measured(evse: Controller, arguments: Words) -> Words:
+    milliamps = round(evse.connector.drawn_a * 1000) if evse.settings.has_ammeter else -1
     return "OK", str(milliamps), str(evse.settings.millivolts)
 
 
-def _energy(evse: "OpenEvse", arguments: Words) -> Words:
-    return "OK", str(evse.session_ws), f"{evse.live.world.energy_wh(evse.place[0]):.0f}"
+def _energy(evse: Controller, arguments: Words) -> Words:
+    return "OK", *map(str, evse.energy)
 
 
-def _saved_settings(evse: "OpenEvse", arguments: Words) -> Words:
+def _saved_settings(evse: Controller, arguments: Words) -> Words:
     return "OK", str(evse.settings.saved_a), "0201"
 
 
-def _version(evse: "OpenEvse", arguments: Words) -> Words:
+def _version(evse: Controller, arguments: Words) -> Words:
     return "OK", FIRMWARE, PROTOCOL
 
 
-def _plugged(evse: "OpenEvse", arguments: Words) -> Words:
+def _plugged(evse: Controller, arguments: Words) -> Words:
     if evse.mode is Mode.DISABLED:
         return "OK", "2"
     return "OK", "0" if evse.pilot_code == 1 else "1"
 
 
-def _temperatures(evse: "OpenEvse", arguments: Words) -> Words:
+def _temperatures(evse: Controller, arguments: Words) -> Words:
     hot = "over_temperature" in evse.connector.faults
     return "OK", "720" if hot else "250", "-2560", "-2560"
 
 
-def _fault_counters(evse: "OpenEvse", arguments: Words) -> Words:
+def _fault_counters(evse: Controller, arguments: Words) -> Words:
     return "OK", *(f"{evse.counters[name]:x}" for name in ("gfi", "no ground", "stuck"))
 
 
-def _lock(evse: "OpenEvse", arguments: Words) -> Words:
+def _lock(evse: Controller, arguments: Words) -> Words:
     now = evse.settings
     if not now.has_lock or arguments not in (("A",), ("M",), ("0",), ("1",)):
         return ("NK",)
@@ -191,7 +232,7 @@ def _lock(evse: "OpenEvse", arguments: Words) -> Words:
     return ("OK",)
 
 
-def _lock_state(evse: "OpenEvse", arguments: Words) -> Words:
+def _lock_state(evse: Controller, arguments: Words) -> Words:
     now = evse.settings
     if not now.has_lock:
         return ("NK",)
@@ -199,17 +240,17 @@ def _lock_state(evse: "OpenEvse", arguments: Words) -> Words:
     return "OK", str(int(locked)), "M" if now.lock_is_manual else "A"
 
 
-def _clear_boot_lock(evse: "OpenEvse", arguments: Words) -> Words:
+def _clear_boot_lock(evse: Controller, arguments: Words) -> Words:
     evse.settings.boot_locked = False
     evse.set_mode(evse.mode)
     return "OK", "0"
 
 
-def _accept(evse: "OpenEvse", arguments: Words) -> Words:
+def _accept(evse: Controller, arguments: Words) -> Words:
     return ("OK",)
 
 
-COMMANDS: dict[str, Callable[["OpenEvse", Words], Words]] = {
+COMMANDS: dict[str, Callable[[Controller, Words], Words]] = {
     "FE": _enable,
     "FS": _sleep,
     "FD": _disable,

@@ -14,7 +14,7 @@ BY_COIL = {4000: 3, 4001: 2, 4002: 3}
 """Settings by which the coils 20000, 20001, 20002 count."""
 COILS = (20000, 20001, 20002)
 FAULT_NUMBERS = {"diode": 13, "rcd": 15, "lock_failed": 6}
-CONTACTOR, D_REJECTED = 12, 11
+CONTACTOR, D_REJECTED, NOT_AVAILABLE = 12, 11, 5
 LEAST_A, MOST_A = 6, 63
 
 
@@ -25,11 +25,12 @@ class Phoenix:
     its order where 4006 says so. Of the world's faults it sees those in FAULT_NUMBERS.
     """
 
-    def __init__(self, live: LiveWorld, place: Place, *, errors_as_bits: bool = False) -> None:
+    def __init__(self, live: LiveWorld, place: Place) -> None:
         self.live = live
         self.place = place
         self.connector = live.world.connectors[place]
-        self.errors_as_bits = errors_as_bits
+        self.dip_2 = True
+        """Without it coil 20001 does nothing, and the controller is always available."""
         self.settings = {4000: 0, 4001: 0, 4002: 0, 4006: 0, 4007: 200, 4010: 0, 4011: 0, 4012: 0}
         self.coils = dict.fromkeys(COILS, 0)
         self.limit_a = LEAST_A
@@ -100,10 +101,8 @@ class Phoenix:
         return f"{self._pilot().value}{2 if self._offered_a() and not self._is_a() else 1}"
 
     def _errors(self) -> int:
-        numbers = self._numbers()
-        if self.errors_as_bits:
-            return sum(1 << number - 1 for number in numbers)
-        return min(numbers, default=0)
+        numbers = self._numbers() + [NOT_AVAILABLE] * (self.booted and not self._is_available)
+        return sum(1 << number - 1 for number in numbers)
 
     def _numbers(self) -> list[int]:
         numbers = [n for name, n in FAULT_NUMBERS.items() if name in self.connector.faults]
@@ -118,7 +117,8 @@ class Phoenix:
 
     @property
     def _is_available(self) -> bool:
-        return self.booted and (self.settings[4001] != BY_COIL[4001] or bool(self.coils[20001]))
+        listens = self.dip_2 and self.settings[4001] == BY_COIL[4001]
+        return self.booted and (not listens or bool(self.coils[20001]))
 
     def _is_a(self) -> bool:
         return self._pilot() is PilotState.A

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from agent.devices import CARDS_KEPT, DeviceBook, DeviceSeen
+from agent.devices import CARDS_KEPT, DeviceBook, DeviceSeen, registry_of
 from agent.settings import Settings
 from agent.settings_load import load
 from drivers.contract import (
@@ -48,11 +48,13 @@ def row(book: DeviceBook, name: str, now_s: float = 100.0) -> DeviceSeen:
 
 def test_before_anything_is_seen_the_file_is_told(book: DeviceBook) -> None:
     meter, pilot = row(book, "meter1"), row(book, "pilot1")
-    assert (meter.role, meter.driver, meter.model) == ("meter", "modbus_meter", "eastron_sdm630_v2")
+    assert (meter.roles, pilot.roles) == (("meter",), ("pilot",))
+    assert (meter.driver, meter.model) == ("modbus_meter", "eastron_sdm630_v2")
     assert meter.port.startswith("/dev/serial/by-id/usb-FTDI")
     assert meter.unit == 1
     assert (meter.places, pilot.places) == (((1, 0),), ((1, 1),))
     assert (meter.age_s, meter.phases, meter.counters) == (None, 3, Counters())
+    assert book.tripping()[0] == ("pilot1", "rcd")
     assert book.counting() == ("pilot1", "meter1", "reader1")
 
 
@@ -123,3 +125,20 @@ def test_a_controller_that_knows_its_orders_alone_says_so() -> None:
     notes = row(there, "controller").notes
     assert "interlock" in notes[1]
     assert "no contact tells" in notes[-1]
+
+
+def test_a_controller_that_measures_is_shown_in_both_roles(tmp_path: Path) -> None:
+    file = tmp_path / "charger.yaml"
+    text = EXAMPLE.read_text().replace("    meter: meter1\n", "    meter: pilot1\n")
+    file.write_text(text.replace("        phases: 3\n", "        phases: 1\n"))
+    found = load(str(file)).settings
+    assert found is not None
+    build = registry_of(found).build
+    there = DeviceBook(found, {name: build(name, o) for name, o in found.devices.items()})
+    shown = row(there, "pilot1")
+    assert (shown.roles, shown.places) == (("pilot", "meter"), ((1, 0), (1, 1)))
+    assert any(note.startswith("as a meter: ") for note in shown.notes)
+    there.see(PilotSeen("pilot1", PILOT), 100.0)
+    assert row(there, "pilot1").age_s is None, "a controller that never counts is not looked past"
+    there.see(MeterSeen("pilot1", METER), 100.0)
+    assert row(there, "pilot1").age_s == 10.0, "the older of both"

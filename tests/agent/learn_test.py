@@ -77,7 +77,9 @@ def test_the_service_is_asked_for_the_next_card_not_for_an_old_one(
 
     def from_service(path: str, *, with_cards: bool) -> list[DeviceSeen]:
         assert with_cards
-        row = DeviceSeen(name="reader1", role="reader", driver="serial_reader", cards=next(looks))
+        row = DeviceSeen(
+            name="reader1", roles=("reader",), driver="serial_reader", cards=next(looks)
+        )
         return [row]
 
     monkeypatch.setattr(learn, "from_service", from_service)

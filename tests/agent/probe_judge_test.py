@@ -30,7 +30,7 @@ def on_phase(phase: int) -> dict[str, Any]:
 def meter(reading: dict[str, Any] | None = None, **facts: Any) -> DeviceSeen:
     facts = {"name": "m", "places": ((1, 0),), "age_s": 0.5} | facts
     values = MeterReading(**(GOOD | (reading or {})))
-    return DeviceSeen(role="meter", driver="modbus_meter", meter=values, **facts)
+    return DeviceSeen(roles=("meter",), driver="modbus_meter", meter=values, **facts)
 
 
 def pilot(
@@ -38,10 +38,20 @@ def pilot(
 ) -> DeviceSeen:
     reading = PilotReading(0.0, state, path, 16.0, facts.pop("faults", frozenset()))
     facts = {"name": "p", "places": ((1, 1),), "age_s": 0.5} | facts
-    return DeviceSeen(role="pilot", driver="openevse", pilot=reading, **facts)
+    return DeviceSeen(roles=("pilot",), driver="openevse", pilot=reading, **facts)
+
+
+def both(reading: dict[str, Any] | None = None, **facts: Any) -> DeviceSeen:
+    """A controller that is the meter, too."""
+    row = pilot(facts.pop("state", PilotState.C), facts.pop("path", PowerPath.CLOSED), **facts)
+    one = {"serial": "", "power_w": 3680.0, "power_phase_w": (), "current_a": (16.0,)}
+    told = GOOD | one | {"voltage_v": (), "frequency_hz": None} | (reading or {})
+    row.meter, row.roles, row.places = MeterReading(**told), ("pilot", "meter"), ((1, 0), (1, 1))
+    return row
 
 
 FINE = {
+    "a controller that measures": [both()],
     "three phases": [meter()],
     "one phase on L1": [meter(on_phase(1))],
     "idle": [meter({"power_w": 0.0, "power_phase_w": (0.0,) * 3, "current_a": (0.0,) * 3})],
@@ -147,3 +157,15 @@ def test_a_lost_device_is_judged_by_nothing_else() -> None:
         ("m", "gone; look"),
         ("p", "gone; look"),
     ]
+
+
+def test_a_controller_that_counts_nothing_is_told_to_have_no_ammeter() -> None:
+    row = both(age_s=None)
+    row.meter = None
+    (found,) = judge([row])
+    assert "has counted no energy yet" in found.text
+
+
+def test_current_without_power_in_one_device_is_told_once() -> None:
+    found = judge([both(path=PowerPath.OPEN, state=PilotState.B)])
+    assert [one.text.split(" while ")[0] for one in found] == ["measures 16.0 A"]

@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from agent import settings_devices
-from tests.agent.settings_bench import changed, good, second_evse, the_mistake, the_warning
+from tests.agent.settings_bench import (
+    changed,
+    good,
+    mistakes,
+    second_evse,
+    the_mistake,
+    the_warning,
+)
 
 
 def test_two_meters_on_a_line_need_two_units() -> None:
@@ -98,3 +105,17 @@ def test_a_controller_and_a_meter_on_one_line_need_units_of_their_own() -> None:
         )
     )
     assert "unit 1 on line 'bus' is taken by 'meter'" in str(loaded.mistakes[0])
+
+
+@pytest.mark.parametrize(("timeout_s", "is_said"), [("1.0", False), ("1.5", True)])
+def test_a_device_that_may_hold_up_a_stop_on_its_line_is_named(
+    timeout_s: str, is_said: bool
+) -> None:
+    loaded = changed(
+        ("    driver: openevse\n    port: /dev/serial/by-id/usb-pilot\n", ""),
+        ("  pilot:\n", "  pilot: {driver: evse_wb, line: bus, unit: 3, host_loss: interlock}\n"),
+        ("    model: lovato_dmg610\n", f"    model: lovato_dmg610\n    timeout_s: {timeout_s}\n"),
+    )
+    assert mistakes(loaded) == []
+    said = [str(w) for w in loaded.warnings if "so long a stop of 'pilot'" in str(w)]
+    assert len(said) == is_said

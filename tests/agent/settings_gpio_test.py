@@ -43,7 +43,7 @@ def test_every_device_of_the_example_is_built_and_described() -> None:
     wiring = wire(settings, Registry(settings.lines, settings.devices).build)
     assert set(wiring.devices) == {"contactor", "board", "meter"}
     rows = {row.name: row for row in DeviceBook(settings, wiring.devices).rows(0.0)}
-    assert (rows["contactor"].role, rows["board"].role) == ("pilot", "board")
+    assert (rows["contactor"].roles, rows["board"].roles) == (("pilot",), ("board",))
     assert rows["contactor"].places == ((1, 1),)
     assert rows["contactor"].counters is not None
     (site,) = site_of(settings, wiring).evses

@@ -57,7 +57,7 @@ CASES: list[tuple[str, str, str, tuple[str, ...]]] = [
     ("pilot: pilot\n", "pilot: pilot\n        type: cType3\n", "15:15", ("connector type",)),
     ("pilot: pilot\n", "pilot: pliot\n", "14:16", ("no device 'pliot'", "mean 'pilot'?")),
     ("pilot: pilot\n", "pilot: meter\n", "14:16", ("not a pilot", "pilot")),
-    ("meter: meter\n", "meter: pilot\n", "11:12", ("not a meter", "meter")),
+    ("meter: meter\n", "meter: pilot\n", "11:12", ("measures one phase", "phases: 1")),
     (
         "    meter: meter\n",
         "    meter: meter\n    bay_sensor: {device: pilot, input: bay}\n",

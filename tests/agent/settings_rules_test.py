@@ -64,6 +64,44 @@ def test_a_main_meter_that_cannot_be_is_named_with_its_line(named: str, said: st
     assert said in the_mistake(*more)
 
 
+INSIDE = (
+    ("    meter: meter\n", "    meter: pilot\n"),
+    ("        pilot: pilot", "        phases: 1\n        pilot: pilot"),
+)
+NO_METER = (
+    "  meter:\n    driver: modbus_meter\n    line: bus\n    model: lovato_dmg610\n",
+    "",
+)
+NO_LINE = ("lines:\n  bus:\n    port: /dev/serial/by-id/usb-bus\n", "")
+
+
+def test_a_controller_may_be_the_meter_of_its_connector_but_for_no_bill() -> None:
+    said = the_warning(*INSIDE, NO_METER, NO_LINE)
+    assert "evses[0].meter: 'pilot' counts energy by itself" in said
+    assert "not for billing; name a meter" in said
+
+
+def test_a_controller_measures_one_phase() -> None:
+    found = the_mistake(INSIDE[0], NO_METER, NO_LINE)
+    assert "which measures one phase; write phases: 1 for the connector" in found
+
+
+def test_a_controller_is_the_meter_of_nothing_but_its_own_connector() -> None:
+    other = "  pilot2: {driver: openevse, port: /dev/serial/by-id/usb-two}\n"
+    found = the_mistake(
+        ("    meter: meter\n", "    meter: pilot2\n"), NO_METER, ("lines:\n", other + "lines:\n")
+    )
+    assert "'pilot2' is a controller, which measures its own connector alone" in found
+
+
+def test_a_controller_without_an_ammeter_is_no_meter() -> None:
+    wb = "  wb: {driver: evse_wb, line: bus, unit: 3, host_loss: interlock}\n"
+    found = mistakes(
+        changed(("    meter: meter\n", "    meter: wb\n"), ("lines:\n", wb + "lines:\n"))
+    )
+    assert "device 'wb' (evse_wb) is not a meter" in found[0]
+
+
 def test_derating_ends_above_where_it_begins() -> None:
     safety = "safety: {derate_from_c: 70, stop_at_c: 70}\ndevices:\n"
     assert "not above derate_from_c (70)" in the_mistake(("devices:\n", safety))

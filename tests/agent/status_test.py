@@ -49,7 +49,7 @@ def test_the_status_follows_link_boot_queue_and_charge() -> None:
 def test_a_report_has_what_a_remote_engineer_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Versions, last errors, each device's counters whole, the queue; no card."""
     counters = Counters(requests=9, timeouts=2, slowest_s=0.4)
-    device = DeviceSeen(name="meter1", role="meter", driver="modbus_meter", counters=counters)
+    device = DeviceSeen(name="meter1", roles=("meter",), driver="modbus_meter", counters=counters)
     counts = Counts(waiting=3, set_aside=1, thinned=7)
 
     async def scene() -> None:

@@ -21,7 +21,7 @@ SOON_S = 12.0
 """Any controller shows a change of its EV or an order within this."""
 STEP_S = 0.2
 HOST_LOSS_S = 70.0
-"""Longer than the longest supervision, 65 s."""
+"""Longer than the longest supervision that any of them can be set to (an OpenEVSE: 65 s)."""
 
 
 def readings(watch: Watch) -> list[PilotReading]:

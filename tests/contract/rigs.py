@@ -214,9 +214,15 @@ class ContactorRig(SimRig):
 class PtyRig(WorldRig):
     """A driver at one end of a pseudo-terminal, the bench's controller at the other."""
 
-    def __init__(self, name: str, options: Callable[[str], DeviceOptions]) -> None:
+    def __init__(
+        self,
+        name: str,
+        options: Callable[[str], DeviceOptions],
+        meters_at_v: float | None = None,
+    ) -> None:
         super().__init__(name)
         self._options = options
+        self._meters_at_v = {} if meters_at_v is None else {"pilot": meters_at_v}
         # By a link, which goes with the cable: the number of a pseudo-terminal that was unplugged
         # may be that of another test's the next moment.
         self._folder = tempfile.TemporaryDirectory(prefix="chargepoint-rig-")
@@ -225,7 +231,7 @@ class PtyRig(WorldRig):
         self.port = await self._open()
         self.controller = self._controller()
         self.controller.start()
-        registry = Registry({"bus": SerialLine(self.port.path)})
+        registry = Registry({"bus": SerialLine(self.port.path)}, {}, self._meters_at_v)
         pilot: Any = registry.build("pilot", self._options(self.port.path))
         return pilot
 
@@ -287,6 +293,9 @@ SIMULATED: dict[str, Callable[[], WorldRig]] = {
     "sim": lambda: SimRig("sim"),
     "gpio_contactor": lambda: ContactorRig("gpio_contactor"),
     "openevse": lambda: OpenEvseRig("openevse", lambda path: OpenEvseOptions(port=path)),
+    "openevse that measures": lambda: OpenEvseRig(
+        "openevse", lambda path: OpenEvseOptions(port=path), meters_at_v=230.0
+    ),
     "evse_wb": lambda: ModbusRig("evse_wb", EvseWbOptions("bus", host_loss="interlock"), EvseWb),
     "phoenix": lambda: ModbusRig(
         "phoenix",

@@ -20,7 +20,7 @@ from drivers.contract import (
     SimReaderOptions,
 )
 from drivers.gpio_options import GpioInput, GpioOutput, GpioSwitch
-from drivers.registry import Registry, role_of
+from drivers.registry import Registry, roles_of
 
 METER = ModbusMeterOptions(line="bus", model="eastron_sdm630_v2", interval_s=2.0)
 LINES = {"bus": SerialLine(port="/dev/nothing_here")}
@@ -28,10 +28,10 @@ CONTACTOR = GpioContactorOptions("below", GpioSwitch(GpioOutput("K1"), GpioInput
 
 
 @pytest.mark.parametrize(
-    ("options", "role"),
+    ("options", "roles"),
     [
         (METER, "meter"),
-        (OpenEvseOptions(port="x"), "pilot"),
+        (OpenEvseOptions(port="x"), "pilot meter"),
         (EvseWbOptions(line="bus"), "pilot"),
         (PhoenixOptions(line="bus"), "pilot"),
         (SerialReaderOptions(port="x"), "reader"),
@@ -44,8 +44,15 @@ CONTACTOR = GpioContactorOptions("below", GpioSwitch(GpioOutput("K1"), GpioInput
         (SimReaderOptions(), "reader"),
     ],
 )
-def test_the_role_follows_from_the_options(options, role: str) -> None:
-    assert role_of(options) == role
+def test_the_roles_follow_from_the_options(options, roles: str) -> None:
+    assert roles_of(options) == tuple(roles.split())
+
+
+def test_a_controller_measures_only_where_it_is_named_as_a_meter() -> None:
+    options = OpenEvseOptions(port="/dev/nothing_here")
+    registry = Registry({}, {"p": options, "q": options}, {"p": 230.0})
+    assert "not for billing" in registry.build("p", options).capabilities.measures
+    assert registry.build("q", options).capabilities.measures == ""
 
 
 def test_devices_are_built_without_touching_a_port() -> None:
@@ -111,9 +118,9 @@ def test_what_cannot_be_built_is_named_with_the_next_step(options, complaint: st
 def test_families_are_imported_only_when_one_of_their_devices_is_built() -> None:
     script = (
         "import sys\n"
-        "from drivers.registry import Registry, role_of\n"
+        "from drivers.registry import Registry, roles_of\n"
         "from drivers.contract import OpenEvseOptions\n"
-        "role_of(OpenEvseOptions(port='x'))\n"
+        "roles_of(OpenEvseOptions(port='x'))\n"
         "assert 'serial' not in sys.modules\n"
         "Registry({}).build('p', OpenEvseOptions(port='x'))\n"
         "assert 'serial' in sys.modules and 'pymodbus' not in sys.modules\n"

@@ -106,6 +106,34 @@ async def test_the_main_meter_shares_the_line_and_its_loss_stops_no_charge() -> 
         bench.csms.check()
 
 
+async def test_a_charge_counted_by_the_controller_itself_is_told_as_it_flowed() -> None:
+    async with DeskBench(meter_inside=True) as bench:
+        await bench.start_agent()
+        await begin_charge(bench)
+        await bench.swipe(CARD)
+        await wait_told(bench)
+        bench.plug_out(1)
+        assert await bench.stop_agent() == 0
+        bench.csms.check()
+        ((first, *_, last),) = bench.csms.transactions.values()
+        begin_wh, end_wh = (register_wh(event) for event in (first, last))
+        flowed_wh = bench.energy_wh(1) - METER_START_WH[1]
+        assert flowed_wh - 2.0 <= end_wh - begin_wh <= flowed_wh
+        assert {unit for unit, _ in bench.meters.requests} == {2}
+        assert "not for billing" in bench.agent_log.read_text()
+
+
+def register_wh(event: dict[str, Any]) -> float:
+    """The energy register that a TransactionEvent tells."""
+    values = [v for taken in event["meterValue"] for v in taken["sampledValue"]]
+    (value_wh,) = {
+        v["value"]
+        for v in values
+        if v.get("measurand", "Energy.Active.Import.Register") == "Energy.Active.Import.Register"
+    }
+    return float(value_wh)
+
+
 async def test_a_reset_of_the_board_ends_the_process_with_its_code() -> None:
     async with DeskBench() as bench:
         bench.config.write_text(bench.config.read_text() + "reset: board\n")

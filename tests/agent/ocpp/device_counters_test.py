@@ -37,3 +37,14 @@ def test_a_counter_never_leaves_the_range_of_an_integer() -> None:
     component, variable = {"name": "Device", "instance": "m"}, {"name": "Requests"}
     assert model.get(component, variable, "Actual", view, NOW) == ("Accepted", "5")
     assert model.check(component, variable, "Actual", "0") == "Rejected"
+
+
+def test_what_a_device_counted_itself_is_a_variable_for_each_fault() -> None:
+    trips = [("p", "rcd"), ("p", "ground")]
+    model = DeviceModel(counter_variables([], trips), [(1, (1,))], {})
+    view = SimpleNamespace(counters=lambda name: Counters(trips={"rcd": 3, "ground": None}))
+    told = {
+        row["variable"]["instance"]: row["variableAttribute"][0].get("value")
+        for row in model.inventory(FULL, view, NOW)
+    }
+    assert told == {"rcd": "3", "ground": None}

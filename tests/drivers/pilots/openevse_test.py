@@ -23,6 +23,12 @@ def framed(text: str) -> bytes:
     return f"{text}^{total:02X}\r".encode()
 
 
+def orders(commands: list[str]) -> list[str]:
+    """What was ordered, each once: on a busy machine an order may be repeated before its view."""
+    asked = ("GS", "GC", "SY", "GP", "GF")
+    return [word for word, _ in itertools.groupby(c for c in commands if c not in asked)]
+
+
 class Controller:
     """A small OpenEVSE: the commands the driver needs, enabled after a restart as the real one."""
 
@@ -96,6 +102,8 @@ class Controller:
             self.state = 0xFE if words[0] == "FS" else 0xFF
         elif words[0] == "FE":
             self.state = self.pilot if self.state in (0xFE, 0xFF) else self.state
+        elif words[0] == "GF":
+            answer = " 0 0 0"
         elif words[0] == "SY":
             if len(words) == 3:
                 self.heartbeat = (int(words[1]), int(words[2]), 0)
@@ -163,8 +171,7 @@ async def test_the_first_word_to_an_enabled_controller_is_sleep(bench) -> None:
     bench.controller.plug(3)
     bench.start()
     await bench.shows(PilotState.C, PowerPath.OPEN, 0.0)
-    assert bench.controller.commands[0] == "FS"
-    assert bench.controller.commands[1] == "SY 20 10"
+    assert orders(bench.controller.commands)[:2] == ["FS", "SY 20 10"]
 
 
 async def test_allowed_power_flows_in_c_with_the_current_set_before_enabling(bench) -> None:
@@ -281,8 +288,7 @@ async def test_a_restarted_controller_is_put_to_sleep_before_anything_else(bench
     sent = len(bench.controller.commands)
     bench.controller.restart()
     await bench.shows(PilotState.C, PowerPath.OPEN, 0.0)
-    after = [c for c in bench.controller.commands[sent:] if c not in ("GS", "GC", "SY", "GP")]
-    assert after[:2] == ["FS", "SY 20 10"]
+    assert orders(bench.controller.commands[sent:])[:2] == ["FS", "SY 20 10"]
 
 
 async def test_a_restart_while_allowed_gets_its_current_and_supervision_back(bench) -> None:
@@ -293,8 +299,7 @@ async def test_a_restart_while_allowed_gets_its_current_and_supervision_back(ben
     sent = len(bench.controller.commands)
     bench.controller.restart()
     await bench.eventually(lambda: bench.controller.heartbeat == (20, 10, 0))
-    after = [c for c in bench.controller.commands[sent:] if c not in ("GS", "GC", "SY", "GP")]
-    assert after[:2] == ["SC 12 V", "SY 20 10"]
+    assert orders(bench.controller.commands[sent:])[:2] == ["SC 12 V", "SY 20 10"]
     assert bench.controller.amps == 12
 
 

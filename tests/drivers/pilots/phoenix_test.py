@@ -95,10 +95,8 @@ def test_a_lock_that_does_not_move_is_a_fault_and_reported_where_it_stands() -> 
     play("phoenix", scene)
 
 
-@pytest.mark.parametrize("as_bits", [False, True])
-def test_a_welded_contactor_is_seen_and_its_path_is_in_doubt(as_bits: bool) -> None:
+def test_a_welded_contactor_is_seen_and_its_path_is_in_doubt() -> None:
     async def scene(bench: Bench) -> None:
-        bench.controller.errors_as_bits = as_bits
         await bench.charging()
         bench.live.catch_up()
         bench.world.weld(HERE)
@@ -143,14 +141,51 @@ def test_an_ev_that_asks_for_ventilation_is_a_fault() -> None:
     ("register", "numbers"),
     [
         (0, set()),
-        (2, {2}),
-        (12, {12}),
-        (13, {13}),
-        (16, {16}),
+        (1 << 1, {2}),
+        (1 << 4, {5}),
         (1 << 11, {12}),
         (1 << 15, {16}),
         (1 << 11 | 1 << 12, {12, 13}),
     ],
 )
-def test_errors_are_numbers_or_bits(register: int, numbers: set[int]) -> None:
+def test_errors_are_bits_numbered_from_1(register: int, numbers: set[int]) -> None:
     assert errors_in(register) == numbers
+
+
+def test_a_state_f_that_was_ordered_is_no_fault_and_is_left_again() -> None:
+    async def scene(bench: Bench) -> None:
+        await bench.charging(ignores_pilot=True)
+        bench.driver.emergency_stop()
+        await bench.until(lambda: bench.reading.state is PilotState.F)
+        assert bench.controller.unit.read()[3, 24025] == 1 << 4, "it says why it is in F"
+        assert bench.reading.faults == frozenset()
+        bench.driver.stop()
+        await bench.until(lambda: bench.reading.state is PilotState.C)
+        assert not bench.closed
+
+    play("phoenix", scene)
+
+
+def test_a_short_circuit_of_the_proximity_wire_is_a_fault_and_no_rating() -> None:
+    async def scene(bench: Bench) -> None:
+        await bench.idle()
+        bench.live.catch_up()
+        bench.world.plug_in(HERE, cable_a=0xFFFF)
+        await bench.until(lambda: bench.reading.faults == {"proximity"})
+        assert bench.reading.cable_a is None
+
+    play("phoenix", scene)
+
+
+def test_a_switch_that_makes_the_cut_off_vain_is_named_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scene(bench: Bench) -> None:
+        bench.controller.dip_2 = False
+        await bench.charging()
+        bench.driver.emergency_stop()
+        await bench.until(lambda: "S1/DIP 2" in caplog.text)
+        await asyncio.sleep(30)
+        assert caplog.text.count("S1/DIP 2") == 1
+
+    play("phoenix", scene)

@@ -2,8 +2,6 @@
 
 import asyncio
 
-import pytest
-
 from drivers.sim.connector import Ev
 from drivers.sim.live import LiveWorld
 from drivers.sim.world import World
@@ -86,16 +84,15 @@ def test_without_pwm_it_waits_for_the_ev_and_state_f_does_not() -> None:
     run_virtual(scene())
 
 
-@pytest.mark.parametrize(("as_bits", "value"), [(False, 12), (True, 1 << 11)])
-def test_a_contactor_that_does_not_open_is_an_error(as_bits: bool, value: int) -> None:
+def test_a_contactor_that_does_not_open_is_an_error() -> None:
     async def scene() -> None:
-        board = Board(errors_as_bits=as_bits)
+        board = Board()
         await board.charge()
         board.live.catch_up()
         board.world.weld(HERE)
         board.coil(ENABLE, False)
         await asyncio.sleep(2)
-        assert board.read(24025) == value
+        assert board.read(24025) == 1 << 11
         assert board.status() == "F0"
 
     run_virtual(scene())
