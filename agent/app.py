@@ -52,7 +52,7 @@ from agent.store.db import Store, open_store
 from agent.store.file import DATABASE
 from agent.store.rows import Batch, StoreFault
 from agent.wiring import Senses, Wiring, features, site_of, wire
-from drivers.contract import Device, Observation, Signing
+from drivers.contract import Device, Observation, Payer, Signing
 
 log = logging.getLogger(__name__)
 
@@ -290,8 +290,8 @@ class Agent:
         rows = self._book.rows(asyncio.get_running_loop().time(), with_cards=with_cards)
         return {"station": self.settings.station.identity, "devices": msgspec.to_builtins(rows)}
 
-    def read_meter(self, evse_id: int, signing: Signing) -> None:
-        self.wiring.meters[evse_id].read_soon(signing)
+    def read_meter(self, evse_id: int, signing: Signing, payer: Payer | None) -> None:
+        self.wiring.meters[evse_id].read_soon(signing, payer)
 
     def _watched(self, effect: object) -> None:
         """Each effect as it is carried out: lamps show what the CSMS is told."""

@@ -24,7 +24,7 @@ from agent.guard import Guard
 from agent.ocpp.router import Router
 from agent.store.db import Store
 from agent.store.rows import Batch, Committed, StoreFault
-from drivers.contract import Permit, Signing
+from drivers.contract import Payer, Permit, Signing
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class Posted(Struct, frozen=True):
 class Hardware(Protocol):
     """What `tell` and `energise` reach beside the guard."""
 
-    def read_meter(self, evse_id: int, signing: Signing) -> None: ...
+    def read_meter(self, evse_id: int, signing: Signing, payer: Payer | None) -> None: ...
 
     def lock_plug(self, place: tuple[int, int], locked: bool) -> None: ...
 
@@ -412,8 +412,8 @@ class Runtime:
         match effect:
             case ef.SendFrame(text):
                 self._wire.send(text)
-            case ef.ReadMeter(evse_id, signing):
-                self._hardware.read_meter(evse_id, signing)
+            case ef.ReadMeter(evse_id, signing, payer):
+                self._hardware.read_meter(evse_id, signing, payer)
             case ef.LookUp() | ef.FindRows() | ef.FindMessages():
                 if (fact := await ask_store(self.store, effect)) is not None:
                     self.post(fact)

@@ -71,6 +71,18 @@ class Signing(StrEnum):
     END = "end"
 
 
+class Payer(Struct, frozen=True):
+    """Whose charge it is, for a meter that puts that into what it signs."""
+
+    id: str
+    type: str
+    """IdTokenEnumType."""
+
+    def __repr__(self) -> str:
+        """For a log, where no whole card may stand."""
+        return f"Payer({self.type})"
+
+
 class SignedData(Struct, frozen=True):
     """A meter's own signed data set, untouched, as text for the wire (Base64)."""
 
@@ -277,11 +289,12 @@ class Meter(Device, Protocol):
     has_export: bool
     """Its readings carry `export_wh`."""
 
-    def read_soon(self, signing: Signing = Signing.NONE) -> None:
+    def read_soon(self, signing: Signing = Signing.NONE, payer: Payer | None = None) -> None:
         """Asks for a report as soon as the bus allows, beside the regular ones.
 
         BEGIN, VALUE and END ask for a signature, which takes seconds; the reading of that moment
         comes also when there is none to be had. A meter that does not sign takes it as NONE.
+        With BEGIN and END the meter is told the `payer`, where it can be.
         """
 
 

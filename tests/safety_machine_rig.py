@@ -27,6 +27,7 @@ from drivers.contract import (
     DeviceLost,
     MeterSeen,
     Observation,
+    Payer,
     PilotReading,
     PilotSeen,
     PilotState,
@@ -216,8 +217,8 @@ class Rig:
     def post(self, event: object) -> None:
         self.runtime.post(event)
 
-    def read_meter(self, evse_id: int, signing: Signing) -> None:
-        self.board.meters[f"meter{evse_id}"].read_soon(signing)
+    def read_meter(self, evse_id: int, signing: Signing, payer: Payer | None) -> None:
+        self.board.meters[f"meter{evse_id}"].read_soon(signing, payer)
 
     def lock_plug(self, place: Place, locked: bool) -> None:
         self._places[place].lock(locked)

@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from agent.core.events import IdToken, TokenInfo
-from drivers.contract import MeterReading, Permit, Signing
+from drivers.contract import MeterReading, Payer, Permit, Signing
 
 # --- 1 safe -----------------------------------------------------------------------------------
 
@@ -58,6 +58,8 @@ class Record(Struct, frozen=True):
     token: IdToken | None = None
     samples: tuple[MeterSample, ...] = ()
     phases_used: int | None = None
+    is_begin_signed: bool = False
+    """The begin value was told with a signature, or is now."""
     cable_max_a: float | None = None
     reservation_id: int | None = None
 
@@ -171,6 +173,8 @@ class ReadMeter(Struct, frozen=True):
     evse_id: int
     signing: Signing = Signing.NONE
     """What a signature is wanted for, of meters that sign when asked."""
+    payer: Payer | None = None
+    """Who is to stand in it."""
 
 
 class LookUp(Struct, frozen=True):

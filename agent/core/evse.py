@@ -206,7 +206,7 @@ class Evse(EvseEnding):
         if was_ending and self.ending is None:
             effects += self._open(now, policy, ())
             effects += self._tell(now, policy, (), None)
-        effects += self._sample(now, policy)
+        effects += [*self._sample(now, policy), *self._tell_asked(now)]
         if any(isinstance(e, Record) for e in effects) and self.transaction is not None:
             effects.append(self.transaction.save(now))
         return effects
@@ -388,4 +388,6 @@ class Evse(EvseEnding):
             return not connector.faults
         if self.ending is not None:
             return self._end_reading(self.ending, now, policy) is None
+        if self.values_asked_s is not None:
+            return True
         return self.sampling.due(now, policy, self._running() is not None) is not None

@@ -1,6 +1,6 @@
 """What ends a session of an EVSE by itself, and how it is closed: path open, meter read (E06)."""
 
-from agent.core.effects import Log, Show
+from agent.core.effects import Log, MeterSample, Record, Show
 from agent.core.ending import Ending, end_transaction, plausible_end
 from agent.core.events import IdToken, Now
 from agent.core.evse_meter import EvseMeter
@@ -104,7 +104,12 @@ class EvseEnding(EvseMeter):
         if not late and (reading is None or opened_s is None):
             signing = policy.end_signing if opened_s is not None else Signing.NONE
             return self._ask_meter(now, signing) if reading is None else []
-        return self._close(transaction, ending, reading, now)
+        effects = self._close(transaction, ending, reading, now)
+        told = [effect.samples for effect in effects if isinstance(effect, Record)]
+        if self._ends_signed(policy) and told and not _is_signed(told[-1]):
+            text = "the end value is not signed; the meter's own lines in the journal say why"
+            effects.append(Log(4, f"EVSE {self.evse_id}: {text}"))
+        return effects
 
     def _close(
         self, transaction: Transaction, ending: Ending, reading: MeterReading | None, now: Now
@@ -126,3 +131,8 @@ class EvseEnding(EvseMeter):
             active.session_over = plugged and active.plugged_at_s < ending.since_s
         self.finished_token = transaction.token
         return effects
+
+
+def _is_signed(samples: tuple[MeterSample, ...]) -> bool:
+    """The last one is."""
+    return bool(samples) and samples[-1].reading.signature is not None

@@ -62,6 +62,8 @@ class EvseFacts:
         self.bay_occupied = False
         self.bay_used = False
         """Whoever stands in the bay had a transaction: another one needs more than standing."""
+        self.values_asked_s: float | None = None
+        """Since when the CSMS waits for values that the meter has yet to sign."""
         self.is_muted = False
         """No clock-aligned values now (J01.FR.20)."""
 

@@ -7,8 +7,10 @@ from agent.core.metering import SIGN_WAIT_S
 from agent.core.policy import Policy
 from agent.core.sampling import Due
 from agent.core.transaction import Transaction
-from drivers.contract import MeterReading, Signing
+from drivers.contract import MeterReading, Payer, Signing
 
+UNNAMED = ("KeyCode", "NoAuthorization")
+"""Token types that no meter is told of."""
 LEAST_LOOK_S = 1.0
 """A budget of energy is looked at this seldom, however little is left."""
 
@@ -17,8 +19,19 @@ class EvseMeter(EvseFacts):
     """Facts of an EVSE, and what follows from its meter. Methods return effects, in order."""
 
     def _ask_meter(self, now: Now, signing: Signing = Signing.NONE) -> list[object]:
-        is_due = self.metering.ask(now.mono_s, signing=signing)
-        return [ReadMeter(self.evse_id, signing)] if is_due else []
+        if not self.metering.ask(now.mono_s, signing=signing):
+            return []
+        is_session = signing in (Signing.BEGIN, Signing.END)
+        return [ReadMeter(self.evse_id, signing, self._payer() if is_session else None)]
+
+    def _payer(self) -> Payer | None:
+        """Who is known to charge; what a driver typed stays here (C04.FR.04)."""
+        token = self.transaction.token if self.transaction is not None else None
+        if token is None and self.grant is not None:
+            token = self.grant.token
+        if token is None or token.type in UNNAMED:
+            return None
+        return Payer(token.value, token.type)
 
     def _reading_for(
         self, signing: Signing, now: Now, waiting_since_s: float, since_s: float | None
@@ -69,6 +82,27 @@ class EvseMeter(EvseFacts):
     def reschedule(self, before: Policy, policy: Policy, now: Now) -> None:
         """Variables have new values."""
         self.sampling.reschedule(before, policy, now, self._running() is not None)
+
+    def sign_values(self, now: Now) -> list[object]:
+        """The CSMS asks for values, and a meter that signs when asked is to sign them."""
+        if not self.metering.signs_when_asked:
+            return []
+        if self.values_asked_s is None:
+            self.values_asked_s = now.mono_s
+        return self._tell_asked(now)
+
+    def _tell_asked(self, now: Now) -> list[object]:
+        """What was promised is told, without a signature where there is none to be had."""
+        asked_s = self.values_asked_s
+        if asked_s is None:
+            return []
+        reading = self._reading_for(Signing.VALUE, now, asked_s, asked_s)
+        if reading is None and now.mono_s >= asked_s + SIGN_WAIT_S:
+            reading = self.metering.last
+        if reading is None:
+            return self._ask_meter(now, Signing.VALUE)
+        self.values_asked_s = None
+        return [Metered(self.evse_id, MeterSample("Trigger", reading))]
 
     # --- energy after the CSMS refused the token (E05.FR.03) -----------------------------------
 

@@ -28,6 +28,7 @@ class MainMeter:
         """Its last reading; before the first one, when we began to wait for it."""
         self._is_lost = False
         self._clock = ClockInterval()
+        self._asked_s: float | None = None
 
     @property
     def reading(self) -> MeterReading | None:
@@ -49,7 +50,7 @@ class MainMeter:
 
     def follow(self, now: Now, policy: Policy, *, is_muted: bool) -> list[object]:
         """News of its health, and the clock-aligned value that is due (J01.FR.14)."""
-        effects = self._judge(now)
+        effects = [*self._judge(now), *self._tell_asked(now)]
         interval_s = effective(policy).aligned_interval_s
         due_s = self._clock.due_s(now, interval_s)
         if due_s is None:
@@ -64,6 +65,26 @@ class MainMeter:
         if reading is None or self.fault is not None or is_muted:
             return effects
         return [*effects, Metered(STATION, MeterSample("Sample.Clock", reading))]
+
+    def sign_values(self, now: Now) -> list[object]:
+        """As of an EVSE's meter (core.evse_meter)."""
+        if self.fault is not None or not self._metering.signs_when_asked:
+            return []
+        self._asked_s = now.mono_s if self._asked_s is None else self._asked_s
+        return self._tell_asked(now)
+
+    def _tell_asked(self, now: Now) -> list[object]:
+        asked_s = self._asked_s
+        if asked_s is None:
+            return []
+        reading = self._metering.fresh(now.mono_s, since_s=asked_s, signing=Signing.VALUE)
+        is_late = self.fault is not None or now.mono_s >= asked_s + SIGN_WAIT_S
+        reading = self._metering.last if reading is None and is_late else reading
+        if reading is None:
+            is_due = self._metering.ask(now.mono_s, signing=Signing.VALUE)
+            return [ReadMeter(STATION, Signing.VALUE)] if is_due else []
+        self._asked_s = None
+        return [Metered(STATION, MeterSample("Trigger", reading))]
 
     def deadline(self, now: Now, policy: Policy) -> float | None:
         """When it is silent for too long, is asked again, or has a value to tell."""

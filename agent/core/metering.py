@@ -6,6 +6,8 @@ FRESH_S = 5.0
 """A reading older than this does not begin or end a transaction."""
 SIGN_WAIT_S = 20.0
 """A signature takes seconds; so long it is waited for before a plain reading must do."""
+SESSION = (Signing.BEGIN, Signing.END)
+"""Asked once each: a meter may take the same question twice for two sessions."""
 
 
 class Metering:
@@ -52,10 +54,12 @@ class Metering:
         self, now_s: float, *, again_after_s: float = 2.0, signing: Signing = Signing.NONE
     ) -> bool:
         """True when a reading should be asked for now, at most every `again_after_s`, or what a
-        signature may take."""
+        signature may take. While a session is to begin or end, nothing else is asked."""
         again_s = self.ask_again_s(again_after_s)
-        if again_s is not None and now_s < again_s and signing is self._asked_for:
-            return False
+        if again_s is not None and now_s < again_s:
+            is_in_the_way = self._asked_for in SESSION and signing not in SESSION
+            if signing is self._asked_for or is_in_the_way:
+                return False
         self.asked_at_s, self._asked_for = now_s, signing
         return True
 

@@ -6,6 +6,7 @@
 from collections.abc import Callable, Mapping
 
 from agent.core import events as ev
+from agent.core.asked_values import tell_asked
 from agent.core.authorization import remember
 from agent.core.availability import AVAILABILITY_KEY, Availability
 from agent.core.connector import Connector
@@ -365,12 +366,9 @@ class Station:
         return [LockPlug(*connector.place, False)]
 
     def _message_triggered(self, event: ev.MessageTriggered, now: Now) -> list[object]:
-        """F06.FR.07."""
-        if event.message != "TransactionEvent":
-            return []
-        asked = [e for e in self.evses.values() if event.evse_id in (0, e.evse_id)]
-        told = self.granting.tell_now(now) if event.evse_id == 0 else []
-        return told + [effect for evse in asked for effect in evse.tell_now(now)]
+        """F06.FR.06, FR.07."""
+        evses = self.evses.values()
+        return tell_asked(event, evses, self.granting, self.main_meter, self.policy, now)
 
     def _policy(self, event: ev.PolicyChanged, now: Now) -> list[object]:
         before = self.policy

@@ -97,6 +97,7 @@ class Transaction(Struct):
             token=tell_token,
             samples=samples,
             phases_used=self.phases,
+            is_begin_signed=self.begin is not None and self.begin.signature is not None,
         )
         self.next_seq_no += 1
         return record

@@ -1,8 +1,8 @@
 """Meter readings on the wire: MeterValueType with the measurands that are configured (J)."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
-from agent.core.effects import MeterSample
+from agent.core.effects import MeterSample, Record
 from agent.core.main_meter import STATION
 from agent.ocpp.block import Payload
 from agent.ocpp.messages import open_stamp
@@ -37,14 +37,15 @@ def asked_readings(view: View, evse_id: int | None) -> dict[int, MeterReading | 
     return {one: reading for one, reading in found.items() if evse_id in (None, one)}
 
 
-def tell_all(view: View, event_type: str, samples: Iterable[MeterSample]) -> list[Payload]:
+def tell_all(view: View, record: Record) -> list[Payload]:
     """The values of a TransactionEvent as they are configured. A public key that is told once in a
     transaction stands with the begin value, or where that is not signed, first in the end."""
-    begins = _is_signed(view, "Started", "Transaction.Begin")
+    event_type = record.event_type
+    begins = record.is_begin_signed and _is_signed(view, "Started", "Transaction.Begin")
     begins = begins and ENERGY in wanted(view, "Started", "Transaction.Begin")
     values: list[Payload] = []
     is_due = event_type == "Ended" and not begins
-    for sample in samples:
+    for sample in record.samples:
         once = is_due or (begins and sample.context == "Transaction.Begin")
         value = tell(view, event_type, sample, once=once)
         if value is not None:

@@ -12,6 +12,7 @@ from drivers.contract import (
     MeterReading,
     MeterSeen,
     ModbusMeterOptions,
+    Payer,
     ProtocolError,
     Report,
     Signing,
@@ -103,12 +104,12 @@ class ModbusMeter:
     def _blocks_of(self, model: RegisterMap) -> tuple[Block, ...]:
         return model.blocks_with(self._import, self._export if self._options.with_export else None)
 
-    def read_soon(self, signing: Signing = Signing.NONE) -> None:
+    def read_soon(self, signing: Signing = Signing.NONE, payer: Payer | None = None) -> None:
         """Asks for a report as soon as the bus allows; a lost meter keeps to its own pace."""
         if signing is Signing.NONE or self._signer is None:
             self._soon.set()
         else:
-            self._signer.ask(signing)
+            self._signer.ask(signing, payer)
 
     async def run(self, report: Report) -> None:
         """Reports for ever, on a fixed grid of `interval_s`. Cancelling is safe."""

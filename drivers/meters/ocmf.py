@@ -7,25 +7,29 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol
 
-from drivers.contract import NoAnswer, ProtocolError, Signing
+from drivers.contract import NoAnswer, Payer, ProtocolError, Signing
 from drivers.meters import sunspec
+from drivers.meters.identification import (
+    Identification,
+    em580_registers,
+    identification,
+    ocmf_fields,
+)
 from drivers.meters.signing import Bauer, Em580, Iskra, SigningMap
 
 POLL_S = 0.2
 SIGN_WITHIN_S = 12.0
 """A meter that has not signed by then gives no signature for this value."""
-FIELDS_WITHOUT_USER = {
+FIELDS: dict[str, object] = {
     **dict.fromkeys(("GI", "GS", "GV", "PG", "MV", "MM", "MS", "MF"), ""),
     "FV": "1.0",
-    "IS": False,
-    "IF": [],
-    "IT": "NONE",
-    "ID": "",
+    **ocmf_fields(Identification()),
     "CT": "EVSEID",
     "CI": "",
     "RD": [],
 }
-"""What a session of the Iskra begins with: the meter fills in its own names and readings."""
+"""What a session of the Iskra begins with, before somebody is named in it: the meter fills in its
+own names and readings."""
 
 
 class Registers(Protocol):
@@ -41,8 +45,9 @@ class Registers(Protocol):
 class Procedure(Protocol):
     """Makes one meter sign."""
 
-    async def order(self, registers: Registers, signing: Signing) -> bool:
-        """Has the data of this moment signed; False: there are none for it. Raises DriverError."""
+    async def order(self, registers: Registers, signing: Signing, payer: Payer | None) -> bool:
+        """Has the data of this moment signed, the payer named in them where the meter takes that;
+        False: there are none for it. Raises DriverError."""
 
     async def fetch(self, registers: Registers) -> tuple[str, str]:
         """The signed data (OCMF) and the public key in hex, "" where the meter does not tell it;
@@ -71,7 +76,8 @@ class BauerSnapshot:
         self._at: int | None = None
         self._length = 0
 
-    async def order(self, registers: Registers, signing: Signing) -> bool:
+    async def order(self, registers: Registers, signing: Signing, payer: Payer | None) -> bool:
+        """Nobody is named: how a BSM is told is not known here."""
         options = self._options
         if self._at is None:
             await self._find(registers)
@@ -123,18 +129,18 @@ class IskraSession:
     def __init__(self, options: Iskra) -> None:
         self._options = options
 
-    async def order(self, registers: Registers, signing: Signing) -> bool:
+    async def order(self, registers: Registers, signing: Signing, payer: Payer | None) -> bool:
         if signing is Signing.VALUE:
             return False
         options = self._options
         is_running = await self._is_running(registers)
         if signing is Signing.END and not is_running:
             return False
-        if is_running:
-            await self._set_up(registers)
+        if is_running:  # at a begin it is somebody else's that was left open
+            await self._set_up(registers, payer if signing is Signing.END else None)
             await self._command(registers, options.stop, is_running=False)
         if signing is Signing.BEGIN:
-            await self._set_up(registers)
+            await self._set_up(registers, payer)
             await self._command(registers, options.start, is_running=True)
         return True
 
@@ -153,7 +159,7 @@ class IskraSession:
         (state,) = await registers.read(self._options.state, 1)
         return state != self._options.idle
 
-    async def _set_up(self, registers: Registers) -> None:
+    async def _set_up(self, registers: Registers, payer: Payer | None) -> None:
         """Clock and fields of the session; both are gone after a power failure of the meter."""
         options, now_s = self._options, int(time.time())
         await registers.write(options.time, now_s >> 16 & 0xFFFF)
@@ -161,7 +167,8 @@ class IskraSession:
         await registers.write(options.time_zone, 0)
         await registers.write(options.time_state, 2)
         await registers.write(options.algorithm, 0)
-        data = json.dumps(FIELDS_WITHOUT_USER, separators=(",", ":")).encode()
+        fields = FIELDS | ocmf_fields(identification(payer))
+        data = json.dumps(fields, separators=(",", ":")).encode()
         padded = data + b"\0" * (len(data) % 2)
         words = [int.from_bytes(padded[at : at + 2], "big") for at in range(0, len(padded), 2)]
         await registers.write(options.metadata, *words)
@@ -193,7 +200,7 @@ class Em580Session:
     def __init__(self, options: Em580) -> None:
         self._options = options
 
-    async def order(self, registers: Registers, signing: Signing) -> bool:
+    async def order(self, registers: Registers, signing: Signing, payer: Payer | None) -> bool:
         if signing is Signing.VALUE:
             return False
         options = self._options
@@ -203,6 +210,7 @@ class Em580Session:
                 await registers.write(options.command, options.abort)
             elif state != options.idle:
                 await registers.write(options.state, options.idle)
+            await self._name(registers, payer)
             await registers.write(options.modality, 1)
             await registers.write(options.command, options.start)
             return False
@@ -226,6 +234,13 @@ class Em580Session:
         text = _text(await registers.read(options.file, size))
         key = await registers.read(options.public_key, options.public_key_length)
         return text, _bytes(key).hex()
+
+    async def _name(self, registers: Registers, payer: Payer | None) -> None:
+        """Also that there is none: else the one before would stand in what is signed."""
+        address = self._options.identification
+        for words in em580_registers(identification(payer)):
+            await registers.write(address, *words)
+            address += len(words)
 
     async def settle(self, registers: Registers) -> None:
         """Else the meter takes the file for one that nobody has read, and we for the next one."""

@@ -13,6 +13,7 @@ from drivers.contract import (
     MeterReading,
     MeterSeen,
     ModbusMeterOptions,
+    Payer,
     ProtocolError,
     Report,
     SignedData,
@@ -45,13 +46,12 @@ class Signer:
         self._line = line
         self._procedure = procedure
         self._longest = longest
-        self._asked: list[Signing] = []
+        self._asked: dict[Signing, Payer | None] = {}
         self._wake = asyncio.Event()
 
-    def ask(self, signing: Signing) -> None:
-        """One answer for each kind that waits."""
-        if signing not in self._asked:
-            self._asked.append(signing)
+    def ask(self, signing: Signing, payer: Payer | None) -> None:
+        """One answer for each kind that waits, with the latest payer."""
+        self._asked[signing] = payer
         self._wake.set()
 
     async def run(self, read: Callable[[], Awaitable[MeterReading]], report: Report) -> None:
@@ -60,16 +60,16 @@ class Signer:
             await self._wake.wait()
             self._wake.clear()
             while self._asked:
-                signing = self._asked.pop(0)
-                reading = await self._answered(signing, read)
+                signing = next(iter(self._asked))
+                reading = await self._answered(signing, self._asked.pop(signing), read)
                 if reading is not None:
                     report(MeterSeen(self._name, replace(reading, signing=signing)))
 
     async def _answered(
-        self, signing: Signing, read: Callable[[], Awaitable[MeterReading]]
+        self, signing: Signing, payer: Payer | None, read: Callable[[], Awaitable[MeterReading]]
     ) -> MeterReading | None:
         try:
-            is_signed = await self._procedure.order(self, signing)
+            is_signed = await self._procedure.order(self, signing, payer)
         except DriverError as error:
             is_signed = False
             self._tell(error)

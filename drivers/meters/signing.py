@@ -68,6 +68,8 @@ class Em580(Struct, frozen=True, tag_field="procedure", tag="em580", forbid_unkn
     file: int
     command: int
     modality: int
+    identification: int
+    """27 registers: status, level, four flags, type, data."""
     public_key: int
     public_key_length: int = 32
     start: int = 0x42

@@ -15,6 +15,7 @@ from drivers.contract import (
     MeterReading,
     MeterSeen,
     Observation,
+    Payer,
     PilotCapabilities,
     PilotReading,
     PilotSeen,
@@ -267,7 +268,7 @@ class SimMeter:
         finally:
             self._wire.disconnect()
 
-    def read_soon(self, signing: Signing = Signing.NONE) -> None:
+    def read_soon(self, signing: Signing = Signing.NONE, payer: Payer | None = None) -> None:
         """Reports in the loop's next turn; all its readings are signed, or none."""
         asyncio.get_running_loop().call_soon(self._read_now)
 

@@ -4,7 +4,10 @@ The register numbers are those of the makers' manuals; nothing here is shared wi
 """
 
 import json
+from base64 import b64decode
+from collections.abc import Callable
 
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -22,6 +25,11 @@ class SigningMeter:
     def __init__(self, energy_wh: int = 1_234_500) -> None:
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.energy_wh = energy_wh
+        self.counts: Callable[[], float] | None = None
+        """Where its counter stands, if not always at the same; whole Wh are shown."""
+        self.payloads: list[str] = []
+        """All that was signed so far; PG of each is T and its number, from 1."""
+        self.begun_wh = energy_wh
         self.registers: dict[tuple[int, int], int] = {}
         self.written: list[tuple[int, int]] = []
         self.is_stuck = False
@@ -42,11 +50,34 @@ class SigningMeter:
 
     def payload(self, *moments: str) -> str:
         """The first JSON of OCMF data with a reading for each moment (B, C, E)."""
-        readings = [{"TX": tx, "RV": self.energy_wh / 1000, "RU": "kWh"} for tx in moments]
-        return json.dumps({"FV": "1.0", "TT": self.padding, "RD": readings})
+        at_wh = {"B": self.begun_wh}
+        readings = [
+            {"TX": tx, "RV": at_wh.get(tx, self.energy_wh) / 1000, "RU": "kWh"} for tx in moments
+        ]
+        page = f"T{len(self.payloads) + 1}"
+        fields = {"FV": "1.0", "PG": page, **self.user(), "TT": self.padding, "RD": readings}
+        self.payloads.append(json.dumps(fields))
+        return self.payloads[-1]
+
+    def user(self) -> dict[str, object]:
+        """Who charges, as it was told: IS, IF, IT, ID."""
+        return {"IS": False, "IF": [], "IT": "NONE", "ID": ""}
 
     def signed(self, payload: str) -> bytes:
         return self.key.sign(payload.encode(), ec.ECDSA(SHA256()))
+
+    def has_signed(self, data: str) -> bool:
+        """Base64 of OCMF that this meter made: each part as it left it."""
+        kind, _, rest = b64decode(data).decode("utf-8", "replace").partition("|")
+        payload, _, signature = rest.partition("|")
+        if kind != "OCMF" or payload not in self.payloads:
+            return False
+        signed = bytes.fromhex(json.loads(signature)["SD"])
+        try:
+            self.key.public_key().verify(signed, payload.encode(), ec.ECDSA(SHA256()))
+        except InvalidSignature:
+            return False
+        return True
 
     def put(self, address: int, *words: int, function: int = HOLDING) -> None:
         for at, word in enumerate(words, address):
@@ -57,13 +88,23 @@ class SigningMeter:
         words = (int.from_bytes(data[at : at + 2], "big") for at in range(0, len(data), 2))
         self.put(address, *words)
 
+    def bytes_at(self, address: int, length: int) -> bytes:
+        words = (self.registers[HOLDING, address + n] for n in range(-(-length // 2)))
+        return b"".join(word.to_bytes(2, "big") for word in words)[:length]
+
+    def _count(self) -> None:
+        if self.counts is not None:
+            self.energy_wh = int(self.counts())
+
     def _read(self) -> Registers:
+        self._count()
         self.measure()
         return self.registers
 
     def _write(self, kind: int, address: int, value: int) -> bool:
         self.written.append((address, value))
         self.put(address, value)
+        self._count()
         self.obey(address, value)
         return kind == HOLDING
 
@@ -129,12 +170,18 @@ class IskraWm3(SigningMeter):
             self.put(7052, self.fails_with)
             return
         self.put(7000, int(value == 0x4200))
+        if value == 0x4200:
+            self.begun_wh = self.energy_wh
         payload = self.payload("B") if value == 0x4200 else self.payload("B", "E")
         signature = self.signed(payload)
         self.put_bytes(7612, payload.encode())
         self.put_bytes(8188, signature)
         self.put(7057, len(payload), len(signature))
         self.put(7052, 15)
+
+    def user(self) -> dict[str, object]:
+        told = json.loads(self.bytes_at(7100, self.registers[HOLDING, 7056]))
+        return {name: told[name] for name in ("IS", "IF", "IT", "ID")}
 
 
 class GavazziEm580(SigningMeter):
@@ -144,6 +191,8 @@ class GavazziEm580(SigningMeter):
 
     def __init__(self) -> None:
         super().__init__()
+        self.named: dict[str, object] = {}
+        """As it stood when the session began."""
         for at in (*range(0x7000, 0x7910), *range(0x24F0, 0x2700)):
             self.put(at, 0)
         for at in (*range(0x60), *range(0x0500, 0x0520), *range(0x5000, 0x5007)):
@@ -159,6 +208,8 @@ class GavazziEm580(SigningMeter):
         if address != 0x7040 or self.is_stuck:
             return
         if value == 0x42:
+            self.begun_wh = self.energy_wh
+            self.named = self._named()
             self.put(0x7100, 1)
         elif value == 0x41:
             self.put(0x7100, 0)
@@ -169,3 +220,12 @@ class GavazziEm580(SigningMeter):
             text = f'OCMF|{payload}|{{"SD":"{self.signed(payload).hex()}"}}'.encode()
             self.put_bytes(0x7110, text)
             self.put(0x7100, 2, -(-len(text) // 2))
+
+    def user(self) -> dict[str, object]:
+        return self.named
+
+    def _named(self) -> dict[str, object]:
+        kind = {0: "NONE", 10: "ISO14443", 20: "EMAID"}[self.registers[HOLDING, 0x7006]]
+        flags = ["RFID_PLAIN"] if self.registers[HOLDING, 0x7002] == 1 else []
+        text = self.bytes_at(0x7007, 40).rstrip(b"\0").decode()
+        return {"IS": self.registers[HOLDING, 0x7000] == 1, "IF": flags, "IT": kind, "ID": text}

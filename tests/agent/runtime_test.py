@@ -14,7 +14,7 @@ from agent.core.jobs import CancelJob, StartJob
 from agent.core.policy import Policy
 from agent.runtime import DISK_PROBE, EVENTS_PER_BATCH, ClockReading, Runtime
 from agent.store.rows import Batch, Committed, HeadRow, StoreFault
-from drivers.contract import MeterReading, Permit, Signing
+from drivers.contract import MeterReading, Payer, Permit, Signing
 from hil.virtual_time import run_virtual
 
 PLACE = (1, 1)
@@ -159,7 +159,7 @@ class Bench:
     def send(self, text: str) -> None:
         self.log.append(f"send {text}")
 
-    def read_meter(self, evse_id: int, signing: Signing) -> None:
+    def read_meter(self, evse_id: int, signing: Signing, payer: Payer | None) -> None:
         self.log.append("read meter")
 
     def lock_plug(self, place: tuple[int, int], locked: bool) -> None:

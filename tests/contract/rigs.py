@@ -1,7 +1,6 @@
 """What a pilot controller is tested on: the simulated ones, and a real one by a rig file."""
 
 import asyncio
-import os
 import tempfile
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
@@ -25,6 +24,7 @@ from drivers.sim.connector import Ev
 from drivers.sim.live import LiveWorld
 from drivers.sim.parts import SimPilot
 from drivers.sim.world import World
+from hil.parts.bytes_under_way import BytesUnderWay
 from hil.parts.evse_wb import EvseWb
 from hil.parts.gpio_relay import Relay
 from hil.parts.modbus_slave import Fault, ModbusSlave
@@ -38,47 +38,6 @@ HERE = (1, 1)
 LOOPBACK_S = 0.002
 """Real time that the loopback interface gets to pass bytes on, before virtual time jumps."""
 FAULTS = frozenset({"rcd", "restart", "silence", "host_loss", "stubborn", "weld"})
-
-
-class BytesUnderWay:
-    """Counts what was written to pseudo-terminals and not read yet: until it came, or is surely
-    lost, virtual time must not jump."""
-
-    LOST_S = 1.0
-
-    def __init__(self) -> None:
-        self._bytes = 0
-        self._waited = False
-        self._write, self._read = os.write, os.read
-
-    def __enter__(self) -> "BytesUnderWay":
-        def write(fd: int, data: bytes) -> int:
-            written = self._write(fd, data)
-            self._moved(fd, written)
-            return written
-
-        def read(fd: int, length: int) -> bytes:
-            data = self._read(fd, length)
-            self._moved(fd, -len(data))
-            return data
-
-        os.write, os.read = write, read  # type: ignore[assignment]
-        return self
-
-    def _moved(self, fd: int, count: int) -> None:
-        if os.isatty(fd):
-            self._bytes += count
-            self._waited = False
-
-    def __exit__(self, *_: object) -> None:
-        os.write, os.read = self._write, self._read
-
-    def grace_s(self) -> float:
-        """Bytes that did not move during one grace are lost."""
-        if self._waited:
-            self._bytes = 0
-        self._waited = self._bytes > 0
-        return self.LOST_S if self._waited else 0.0
 
 
 class Rig(Protocol):

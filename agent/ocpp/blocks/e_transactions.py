@@ -60,7 +60,7 @@ def _transaction_event(record: Record, view: View, now: Now) -> OutgoingCall:
         payload["idToken"] = to_wire(record.token)
     if record.phases_used is not None:
         payload["numberOfPhasesUsed"] = record.phases_used
-    values = tell_all(view, record.event_type, record.samples)
+    values = tell_all(view, record)
     if values:
         payload["meterValue"] = values
     return OutgoingCall("TransactionEvent", payload)

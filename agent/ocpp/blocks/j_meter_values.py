@@ -14,20 +14,23 @@ from agent.ocpp.device_model import Variable
 from agent.ocpp.messages import format_time
 from agent.ocpp.meter_value import ENERGY, EXPORTS, MEASURANDS, asked_readings, tell
 from agent.ocpp.view import View
+from drivers.contract import Signing
 
 ALL = ",".join(name for name in MEASURANDS if name not in EXPORTS)
 NEEDS = tuple((name, "export_meter") for name in EXPORTS)
 
 
 def _triggered(event: MessageTriggered, view: View, now: Now) -> Consequences:
-    """F06.FR.06: the last reading of each EVSE that is meant, with the aligned measurands."""
+    """F06.FR.06: the last reading of each EVSE that is meant, with the aligned measurands; what a
+    meter has to sign first comes from the core (`core.asked_values`)."""
     if event.message != "MeterValues":
         return Consequences()
+    signed = view.station.policy.aligned_signed
     readings = asked_readings(view, event.evse_id if event.is_named else None)
     calls = [
         _metered(Metered(evse_id, MeterSample("Trigger", reading)), view, now)
         for evse_id, reading in readings.items()
-        if reading is not None
+        if reading is not None and not (signed and reading.signing is not Signing.NONE)
     ]
     return Consequences(effects=tuple(call for call in calls if call is not None))
 
