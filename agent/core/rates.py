@@ -37,7 +37,7 @@ class Rates:
         is_moved = evse_id in self._moved
         rate = self._rates.get(evse_id, _Rate(rate_a, rate_a))
         known_a = rate.known_a if is_moved or rate_a == rate.last_a else rate_a
-        is_news = is_moved and is_significant(known_a, rate_a, percent)
+        is_news = is_significant(known_a, rate_a, percent)
         self._rates[evse_id] = _Rate(rate_a if is_news else known_a, rate_a)
         if is_settled:
             self._moved.discard(evse_id)

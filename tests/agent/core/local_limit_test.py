@@ -147,6 +147,14 @@ def test_a_limit_that_ran_out_is_a_silence_until_a_word_for_the_same_place(play)
     assert p.ledger.allowed == {(1, 1): 30.0}
 
 
+def test_a_limit_below_the_failsafe_current_is_void_when_it_ran_out(play) -> None:
+    p = charging(play)
+    p.do(said(6.5, 1, for_s=10.0))
+    assert p.ledger.allowed == {(1, 1): 6.5}
+    p.wait(16)
+    assert p.ledger.allowed == {(1, 1): 8.0}
+
+
 def test_what_was_said_without_a_lifetime_outlasts_a_silence(play) -> None:
     p = charging(play)
     p.do(said(6.0))

@@ -170,7 +170,25 @@ def test_a_manager_that_changes_its_mind_all_the_time_is_told_as_often_as_the_cs
         for number in range(200):
             say(octt, 10.0 + number % 7)
             await asyncio.sleep(0.05)
-        assert count(octt, "NotifyChargingLimit") == before + 1
+        del octt.csms.answer["NotifyChargingLimit"]
+        await asyncio.sleep(120)
+        say(octt, 30.0)
+        await asyncio.sleep(5)
+        assert count(octt, "NotifyChargingLimit") == before + 2
+
+    case(scene)
+
+
+def test_what_changed_while_the_csms_thought_follows_its_answer() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.set_variable("SmartChargingCtrlr", "NotifyChargingLimitWithSchedules", "true")
+        for limit_a in (16.0, 12.0, 10.0):
+            say(octt, limit_a)
+        told = [await octt.expect("NotifyChargingLimit") for _ in range(2)]
+        schedules = [message["chargingSchedule"][0] for message in told]
+        limits = [schedule["chargingSchedulePeriod"][0]["limit"] for schedule in schedules]
+        assert limits == [16.0, 10.0]
+        await octt.expect_none("NotifyChargingLimit")
 
     case(scene)
 
