@@ -9,7 +9,7 @@ import signal
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -47,12 +47,15 @@ from agent.runtime import ClockReading, Runtime, Workroom
 from agent.service import serviced
 from agent.settings import Settings
 from agent.slow_work import workroom
-from agent.status import report, snapshot
+from agent.status import kept, report, snapshot
 from agent.store.db import Store, open_store
 from agent.store.file import DATABASE
 from agent.store.rows import Batch, StoreFault
 from agent.wiring import Senses, Wiring, features, site_of, wire
 from drivers.contract import Device, Observation, Payer, Signing
+
+if TYPE_CHECKING:
+    from agent.frame_trace import FrameTrace
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +106,7 @@ class Agent:
         self._watch = watch
         self._workroom = workshop or self._make_workroom
         self._health = Health.from_environment()
+        self._frame_trace: FrameTrace | None = None
 
     async def open(self) -> None:
         """Opens the store and builds the rooms; nothing is energised, nothing is told yet."""
@@ -224,6 +228,8 @@ class Agent:
                 "probe": lambda request: self._probed(with_cards=request.get("cards") is True),
                 "service": lambda request: serviced(self.view.station, self.runtime.post, request),
                 "limit": lambda request: limited(self.view.station, self.runtime.post, request),
+                "kept": lambda request: kept(self.view),
+                "trace": lambda request: self._trace().follow(),
             },
         )
         devices = [
@@ -289,6 +295,19 @@ class Agent:
         """What `chargepoint probe` judges, and what `chargepoint learn` waits for."""
         rows = self._book.rows(asyncio.get_running_loop().time(), with_cards=with_cards)
         return {"station": self.settings.station.identity, "devices": msgspec.to_builtins(rows)}
+
+    def _trace(self) -> "FrameTrace":
+        """Made for the first who asks."""
+        if self._frame_trace is None:
+            from agent.frame_trace import FrameTrace
+
+            self._frame_trace = FrameTrace(
+                self._session,
+                self.view,
+                lambda text: self.runtime.router.tokens.hide(text),
+                lambda: self._read_clock().utc_s,
+            )
+        return self._frame_trace
 
     def read_meter(self, evse_id: int, signing: Signing, payer: Payer | None) -> None:
         self.wiring.meters[evse_id].read_soon(signing, payer)

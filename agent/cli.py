@@ -16,19 +16,11 @@ if TYPE_CHECKING:
 DEFAULT_CONFIG = "/etc/chargepoint/charger.yaml"
 COMMAND_GROUP = "chargepoint.commands"
 VERBS = (
-    "run",
-    "check",
-    "doctor",
-    "probe",
-    "learn",
-    "status",
-    "queue",
-    "service",
+    *("run", "check", "doctor", "probe", "learn", "status", "trace", "queue", "service"),
     "limit",
     "safe-off",
 )
 EX_CONFIG = 78
-CLEAR_SCREEN = "\x1b[H\x1b[2J"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     probe = _verb(
         verbs, "probe", _in("agent.probe", "probe"), "read every device, say what is wrong"
     )
-    probe.add_argument("--watch", action="store_true", help="again every second")
+    probe.add_argument("--watch", action="store_true", help="as a live table, every second")
     probe.add_argument("--json", action="store_true", help="one line of JSON, for benches")
     looks = "look at ports, groups, clock, disk, network; say what to do"
     doctor = _verb(verbs, "doctor", _in("agent.doctor", "doctor"), looks)
@@ -85,11 +77,15 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--root", default="/", metavar="DIR", help="a board's mounted file system")
     shows = "show a card as its reader sends it and as the CSMS gets it"
     learn = _verb(verbs, "learn", _in("agent.learn", "learn"), shows)
+    learn.add_argument("--reader", metavar="NAME", help="only this one, by its name under devices")
     learn.add_argument("--expect", metavar="UID", help="its number at the CSMS, in hex")
     status = _verb(verbs, "status", _status, "what the running station does")
     status.add_argument("--json", action="store_true", help="the answer as JSON")
     status.add_argument("--watch", action="store_true", help="again every second")
     status.add_argument("--socket", help="console socket, when charger.yaml cannot be read")
+    follows = "what the station and the CSMS tell each other, live, without secrets"
+    trace = _verb(verbs, "trace", _in("agent.trace", "trace"), follows)
+    trace.add_argument("--json", action="store_true", help="a JSON object a line")
     queue = _verb(verbs, "queue", _queue, "messages for the CSMS, a JSON object a line")
     which = queue.add_mutually_exclusive_group()
     which.add_argument("--waiting", action="store_true", help="only those that are to be sent")
@@ -202,6 +198,8 @@ def _count(number: int, word: str) -> str:
 def _status(arguments: argparse.Namespace) -> int:
     import time
 
+    from agent import screen
+
     path = arguments.socket or _places(arguments.config)[0]
     if not arguments.watch:
         print(_status_text(path, as_json=arguments.json))
@@ -211,7 +209,7 @@ def _status(arguments: argparse.Namespace) -> int:
             text = _status_text(path, as_json=arguments.json)
         except ChargepointError as error:
             text = f"chargepoint: {error}"
-        print((CLEAR_SCREEN if sys.stdout.isatty() else "") + text, flush=True)
+        screen.show(text)
         time.sleep(1)
 
 

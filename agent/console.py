@@ -1,4 +1,5 @@
-"""The technician's socket: one JSON object a line, asked and answered; local users only."""
+"""The technician's socket: one JSON object a line, asked and answered, or followed; local users
+only."""
 
 import asyncio
 import contextlib
@@ -9,7 +10,7 @@ import socket
 import stat
 import struct
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from inspect import isawaitable
 from typing import Any
 
@@ -18,7 +19,9 @@ from drivers.contract import DriverError
 
 logger = logging.getLogger(__name__)
 
-Command = Callable[[dict[str, Any]], dict[str, Any] | Awaitable[dict[str, Any]]]
+Answer = dict[str, Any]
+Command = Callable[[Answer], Answer | Awaitable[Answer] | AsyncGenerator[Answer, None]]
+"""Takes the request. What it generates is written line by line until the client hangs up."""
 
 SOCKET_MODE = 0o660
 PATH_BYTES = 107
@@ -99,7 +102,11 @@ class Console:
                     writer, _no(f"request longer than {REQUEST_BYTES} bytes; send a shorter one")
                 )
                 return
-            await _write(writer, await self._answer(line))
+            answer = await self._answer(line)
+            if isinstance(answer, AsyncGenerator):
+                await _follow(answer, reader, writer)
+                return
+            await _write(writer, answer)
 
     def _refusal(self, sock: socket.socket) -> str:
         """Why this client may not ask; empty when it may."""
@@ -109,7 +116,7 @@ class Console:
             return "this user may not ask; use root or a member of the service's group"
         return ""
 
-    async def _answer(self, line: bytes) -> dict[str, Any]:
+    async def _answer(self, line: bytes) -> Answer | AsyncGenerator[Answer, None]:
         try:
             request = json.loads(line)
         except (ValueError, RecursionError):
@@ -121,6 +128,8 @@ class Console:
             return _no(f"no command {request['cmd'][:50]!r}; use: {', '.join(self._commands)}")
         try:
             answer = command(request)
+            if isinstance(answer, AsyncGenerator):
+                return answer
             if isawaitable(answer):
                 answer = await answer
             return {"ok": True, **answer}
@@ -200,13 +209,31 @@ def may_ask(uid: int, groups: frozenset[int]) -> bool:
 def ask(path: str, request: dict[str, Any], timeout_s: float = 5.0) -> dict[str, Any]:
     """Asks a running station; blocking. Raises ConsoleError with the next step."""
     until = time.monotonic() + timeout_s
+    with _asked(path, request, timeout_s) as sock:
+        line = _read_line(sock, until)
+    return _checked(path, line)
+
+
+def follow(path: str, request: dict[str, Any], timeout_s: float = 5.0) -> Iterator[Answer]:
+    """Asks a running station and yields what it tells until it hangs up; blocking. Raises
+    ConsoleError with the next step, NotRunning where nothing came at all."""
+    with _asked(path, request, timeout_s) as sock, sock.makefile("rb") as lines:
+        _checked(path, lines.readline())
+        sock.settimeout(None)
+        for line in lines:
+            yield _checked(path, line)
+
+
+@contextlib.contextmanager
+def _asked(path: str, request: dict[str, Any], timeout_s: float) -> Iterator[socket.socket]:
+    """A connection on which `request` was sent."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.settimeout(timeout_s)
             sock.connect(path)
             with contextlib.suppress(BrokenPipeError):  # refused already: the answer says why
                 sock.sendall(json.dumps(request).encode() + b"\n")
-            line = _read_line(sock, until)
+            yield sock
     except (FileNotFoundError, ConnectionRefusedError):
         raise NotRunning(
             f"nothing listens on {path}: the service does not run; "
@@ -222,7 +249,6 @@ def ask(path: str, request: dict[str, Any], timeout_s: float = 5.0) -> dict[str,
         ) from None
     except OSError as error:
         raise ConsoleError(f"{path} cannot be asked ({error.strerror}); check the path") from None
-    return _checked(path, line)
 
 
 def _read_line(sock: socket.socket, until: float) -> bytes:
@@ -258,6 +284,35 @@ def _checked(path: str, line: bytes) -> dict[str, Any]:
 
 def _no(text: str) -> dict[str, Any]:
     return {"ok": False, "error": text}
+
+
+async def _follow(
+    answers: AsyncGenerator[Answer, None],
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+) -> None:
+    """Writes all that comes, until the client says anything more, which is goodbye, or takes
+    nothing for IDLE_S."""
+
+    async def tell() -> None:
+        await _write(writer, {"ok": True})
+        try:
+            async for answer in answers:
+                await _write(writer, {"ok": True, **answer})
+        except (ChargepointError, DriverError) as error:
+            await _write(writer, _no(str(error)))
+
+    telling = asyncio.create_task(tell())
+    leaving = asyncio.create_task(reader.read(1))
+    try:
+        await asyncio.wait((telling, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if telling.done():
+            telling.result()
+    finally:
+        for task in (telling, leaving):
+            task.cancel()
+        await asyncio.gather(telling, leaving, return_exceptions=True)
+        await answers.aclose()
 
 
 async def _write(writer: asyncio.StreamWriter, answer: dict[str, Any]) -> None:

@@ -80,7 +80,7 @@ def certificates_of_file(
 ) -> tuple[Save, ...]:
     """What of the technician's certificate files is new, for the store: each content once, so that
     what the CSMS replaced or deleted since does not come back. Raises SettingsError."""
-    taken = set(msgspec.json.decode(saved.get(TAKEN_KEY, "[]"), type=list[str]))
+    taken = _taken(saved)
     known = set(taken)
     saves: list[Save] = []
     files = (
@@ -92,7 +92,7 @@ def certificates_of_file(
         if name is None:
             continue
         text = _read(name)
-        digest = f"{kind}:{sha256(text.encode()).hexdigest()}"
+        digest = _digest(kind, text)
         if digest in taken:
             continue
         known.add(digest)
@@ -108,6 +108,20 @@ def certificates_of_file(
     if saves:
         saves.append(Save(TAKEN_KEY, msgspec.json.encode(sorted(known)).decode()))
     return tuple(saves)
+
+
+def is_taken(saved: Mapping[str, str], kind: str, text: str) -> bool:
+    """Whether the store has taken this content of a file: what stands there now counts instead.
+    `kind`: ca_file, maker or chain."""
+    return _digest(kind, text) in _taken(saved)
+
+
+def _taken(saved: Mapping[str, str]) -> set[str]:
+    return set(msgspec.json.decode(saved.get(TAKEN_KEY, "[]"), type=list[str]))
+
+
+def _digest(kind: str, text: str) -> str:
+    return f"{kind}:{sha256(text.encode()).hexdigest()}"
 
 
 def _read(name: str) -> str:

@@ -184,8 +184,8 @@ class DeviceBook:
 
 
 def _summary(row: DeviceSeen) -> dict[str, Any]:
-    said = row.meter or row.pilot
-    state = "lost" if row.lost else ("answers" if said is not None else "-")
+    has_said = row.meter is not None or row.pilot is not None or bool(row.inputs)
+    state = "lost" if row.lost else ("answers" if has_said else "-")
     if "reader" in row.roles and not row.lost:
         state = "listens"
     told: dict[str, Any] = {"device": row.name, "state": state}

@@ -51,6 +51,8 @@ def learn(arguments: argparse.Namespace) -> int:
         raise SettingsError(
             f"{arguments.config} has no card reader; add one under devices, see config/charger.yaml"
         )
+    if arguments.reader is not None:
+        readers = [chosen(arguments.reader, readers)]
     expected = wanted(arguments.expect)
     card = _next_card(settings, readers)
     if card is None:
@@ -62,6 +64,13 @@ def learn(arguments: argparse.Namespace) -> int:
     lines, is_right = told(card, expected)
     print("\n".join(lines))
     return 0 if is_right else 1
+
+
+def chosen(name: str, readers: list[str]) -> str:
+    """A reader of charger.yaml. Raises SettingsError."""
+    if name in readers:
+        return name
+    raise SettingsError(f"there is no card reader {name!r}; choose one of {', '.join(readers)}")
 
 
 def wanted(text: str | None) -> str | None:
@@ -128,12 +137,12 @@ def _next_card(settings: Settings, readers: list[str]) -> Card | None:
     """Through the running service, or from the readers themselves."""
     path = socket_path(settings.data_directory, settings.console_socket)
     try:
-        before = newest(from_service(path, with_cards=True))
+        before = newest(from_service(path, with_cards=True), readers)
         _prompt(readers, "the station runs: the card is also taken as it always is")
         until_s = time.monotonic() + WAIT_S
         while time.monotonic() < until_s:
             time.sleep(LOOK_S)
-            card = newest(from_service(path, with_cards=True))
+            card = newest(from_service(path, with_cards=True), readers)
             if card is not None and (before is None or card.number != before.number):
                 return card
     except NotRunning:
@@ -155,7 +164,7 @@ async def _from_readers(settings: Settings, readers: list[str]) -> Card | None:
                     await news.wait()
                     news.clear()
                     rows = book.rows(loop.time(), with_cards=True)
-                    if (card := newest(rows)) is not None:
+                    if (card := newest(rows, readers)) is not None:
                         return card
                     _tell_lost({row.name: row.lost for row in rows if row.lost})
         except TimeoutError:
@@ -171,9 +180,9 @@ def _prompt(readers: list[str], note: str) -> None:
     print(f"hold a card to {' or '.join(readers)} ({note}) ...", flush=True)
 
 
-def newest(rows: list[DeviceSeen]) -> Card | None:
-    """The card that was presented last at any reader."""
-    cards = [card for row in rows for card in row.cards]
+def newest(rows: list[DeviceSeen], readers: list[str]) -> Card | None:
+    """The card that was presented last at any of these readers."""
+    cards = [card for row in rows if row.name in readers for card in row.cards]
     return max(cards, key=lambda card: card.number, default=None)
 
 

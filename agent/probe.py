@@ -8,20 +8,22 @@ import json
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from agent import screen
 from agent.console import ConsoleError, NotRunning, ask, socket_path
 from agent.devices import DeviceBook, DeviceSeen, registry_of, run_by_others
 from agent.errors import ChargepointError, SettingsError
 from agent.probe_judge import Complaint, judge
 from agent.probe_text import text
+from agent.probe_watch import plain, table
 from agent.settings import Settings
 from agent.settings_load import load
 from drivers.contract import Device, PilotState
 
-CLEAR_SCREEN = "\x1b[H\x1b[2J"
 WATCH_S = 1.0
 WAIT_S = 12.0
 """A device that neither answers nor is found lost within this is said to show nothing."""
@@ -65,14 +67,14 @@ def from_service(path: str, *, with_cards: bool = False) -> list[DeviceSeen]:
 
 def _watch_service(settings: Settings, path: str, arguments: argparse.Namespace) -> int:
     """For ever, over restarts of the service: its ports are never taken from it meanwhile."""
-    rows = from_service(path)
+    rows, note = from_service(path), ""
     while True:
-        _show(settings, BY_SERVICE, rows, arguments)
+        _watched(settings, BY_SERVICE, rows, arguments, note)
         time.sleep(WATCH_S)
         try:
-            rows = from_service(path)
+            rows, note = from_service(path), ""
         except ConsoleError as error:
-            print(f"chargepoint: {error}", file=sys.stderr)
+            note = f"chargepoint: {error}"
 
 
 async def _directly(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -89,10 +91,10 @@ async def _directly(settings: Settings, arguments: argparse.Namespace) -> int:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SETTLE_S):
                     await news.wait()
+        if not arguments.watch:
+            return _show(settings, DIRECTLY, book.rows(loop.time()), arguments)
         while True:
-            code = _show(settings, DIRECTLY, book.rows(loop.time()), arguments)
-            if not arguments.watch:
-                return code
+            _watched(settings, DIRECTLY, book.rows(loop.time()), arguments)
             await asyncio.sleep(WATCH_S)
 
 
@@ -146,10 +148,29 @@ def _show(
         shown = as_json(settings.station.identity, source, rows, wrong)
     else:
         shown = text(settings.station.identity, source, rows, wrong)
-        if arguments.watch and sys.stdout.isatty():
-            shown = CLEAR_SCREEN + shown
     print(shown, flush=True)
     return 1 if wrong else 0
+
+
+def _watched(
+    settings: Settings,
+    source: str,
+    rows: list[DeviceSeen],
+    arguments: argparse.Namespace,
+    note: str = "",
+) -> None:
+    """One look of many: a table in its place, or lines where nobody looks on. `note`: why `rows`
+    are those of the look before."""
+    at = datetime.now()
+    if sys.stdout.isatty() and not arguments.json:
+        wrong = judge(rows)
+        screen.show(table(settings.station.identity, source, rows, wrong, at, note))
+    elif note:
+        print(note, file=sys.stderr, flush=True)
+    elif arguments.json:
+        _show(settings, source, rows, arguments)
+    else:
+        print(plain(rows, judge(rows), at), flush=True)
 
 
 def as_json(station: str, source: str, rows: list[DeviceSeen], wrong: list[Complaint]) -> str:

@@ -12,6 +12,8 @@ from agent.core.main_meter import MainMeter
 from agent.devices import DeviceSeen
 from agent.local_limit import rows
 from agent.log import last_errors
+from agent.ocpp.certificates import CSMS
+from agent.ocpp.variable import is_secret
 from agent.ocpp.view import View
 from agent.runtime import Runtime
 from agent.settings import Settings
@@ -83,6 +85,18 @@ def _percent(percent: int) -> str:
     return f" {percent} %" if percent >= 0 else ""
 
 
+def kept(view: View) -> dict[str, Any]:
+    """What counts instead of charger.yaml, for `chargepoint doctor`: nothing of it is secret."""
+    own = view.station_certificate.all
+    return {
+        "roots": [root.pem for root in view.certificates.roots(CSMS)],
+        "passwords": view.passwords.replaced,
+        "chain": own[0].chain if own else "",
+        "key": own[0].key if own else "",
+        "wildcards": view.variables.value("SecurityCtrlr", "AllowCSMSTLSWildcards") == "true",
+    }
+
+
 def report(
     status: Mapping[str, Any],
     settings: Settings,
@@ -94,7 +108,7 @@ def report(
     """The heart of a diagnostics bundle: what the station is, says of itself, was told, and what
     went wrong; no secrets. Any field that a device or the queue counts shows by itself."""
     told = {key: text for key, text in saved.items() if key.startswith("var/")}
-    open_ones = {key: text for key, text in told.items() if not _is_secret(key)}
+    open_ones = {key: text for key, text in told.items() if not is_secret(key)}
     return {
         "versions": {
             "agent": _agent_version(),
@@ -140,11 +154,6 @@ def _agent_version() -> str:
         return "not installed"
 
 
-def _is_secret(name: str) -> bool:
-    """A password, or the group id by which a card rules over all others."""
-    return any(word in name.lower() for word in ("password", "masterpass"))
-
-
 def without_secrets(settings: Settings) -> dict[str, Any]:
     """charger.yaml as it was understood, with passwords masked."""
     plain: dict[str, Any] = msgspec.to_builtins(settings)
@@ -152,7 +161,7 @@ def without_secrets(settings: Settings) -> dict[str, Any]:
         for name in ("password", "password_file"):
             csms.pop(name, None)
     for first in plain["ocpp"]["variables"]:
-        if _is_secret(first["variable"]["name"]):
+        if is_secret(first["variable"]["name"]):
             first["value"] = "***"
     return plain
 

@@ -43,9 +43,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "agent.health": ("drivers.contract",),
     "agent.console": ("drivers.contract",),
     "agent.devices": ("agent.settings", "drivers.contract", "drivers.registry"),
+    "agent.screen": (),
     "agent.probe": (
         "agent.console",
         "agent.devices",
+        "agent.screen",
         "agent.settings",
         "agent.settings_load",
         "drivers.contract",
@@ -61,6 +63,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "drivers.readers.uid",
         "drivers.registry",
     ),
+    "agent.trace": ("agent.console", "agent.probe", "agent.settings"),
     "agent.doctor": (
         "agent.clock",
         "agent.console",
@@ -68,9 +71,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "agent.credentials",
         "agent.csms",
         "agent.local_limit",
+        "agent.ocpp.certificates",
         "agent.ocpp.network",
+        "agent.ocpp.passwords",
+        "agent.ocpp.station_certificate",
         "agent.settings",
         "agent.settings_load",
+        "agent.store",
         "drivers.contract",
     ),
     "agent.app": ("agent", "drivers"),
@@ -80,6 +87,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "agent.settings",
         "agent.settings_load",
         "agent.console",
+        "agent.screen",
         "drivers.contract",
     ),
     "hil": (
@@ -102,6 +110,7 @@ BELONGS_TO = {
     "agent.batches": "agent.runtime",
     "agent.boot": "agent.app",
     "agent.file_facts": "agent.app",
+    "agent.frame_trace": "agent.app",
     "agent.lamps": "agent.app",
     "agent.station_inputs": "agent.app",
     "agent.clock": "agent.app",
@@ -123,15 +132,18 @@ BELONGS_TO = {
     "agent.status_table": "agent.cli",
     "agent.doctor_board": "agent.doctor",
     "agent.doctor_finding": "agent.doctor",
+    "agent.doctor_gpio": "agent.doctor",
+    "agent.doctor_kept": "agent.doctor",
     "agent.doctor_limit": "agent.doctor",
     "agent.doctor_network": "agent.doctor",
     "agent.doctor_ports": "agent.doctor",
     "agent.probe_judge": "agent.probe",
     "agent.probe_text": "agent.probe",
+    "agent.probe_watch": "agent.probe",
 }
 """Files that are part of a room beside them."""
 
-COMMANDS = ("agent.cli", "agent.doctor", "agent.learn", "agent.probe")
+COMMANDS = ("agent.cli", "agent.doctor", "agent.learn", "agent.probe", "agent.trace")
 """Beside the daemon: it never loads them."""
 
 NOT_FOR_HIL = ("agent.core.station", "agent.core.evse", "agent.core.authorization", "agent.guard")

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from agent import log
+from agent import log, trace
 from agent.core.jobs import UploadLog
 from agent.jobs import logs as upload
 from agent.jobs.logs import Logs
@@ -74,10 +74,18 @@ def set_password(value: str) -> dict[str, Any]:
     return {"setVariableData": [item]}
 
 
+async def traced(bench: SimBench, said: list[str]) -> None:
+    """Somebody looks on with `chargepoint trace`."""
+    told = bench.agent._trace().follow()
+    async for one in told:
+        said += [json.dumps(one), trace.line(one)]
+
+
 async def noisy_day(bench: SimBench, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Everything happens that could make a station talk; returns what its console said."""
     csms = bench.csms
     said: list[str] = []
+    looking_on = asyncio.create_task(traced(bench, said))
     await csms.wait_for("StatusNotification")
     await begin(bench, 1, CARD)
     said.append(json.dumps(bench.agent.status()))
@@ -111,6 +119,8 @@ async def noisy_day(bench: SimBench, monkeypatch: pytest.MonkeyPatch) -> list[st
     bench.network.cut()
     await asyncio.sleep(60)
     said.append(json.dumps(bench.agent.status()))
+    looking_on.cancel()
+    await asyncio.gather(looking_on, return_exceptions=True)
     return said
 
 
@@ -163,6 +173,8 @@ def test_a_noisy_day_writes_no_secret(
     written = journal.getvalue()
     for words in ("changed the password", "InternalError", "Authorize failed", "set aside"):
         assert words in written, "the day was not noisy enough"
+    for words in ("SetVariables", "04A1...", "GenericError", "InternalError", '"evil":"***"'):
+        assert any(words in one for one in said), f"{words} was not traced"
     assert len(bundle) > 1_000
     assert (found_in(written), found_in("\n".join(said)), found_in(bundle)) == ([], [], [])
     assert found_in(files) == [], "security.log, wiring.json"

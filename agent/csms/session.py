@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from agent.core.effects import Dial
+from agent.core.effects import Dial, SendFrame
 from agent.core.events import FrameReceived, LinkClosed, LinkHeard, LinkOpened
 from agent.csms.link import CLOSE_TIMEOUT_S, Connect, Credentials, Link, hang_up
 from agent.errors import LinkError
@@ -26,9 +26,11 @@ class Session:
         credentials: Callable[[int], Credentials],
         post: Callable[[Event], None],
     ) -> None:
+        self.tap: Callable[[object], None] | None = None
+        """Called, while somebody traces, with each Event and each SendFrame that the link takes."""
         self._connect = connect
         self._credentials = credentials
-        self._post = post
+        self._post_to_agent = post
         self._dialogue: _Dialogue | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -46,8 +48,14 @@ class Session:
 
     def send(self, text: str) -> None:
         """Send after all frames ordered before; dropped without an open link."""
-        if self._dialogue is not None:
-            self._dialogue.send(text)
+        is_taken = self._dialogue is not None and self._dialogue.send(text)
+        if is_taken and self.tap is not None:
+            self.tap(SendFrame(text))
+
+    def _post(self, event: Event) -> None:
+        if self.tap is not None:
+            self.tap(event)
+        self._post_to_agent(event)
 
     async def close(self) -> None:
         """Hang up and wait until the link is gone."""
@@ -81,16 +89,19 @@ class _Dialogue:
         if not self._goodbye.done():
             self._goodbye.set_result(reason)
 
-    def send(self, text: str) -> None:
+    def send(self, text: str) -> bool:
+        """Whether the text was sent, or is to be."""
         if self._link is None or self._goodbye.done():
-            return
+            return False
         is_first = self._queue.empty() and not self._is_writing
         if is_first and self._link.send_at_once(text):
-            return
+            return True
         try:
             self._queue.put_nowait(text)
         except asyncio.QueueFull:
             self.hangup("the CSMS does not take our frames; dialling again")
+            return False
+        return True
 
     async def run(self, previous: "asyncio.Task[None] | None") -> None:
         """Talk until the link ends or a hangup is ordered; what is no LinkError is a bug."""

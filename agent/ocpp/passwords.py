@@ -45,6 +45,11 @@ class Passwords:
         found = [kept.newest, kept.before, of_file]
         return tuple(dict.fromkeys(password for password in found if password is not None))
 
+    @property
+    def replaced(self) -> tuple[int, ...]:
+        """Back ends whose CSMS has set another password than charger.yaml has."""
+        return tuple(sorted(self._by_credential))
+
     def changed(self, credential: int, newest: str) -> Save:
         """The CSMS set another one."""
         kept = self._by_credential.get(credential)

@@ -90,11 +90,12 @@ class Router:
         self._open: tuple[Open, ...] = ()
         self._leaving = Leaving()
         self._chatter = Chatter()
-        self._tokens = KnownTokens()
+        self.tokens = KnownTokens()
+        """Seen lately: no text that people read may name one."""
 
     def handle(self, event: object, now: Now) -> Turn:
         """What one event means to the connection and the blocks."""
-        self._tokens.see(event)
+        self.tokens.see(event)
         events: list[object] = []
         effects: list[object] = [*self.connection.clocks.follow(now)]
         self._take(self._link(event, now), events, effects, now)
@@ -179,7 +180,7 @@ class Router:
             case ev.LinkOpened():
                 return connection.opened(now)
             case ev.LinkClosed(reason):
-                return connection.closed(self._tokens.hide(reason), now)
+                return connection.closed(self.tokens.hide(reason), now)
             case ev.LinkHeard():
                 connection.heard(now)
             case ev.MessageTriggered("BootNotification"):
@@ -205,7 +206,7 @@ class Router:
             case rpc.CallResult(message_id, payload):
                 return self._result(message_id, payload, now)
             case rpc.CallErrorFrame(message_id, code, description):
-                words = self._tokens.hide(f"{code} {description}".strip())
+                words = self.tokens.hide(f"{code} {description}".strip())
                 return self.connection.refused(message_id, words, now)
             case rpc.Malformed(reply, reason, answers, is_result):
                 found: list[object] = [ef.Log(4, f"CSMS: bad frame dropped: {reason}")]

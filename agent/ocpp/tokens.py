@@ -28,6 +28,14 @@ def from_wire(payload: Payload) -> IdToken:
     return IdToken(payload["idToken"], payload["type"], additional)
 
 
+def shown_as(value: str, token_type: str) -> str:
+    """What may stand for a token where people read: its start, and of a code nothing."""
+    if not value:
+        return ""
+    start = "" if token_type == "KeyCode" else value[:SHORTEST]
+    return f"{start}..."
+
+
 class KnownTokens:
     """Tokens seen lately, so that a CSMS that names one in its words puts none into the journal."""
 
@@ -40,18 +48,20 @@ class KnownTokens:
         token = getattr(event, "token", None)
         if not isinstance(token, IdToken):
             return
-        start = "" if token.type == "KeyCode" else token.value[:4]
+        shown = shown_as(token.value, token.type)
         for value in (token.value, *(more for more, _ in token.additional_info)):
             if len(value) >= SHORTEST:
                 self._shown.pop(value, None)
-                self._shown[value] = f"{start}..."
+                self._shown[value] = shown
         while len(self._shown) > MOST:
             del self._shown[next(iter(self._shown))]
 
     def hide(self, text: str) -> str:
         """The text with the tokens shortened; what is too short to be told from a word stays."""
+        lowered = text.lower()
         for value, shown in self._shown.items():
-            text = re.sub(re.escape(value), shown, text, flags=re.IGNORECASE)
+            if value.lower() in lowered:
+                text = re.sub(re.escape(value), shown, text, flags=re.IGNORECASE)
         return text
 
 

@@ -79,6 +79,12 @@ class Variable(Struct, frozen=True):
         return self.is_fact or (self.mutability == "ReadOnly" and not self.from_file)
 
 
+def is_secret(name: str) -> bool:
+    """Whether a variable of this name is a password, or the group by which a card rules over all
+    others: its value stands in no text that people read."""
+    return any(word in name.lower() for word in ("password", "masterpass"))
+
+
 def accepted_text(variable: Variable, text: str) -> str | None:
     """The value as it is kept, or None when format, range or members are wrong (B05.FR.07, 08)."""
     if variable.max_length is not None and len(text) > variable.max_length:

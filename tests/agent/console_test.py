@@ -6,14 +6,14 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agent import console
-from agent.console import Console, ConsoleError, ask, may_ask
+from agent.console import Console, ConsoleError, ask, follow, may_ask
 from agent.errors import ChargepointError
 
 
@@ -30,6 +30,20 @@ def crash(_: dict[str, Any]) -> dict[str, Any]:
     raise ZeroDivisionError
 
 
+async def count(request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+    """Up to `to`; then it fails, or goes on in silence."""
+    FOLLOWED.append("begun")
+    try:
+        for number in range(request.get("to", 3)):
+            yield {"number": number, "text": "x" * request.get("long", 1)}
+        if request.get("fails"):
+            raise ChargepointError("no more; look elsewhere")
+        await asyncio.Event().wait()
+    finally:
+        FOLLOWED.append("ended")
+
+
+FOLLOWED: list[str] = []
 COMMANDS: dict[str, console.Command] = {
     "status": lambda _: {"link": "up"},
     "slow": slow,
@@ -37,6 +51,7 @@ COMMANDS: dict[str, console.Command] = {
     "crash": crash,
     "odd": lambda _: {"value": {1, 2}},
     "big": lambda _: {"text": "x" * 1_000_000},
+    "count": count,
 }
 
 
@@ -81,6 +96,61 @@ async def test_a_command_is_answered(path: str) -> None:
         assert await asked(path, {"cmd": "status"}) == {"ok": True, "link": "up"}
         assert await asked(path, {"cmd": "slow", "text": "hi"}) == {"ok": True, "echo": "hi"}
         assert len((await asked(path, {"cmd": "big"}))["text"]) == 1_000_000
+
+
+async def until_ended() -> None:
+    for _ in range(600):
+        if FOLLOWED[-1:] == ["ended"]:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("the command goes on")
+
+
+def first_of(path: str, request: dict[str, Any], count: int) -> list[dict[str, Any]]:
+    answers = follow(path, request, 30)
+    try:
+        return [next(answers) for _ in range(count)]
+    finally:
+        answers.close()  # type: ignore[attr-defined]
+
+
+async def test_what_is_followed_comes_line_by_line_until_the_client_leaves(path: str) -> None:
+    FOLLOWED.clear()
+    async with running(path):
+        told = await asyncio.to_thread(first_of, path, {"cmd": "count"}, 3)
+        await until_ended()
+        assert (await asked(path, {"cmd": "status"}))["ok"] is True
+    assert [one["number"] for one in told] == [0, 1, 2]
+
+
+async def test_a_follower_that_takes_nothing_is_let_go(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FOLLOWED.clear()
+    monkeypatch.setattr(console, "IDLE_S", 0.05)
+    async with running(path):
+        reader, writer = await asyncio.open_unix_connection(path, limit=100)
+        writer.write(b'{"cmd": "count", "to": 100, "long": 1000000}\n')
+        await until_ended()
+        writer.close()
+        assert reader is not None
+
+
+async def test_what_ends_with_an_error_says_so(path: str) -> None:
+    async with running(path):
+        with pytest.raises(ConsoleError, match="look elsewhere"):
+            await asyncio.to_thread(first_of, path, {"cmd": "count", "fails": True}, 4)
+
+
+async def test_a_console_that_ends_lets_its_followers_go(path: str) -> None:
+    FOLLOWED.clear()
+    async with running(path):
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(b'{"cmd": "count"}\n')
+        assert b'"ok": true' in await reader.readline()
+    assert b'"number": 2' in await reader.read()
+    await until_ended()
+    writer.close()
 
 
 async def test_one_connection_may_ask_often(path: str) -> None:

@@ -14,6 +14,7 @@ from drivers.contract import (
     Counters,
     DeviceFound,
     DeviceLost,
+    GpioBoardOptions,
     InputSeen,
     MeterReading,
     MeterSeen,
@@ -142,3 +143,14 @@ def test_a_controller_that_measures_is_shown_in_both_roles(tmp_path: Path) -> No
     assert row(there, "pilot1").age_s is None, "a controller that never counts is not looked past"
     there.see(MeterSeen("pilot1", METER), 100.0)
     assert row(there, "pilot1").age_s == 10.0, "the older of both"
+
+
+def test_a_board_that_has_shown_its_inputs_answers() -> None:
+    settings = load(str(EXAMPLE.parent / "examples" / "gpio_contactor.yaml")).settings
+    assert settings is not None
+    (name,) = [n for n, o in settings.devices.items() if isinstance(o, GpioBoardOptions)]
+    build = Registry(settings.lines, settings.devices).build
+    book = DeviceBook(settings, {name: build(name, settings.devices[name])})
+    assert book.summary()[0]["state"] == "-"
+    book.see(InputSeen(name, "emergency_stop", False, 1.0), 1.0)
+    assert book.summary()[0]["state"] == "answers"

@@ -90,6 +90,32 @@ def test_the_service_is_asked_for_the_next_card_not_for_an_old_one(
     assert out.endswith("as expected\n")
 
 
+def test_of_several_readers_one_is_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = EXAMPLE.read_text()
+    second = "  reader2: {driver: serial_reader, port: /dev/serial/by-id/none}\n"
+    file = tmp_path / "charger.yaml"
+    file.write_text(text.replace("\ndevices:\n", f"\ndevices:\n{second}"))
+    other = Card(3, "reader2", "BB", "ISO14443", "BB")
+    looks = iter([(), (card(UID, UID, 4),)])
+
+    def from_service(path: str, *, with_cards: bool) -> list[DeviceSeen]:
+        return [
+            DeviceSeen(name="reader1", roles=("reader",), driver="serial_reader", cards=next(looks)),
+            DeviceSeen(name="reader2", roles=("reader",), driver="serial_reader", cards=(other,)),
+        ]
+
+    monkeypatch.setattr(learn, "from_service", from_service)
+    monkeypatch.setattr(learn.time, "sleep", lambda _: None)
+    assert cli.main(["learn", str(file), "--reader", "reader1", "--expect", UID]) == 0
+    out = capsys.readouterr().out
+    assert "hold a card to reader1 (" in out
+    assert out.endswith("as expected\n")
+    assert cli.main(["learn", str(file), "--reader", "reader9"]) == 78
+    assert "choose one of" in capsys.readouterr().err
+
+
 def test_without_service_and_card_it_says_what_is_wrong_and_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

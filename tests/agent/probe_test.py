@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent import cli, probe
+from agent import cli, probe, screen
 from agent.devices import DeviceSeen
 from agent.errors import ChargepointError
 from agent.probe_text import COLUMNS, text
@@ -116,9 +116,56 @@ def test_watching_goes_on_over_a_restart_and_never_takes_the_ports(
     monkeypatch.setattr("time.sleep", lambda _: None)
     assert cli.main(["probe", file_in(tmp_path), "--watch"]) == 130
     out = capsys.readouterr()
-    assert out.out.count("nothing looks wrong") == 3
-    assert "directly" not in out.out
-    assert "gone; start it" in out.err
+    lines = out.out.splitlines()
+    assert [line.split()[1] for line in lines] == ["m:", "p:"]
+    assert "energy 1.234 kWh" in lines[0]
+    assert "! " not in out.out
+    assert out.err.count("gone; start it") == 1
+
+
+def test_on_a_terminal_watching_is_a_table_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looks = iter([[meter(lost="gone; look")], probe.NotRunning("gone; start it"), [pilot()]])
+
+    def from_service(path: str) -> list[DeviceSeen]:
+        look = next(looks, KeyboardInterrupt())
+        if isinstance(look, BaseException):
+            raise look
+        return look
+
+    monkeypatch.setattr(probe, "from_service", from_service)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert cli.main(["probe", file_in(tmp_path), "--watch"]) == 130
+    out = capsys.readouterr()
+    assert out.err == ""
+    _, *looks_shown = out.out.split(screen.HOME)
+    first, second, third = ["".join(look.split(screen.END_OF_LINE)) for look in looks_shown]
+    assert "asked from the running service" in first
+    assert "! m: gone; look" in first
+    assert "start it" in second
+    assert "! m: gone; look" in second, "the last values stay"
+    assert "nothing looks wrong" in third
+    assert "offers" in third
+
+
+def test_json_is_watched_line_by_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    looks = iter([[meter()], [pilot()]])
+
+    def from_service(path: str) -> list[DeviceSeen]:
+        look = next(looks, None)
+        if look is None:
+            raise KeyboardInterrupt
+        return look
+
+    monkeypatch.setattr(probe, "from_service", from_service)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    assert cli.main(["probe", file_in(tmp_path), "--watch", "--json"]) == 130
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line)["devices"][0]["name"] for line in lines] == ["m", "p"]
 
 
 def test_a_service_of_another_version_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
