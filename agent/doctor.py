@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from agent import doctor_board, doctor_limit, doctor_ports
+from agent import doctor_board, doctor_gpio, doctor_limit, doctor_ports
 from agent.console import ConsoleError, NotRunning, ask, socket_path
 from agent.doctor_finding import Board, Finding
 from agent.settings import Settings
@@ -44,15 +44,22 @@ def file_finding(config: str, loaded: Loaded) -> Finding:
     """charger.yaml itself."""
     if loaded.settings is None:
         return Finding(
-            "bad", f"{config} has {len(loaded.mistakes)} mistakes", f"`chargepoint check {config}`"
+            "bad",
+            f"{config} has {counted(len(loaded.mistakes), 'mistake')}",
+            f"`chargepoint check {config}` names what to mend",
         )
     if loaded.warnings:
         return Finding(
             "warn",
-            f"{config} can be used, with {len(loaded.warnings)} warnings",
+            f"{config} can be used, with {counted(len(loaded.warnings), 'warning')}",
             f"`chargepoint check {config}` names them",
         )
     return Finding("ok", f"{config} can be used")
+
+
+def counted(number: int, word: str) -> str:
+    """1 warning, 2 warnings."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def local(board: Board, settings: Settings | None) -> Iterator[Finding]:
@@ -60,7 +67,7 @@ def local(board: Board, settings: Settings | None) -> Iterator[Finding]:
     if settings is not None:
         yield from doctor_ports.ports(board, settings)
         yield from doctor_ports.groups(board, settings)
-        yield from doctor_ports.gpio(board, settings)
+        yield from doctor_gpio.gpio(board, settings)
         yield from doctor_board.storage(board, settings)
     yield from doctor_board.clock(board, time.time())
     yield from doctor_board.service(board)
@@ -87,9 +94,13 @@ def _asked(settings: Settings, tell: Tell) -> bool:
 
 
 async def _network(settings: Settings, is_online: bool, tell: Tell) -> None:
+    from agent.doctor_kept import kept
     from agent.doctor_network import reachability
 
-    async for finding in reachability(settings, is_online=is_online):
+    known, in_the_way = kept(settings)
+    if in_the_way is not None:
+        tell(in_the_way)
+    async for finding in reachability(settings, is_online=is_online, kept=known):
         tell(finding)
 
 

@@ -12,9 +12,10 @@ from agent.csms.link import Credentials, connect_websocket, hang_up
 from agent.csms.tls import Trust, client_context
 from agent.csms.words import dialling_words
 from agent.doctor_finding import Finding
+from agent.doctor_kept import UNKNOWN, Kept, key_file
 from agent.errors import LinkError, SettingsError
 from agent.ocpp.network import connection_url
-from agent.settings import CsmsEndpoint, Security, Settings
+from agent.settings import CsmsEndpoint, Settings
 
 OPEN_TIMEOUT_S = 10.0
 PASSWORD_SOURCE = Path("/etc/chargepoint/csms-password")
@@ -22,20 +23,25 @@ PASSWORD_SOURCE = Path("/etc/chargepoint/csms-password")
 PORTS = {"ws": 80, "wss": 443}
 
 
-async def reachability(settings: Settings, *, is_online: bool) -> AsyncIterator[Finding]:
-    """Slot by slot. While the service is online no second link is opened: some back ends would
-    drop the first for it."""
-    for number, csms in enumerate(settings.csms, 1):
-        async for finding in _slot(settings, csms, is_online):
-            yield Finding(finding.level, f"CSMS {number}: {finding.what}", finding.next_step)
+async def reachability(
+    settings: Settings, *, is_online: bool, kept: Kept = UNKNOWN
+) -> AsyncIterator[Finding]:
+    """Slot by slot, with what the station keeps. While the service is online no second link is
+    opened: some back ends would drop the first for it."""
+    for index in range(len(settings.csms)):
+        async for finding in _slot(settings, index, is_online, kept):
+            yield Finding(finding.level, f"CSMS {index + 1}: {finding.what}", finding.next_step)
 
 
-async def _slot(settings: Settings, csms: CsmsEndpoint, is_online: bool) -> AsyncIterator[Finding]:
+async def _slot(
+    settings: Settings, index: int, is_online: bool, kept: Kept
+) -> AsyncIterator[Finding]:
+    csms = settings.csms[index]
     parts = urlsplit(csms.url)
     host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
     dial = _dial(settings, csms)
     try:
-        trust = trust_of(settings.security)
+        trust = trust_of(settings, kept, shows_itself=dial.security_profile == 3)
         yield await _resolved(host, port)
         yield await _connected(host, port)
         if parts.scheme == "wss":
@@ -43,8 +49,18 @@ async def _slot(settings: Settings, csms: CsmsEndpoint, is_online: bool) -> Asyn
         if is_online:
             yield Finding("ok", "the service runs and is online; no second link is opened")
             return
-        password = None if dial.security_profile == 3 else station_password(csms)
-        yield await _upgraded(dial, Credentials(password, trust))
+        if dial.security_profile == 3:
+            yield await _upgraded(dial, Credentials(None, trust))
+        elif index in kept.passwords and not kept.saved:
+            yield Finding(
+                "warn",
+                "the CSMS has changed the password and only the service knows it, so its answer "
+                "was not tried",
+                "`journalctl -u chargepoint` has what it tells the service",
+            )
+        else:
+            password = kept.password(index, station_password(csms))
+            yield await _upgraded(dial, Credentials(password, trust))
     except (SettingsError, LinkError) as error:
         yield _bad(str(error))
     except OSError as error:  # of DNS, TCP and TLS alike
@@ -65,12 +81,19 @@ def _dial(settings: Settings, csms: CsmsEndpoint) -> Dial:
     return Dial(0, connection_url(csms.url, identity), identity, profile, OPEN_TIMEOUT_S, 0.0)
 
 
-def trust_of(security: Security) -> Trust:
-    """As charger.yaml has it; what the CSMS installed since is the running service's alone."""
+def trust_of(settings: Settings, kept: Kept, *, shows_itself: bool) -> Trust:
+    """As the service would have it: what it has taken over or was sent counts before the files."""
+    security = settings.security
     roots, chain = _read(security.ca_file), _read(security.certificate_file)
-    return Trust(
-        (roots,) if roots else (), chain, security.key_file or security.certificate_file or ""
-    )
+    trusted = kept.roots
+    if roots and not kept.has_taken("ca_file", roots):
+        trusted = (*trusted, roots)
+    if not shows_itself:
+        return Trust(trusted, takes_wildcards=kept.wildcards)
+    if kept.chain and (not chain or kept.has_taken("chain", chain)):
+        return Trust(trusted, kept.chain, key_file(settings, kept.key), kept.wildcards)
+    own_key = security.key_file or security.certificate_file or ""
+    return Trust(trusted, chain, own_key, kept.wildcards)
 
 
 def _read(name: str | None) -> str:

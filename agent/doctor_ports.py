@@ -6,6 +6,8 @@ from stat import S_IRGRP, S_IROTH, S_IRUSR, S_IWGRP, S_IWOTH, S_IWUSR
 
 from agent.doctor_finding import Board, Finding
 from agent.settings import Settings
+from agent.settings_gpio import signals
+from drivers.contract import GpioBoardOptions, GpioContactorOptions
 
 BARE_PORT = re.compile(r"/dev/tty(USB|ACM)[0-9]+")
 BY_ID, BY_PATH = "/dev/serial/by-id", "/dev/serial/by-path"
@@ -31,7 +33,7 @@ def ports(board: Board, settings: Settings) -> Iterator[Finding]:
             continue
         if BARE_PORT.fullmatch(port):
             yield _bare(board, port, owner)
-        yield _right_to(board, port, owner)
+        yield right_to(board, port, owner)
 
 
 def _where_it_may_be(board: Board, port: str) -> str:
@@ -49,7 +51,8 @@ def _bare(board: Board, port: str, owner: str) -> Finding:
     return Finding("warn", f"{port} ({owner}) may be another device after a reboot", better)
 
 
-def _right_to(board: Board, port: str, owner: str) -> Finding:
+def right_to(board: Board, port: str, owner: str) -> Finding:
+    """Whether the service's user may read and write a device file that is there."""
     groups, user = board.groups_of_service(), board.user_id()
     if groups is None:
         return Finding(
@@ -99,34 +102,18 @@ def _needed(settings: Settings) -> dict[str, str]:
             needed["input"] = "readers that type like a keyboard"
         else:
             needed["dialout"] = "serial ports"
-    if uses_gpio(settings):
+    if gpio_lines(settings):
         needed["gpio"] = "GPIO chips"
     return needed
 
 
-def uses_gpio(settings: Settings) -> bool:
-    """Whether any device hangs on lines of the board itself."""
-    tags = (str(type(options).__struct_config__.tag) for options in settings.devices.values())
-    return any(tag.startswith("gpio") for tag in tags)
-
-
-def gpio(board: Board, settings: Settings) -> Iterator[Finding]:
-    """GPIO chips, and what a crash leaves on a Raspberry Pi."""
-    if not uses_gpio(settings):
-        return
-    if not any(name.startswith("gpiochip") for name in board.names("/dev")):
-        yield Finding(
-            "bad", "there is no /dev/gpiochip", "enable GPIO_CDEV in the board's kernel or image"
-        )
-    if "Raspberry Pi" not in board.text("/proc/device-tree/model"):
-        return
-    kept = board.text("/sys/module/pinctrl_bcm2835/parameters/persist_gpio_outputs")
-    if kept in ("Y", "1"):
-        yield Finding(
-            "bad",
-            "persist_gpio_outputs=Y: outputs stay as they are after a crash, the contactor closed",
-            "add dtparam=strict_gpiod to config.txt (or pinctrl_bcm2835.persist_gpio_outputs=n to "
-            "cmdline.txt), reboot",
-        )
-    elif kept:
-        yield Finding("ok", "persist_gpio_outputs=N: outputs fall back when the agent ends")
+def gpio_lines(settings: Settings) -> list[str]:
+    """Lines of the board itself that charger.yaml names, each once."""
+    gpio = (GpioBoardOptions, GpioContactorOptions)
+    lines = [
+        signal.line.removeprefix("/dev/")
+        for options in settings.devices.values()
+        if isinstance(options, gpio)
+        for _, signal in signals((), options)
+    ]
+    return list(dict.fromkeys(lines))

@@ -18,22 +18,22 @@ def gpio_findings(settings: Settings) -> Iterator[Finding]:
     """All that is wrong with the lines of contactors, inputs and lamps."""
     owners: dict[str, str] = {}
     for name, options in named(settings.devices, (GpioContactorOptions, GpioBoardOptions)):
-        for path, signal in _signals(("devices", name), options):
+        for path, signal in signals(("devices", name), options):
             yield from _line(path, signal, owners)
         if isinstance(options, GpioContactorOptions):
             yield from _contactor(("devices", name), options)
 
 
-def _signals(path: Path, value: object) -> Iterator[tuple[Path, GpioInput | GpioOutput]]:
+def signals(path: Path, value: object) -> Iterator[tuple[Path, GpioInput | GpioOutput]]:
     """Every line within `value`, however deep."""
     if isinstance(value, GpioInput | GpioOutput):
         yield path, value
     elif isinstance(value, Struct):
         for field in value.__struct_fields__:
-            yield from _signals((*path, field), getattr(value, field))
+            yield from signals((*path, field), getattr(value, field))
     elif isinstance(value, dict):
         for key, one in value.items():
-            yield from _signals((*path, key), one)
+            yield from signals((*path, key), one)
 
 
 def _line(path: Path, signal: GpioInput | GpioOutput, owners: dict[str, str]) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""The rows of a database that nobody has open; nothing at it is changed."""
+"""What is in a database that nobody has open; nothing at it is changed."""
 
 import fcntl
 import os
@@ -13,6 +13,7 @@ from agent.store.checksum import no_text_is_damage
 from agent.store.file import fault
 from agent.store.outbox import select_rows
 from agent.store.rows import HeadRow, StoreFault
+from agent.store.state import read_state
 from agent.store.wal import log_of
 
 PAGE_ROWS = 500
@@ -34,11 +35,26 @@ def read_rows(path: str, table: str, after: int) -> Iterator[HeadRow]:
         raise fault(path, error) from error
 
 
+def read_saved(path: str) -> dict[str, str]:
+    """The state by key. Raises StoreFault."""
+    try:
+        with _opened(Path(path)) as connection, no_text_is_damage():
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version > 1:
+                return read_state(connection)
+            return dict(connection.execute("SELECT key, value FROM state"))
+    except (sqlite3.Error, OSError) as error:
+        raise fault(path, error) from error
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     """While this lasts, an agent that is started waits. With a log beside it (a crash, a power
     cut) the file is read from a copy: SQLite would write the log back."""
-    with _kept_closed(path), tempfile.TemporaryDirectory(prefix="chargepoint-queue-") as directory:
+    with (
+        _kept_closed(path),
+        tempfile.TemporaryDirectory(prefix="chargepoint-reading-") as directory,
+    ):
         if log_of(path).exists():
             copy = Path(directory, path.name)
             shutil.copyfile(path, copy)

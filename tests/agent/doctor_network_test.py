@@ -14,6 +14,7 @@ from websockets.asyncio.server import serve
 
 from agent import doctor_network
 from agent.doctor_finding import Finding
+from agent.doctor_kept import UNKNOWN, Kept
 from agent.doctor_network import reachability
 from agent.settings import CsmsEndpoint, Security, Settings
 from agent.settings_load import load
@@ -47,10 +48,12 @@ async def csms(status: int = 0, **options: Any) -> AsyncIterator[tuple[int, list
         yield server.sockets[0].getsockname()[1], frames
 
 
-async def looked(settings: Settings, url: str, online: bool = False, **more: Any) -> list[Finding]:
+async def looked(
+    settings: Settings, url: str, online: bool = False, kept: Kept = UNKNOWN, **more: Any
+) -> list[Finding]:
     endpoint = CsmsEndpoint(url, password=PASSWORD)
     changed = replace(settings, csms=(endpoint,), **more)
-    return [finding async for finding in reachability(changed, is_online=online)]
+    return [finding async for finding in reachability(changed, is_online=online, kept=kept)]
 
 
 async def test_a_good_way_is_shown_step_by_step_and_no_frame_is_sent(settings: Settings) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import cli, doctor_board, doctor_ports
+from agent import cli, doctor_board, doctor_gpio, doctor_ports
 from agent.clock import SYNCED
 from agent.csms.tls import build_date_s
 from agent.doctor import COLUMNS, shown
@@ -170,27 +170,82 @@ def with_gpio(tmp_path: Path) -> Settings:
     return found.settings
 
 
+OPEN = ("ok", "/dev/gpiochip0 (GPIO) is there and open")
+
+
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        ({"/dev/gpiochip0": ""}, []),
+        ({"/dev/gpiochip0": ""}, [OPEN]),
         ({}, [("bad", "there is no /dev/gpiochip")]),
-        (PI | {"/dev/gpiochip0": "", PERSIST: "Y\n"}, [("bad", "dtparam=strict_gpiod")]),
-        (PI | {"/dev/gpiochip0": "", PERSIST: "N\n"}, [("ok", "fall back")]),
-        (PI | {"/dev/gpiochip0": ""}, []),
+        (
+            {"/dev/gpiochip1": "", "/dev/gpiochip4": ""},
+            [("bad", "/dev/gpiochip0 for the line gpiochip0:27; `gpiodetect`")],
+        ),
+        (PI | {"/dev/gpiochip0": "", PERSIST: "Y\n"}, [OPEN, ("bad", "dtparam=strict_gpiod")]),
+        (PI | {"/dev/gpiochip0": "", PERSIST: "N\n"}, [OPEN, ("ok", "fall back")]),
+        (PI | {"/dev/gpiochip0": ""}, [OPEN]),
     ],
 )
-def test_what_a_crash_leaves_on_a_raspberry_pi(
+def test_chips_and_what_a_crash_leaves_on_a_raspberry_pi(
     made: Made, with_gpio: Settings, files: dict[str, str], expected: list[tuple[str, str]]
 ) -> None:
-    found = levels(doctor_ports.gpio(made(files), with_gpio))
+    board = made(files)
+    for chip in board.path("/dev").glob("gpiochip*"):
+        chip.chmod(0o666)
+    found = levels(doctor_gpio.gpio(board, with_gpio))
     assert [level for level, _ in found] == [level for level, _ in expected]
     assert all(said in text for (_, text), (_, said) in zip(found, expected, strict=True))
 
 
+def test_a_chip_that_is_closed_to_the_service(made: Made, with_gpio: Settings) -> None:
+    board = made({"/dev/gpiochip0": "", "/dev/gpiochip1": ""})
+    board.path("/dev/gpiochip0").chmod(0o600)
+    one(doctor_gpio.gpio(board, with_gpio), "bad", "closed to chargepoint", "99-chargepoint.rules")
+    board.path("/dev/gpiochip1").chmod(0o600)
+    found = levels(doctor_gpio.chips(board, ["gpiochip0:1", "K1_COIL"]))
+    assert [level for level, _ in found] == ["bad", "bad"], "a name may be on any chip"
+
+
+@pytest.mark.parametrize(
+    ("by_pi", "others", "versions", "expected"),
+    [
+        ([], ["gpiochip0:1"], {}, [("bad", "pip install 'gpiod>=2.5,<3'")]),
+        ([], ["gpiochip0:1"], {"gpiod": "1.5.4"}, [("bad", "1.5.4 is another library")]),
+        ([], ["gpiochip0:1"], {"gpiod": "2.5.0"}, [("ok", "gpiod 2.5.0 is there")]),
+        (["pi:GPIO17"], [], {}, [("bad", "write the line as gpiochip0:17")]),
+        (["pi:GPIO17"], [], {"lgpio": "0.2.2.0"}, []),
+    ],
+)
+def test_the_packages_behind_the_lines(
+    by_pi: list[str],
+    others: list[str],
+    versions: dict[str, str],
+    expected: list[tuple[str, str]],
+) -> None:
+    found = levels(doctor_gpio.packages(by_pi, others, lambda name: versions.get(name, "")))
+    assert [level for level, _ in found] == [level for level, _ in expected]
+    assert all(said in text for (_, text), (_, said) in zip(found, expected, strict=True))
+
+
+def test_packages_are_looked_for_on_this_board_only(made: Made, with_gpio: Settings) -> None:
+    asked: list[str] = []
+
+    def version_of(name: str) -> str:
+        asked.append(name)
+        return ""
+
+    mounted = made({"/dev/gpiochip0": ""})
+    assert len(levels(doctor_gpio.gpio(mounted, with_gpio, version_of))) == 1
+    assert asked == []
+    found = levels(doctor_gpio.gpio(Board(), with_gpio, version_of))
+    assert asked == ["gpiod"]
+    assert "needs the Python package gpiod" in found[0][1]
+
+
 def test_who_uses_no_gpio_hears_nothing_of_it(made: Made, tmp_path: Path) -> None:
     board = made(PI | {PERSIST: "Y"})
-    assert levels(doctor_ports.gpio(board, settings_with(tmp_path, "/dev/x"))) == []
+    assert levels(doctor_gpio.gpio(board, settings_with(tmp_path, "/dev/x"))) == []
 
 
 # --- clock and storage ----------------------------------------------------------------------------
