@@ -3,7 +3,8 @@ a CSMS on loopback. What stands behind the terminals is one simulated world.
 
 Two EVSEs: an OpenEVSE each, two Eastron SDM630 on one RS-485 line, one card reader for both; with
 `main_meter` a third SDM630 on that line, at the grid connection. With `meter_inside` the first
-EVSE has one phase, and its OpenEVSE is its meter as well.
+EVSE has one phase, and its OpenEVSE is its meter as well. With `gpio` a board with emergency stop,
+door switch, bay sensor and lamps on lines that are files.
 """
 
 import asyncio
@@ -23,10 +24,11 @@ from drivers.meters.register_map import find
 from drivers.sim.connector import Ev
 from drivers.sim.live import LiveWorld
 from drivers.sim.world import GRID, World
-from hil.desk_file import LINE, MAIN_UNIT, METER_MODEL, PILOTS, READER, DeskFile
+from hil.desk_file import LAMP_FAULT, LINE, MAIN_UNIT, METER_MODEL, PILOTS, READER, DeskFile
 from hil.parts.card_reader import CardReader
 from hil.parts.csms import BenchCsms
 from hil.parts.csms_server import CsmsServer, serve_websocket
+from hil.parts.gpio_files import GpioFiles
 from hil.parts.modbus_slave import ModbusSlave
 from hil.parts.openevse import OpenEvse
 from hil.parts.pty_port import PtyPort
@@ -66,6 +68,7 @@ class DeskBench:
         controller_time_scale: float = 1.0,
         main_meter: bool = False,
         meter_inside: bool = False,
+        gpio: bool = False,
         csms_url: str | None = None,
         password: str | None = None,
         say: Callable[[str], None] = lambda text: None,
@@ -87,6 +90,8 @@ class DeskBench:
         self.controllers: dict[int, OpenEvse] = {}
         self.meters: ModbusSlave
         self.reader: CardReader
+        self.gpio: GpioFiles
+        """Lines by their numbers in `hil.desk_file`, where the bench was asked for them."""
         self.server: CsmsServer
         self.utc_offset_s = 0.0
         """Seconds to add to loop time for UTC seconds since 1970."""
@@ -97,6 +102,7 @@ class DeskBench:
         self._is_meter_inside = meter_inside
         if meter_inside:
             self.world.connectors[min(EVSE_IDS), CONNECTOR_ID].phases = 1
+        self._has_gpio = gpio
         self._csms_url = csms_url
         self._password = password
         self._ports: dict[str, PtyPort] = {}
@@ -148,6 +154,9 @@ class DeskBench:
             units[MAIN_UNIT] = meter_unit(self.live, GRID, model, serial=70_000_000 + MAIN_UNIT)
         self.meters = ModbusSlave(self._ports[LINE], units)
         self.reader = CardReader(self._ports[READER])
+        if self._has_gpio:
+            self.gpio = GpioFiles(self.directory, LAMP_FAULT + 1)
+            self.command = ("hil.parts.gpio_program", str(self.directory))
         self.server = await serve_websocket(self.csms)
         desk_file = DeskFile(
             ports={name: port.path for name, port in self._ports.items()},
@@ -158,6 +167,7 @@ class DeskBench:
             main_meter=self._has_main_meter,
             meter_inside=self._is_meter_inside,
             password_file=self._keep_password(),
+            gpio=self._has_gpio,
         )
         self.config.write_text(desk_file.text())
 

@@ -11,6 +11,10 @@ PILOTS = {1: "left", 2: "right"}
 """EVSE -> name of its controller, which is also the name of its port."""
 LINE = "rs485"
 READER = "reader"
+BOARD, BAY = "board", "bay_left"
+"""The device with the lines below, and the bay sensor of EVSE 1 there."""
+EMERGENCY_STOP, DOOR, BAY_LEFT, LAMP_FREE, LAMP_CHARGING, LAMP_FAULT = range(6)
+"""Lines of gpiochip0."""
 MAIN_METER, MAIN_UNIT = "meter_main", 9
 """The meter at the grid connection and its number on the line."""
 
@@ -27,6 +31,7 @@ class DeskFile(Struct, frozen=True):
     meter_inside: bool = False
     """The first EVSE's controller is its meter as well, on one phase."""
     password_file: str | None = None
+    gpio: bool = False
 
     def text(self) -> str:
         """charger.yaml, with everything that an installation would have."""
@@ -39,16 +44,7 @@ class DeskFile(Struct, frozen=True):
             },
             "csms": [{"url": self.csms_url} | self._login()],
             "supply": {"current_a": self.supply_a},
-            "evses": [
-                {
-                    "id": evse_id,
-                    "meter": pilot if self._is_inside(evse_id) else f"meter_{pilot}",
-                    "connectors": [
-                        {"id": 1, "pilot": pilot, "phases": 1 if self._is_inside(evse_id) else 3}
-                    ],
-                }
-                for evse_id, pilot in PILOTS.items()
-            ],
+            "evses": [self._evse(evse_id, pilot) for evse_id, pilot in PILOTS.items()],
             "main_meter": MAIN_METER if self.main_meter else None,
             "devices": self._devices(),
             "lines": {LINE: {"port": self.ports[LINE]}},
@@ -59,6 +55,18 @@ class DeskFile(Struct, frozen=True):
 
     def _is_inside(self, evse_id: int) -> bool:
         return self.meter_inside and evse_id == min(PILOTS)
+
+    def _evse(self, evse_id: int, pilot: str) -> dict[str, Any]:
+        evse: dict[str, Any] = {
+            "id": evse_id,
+            "meter": pilot if self._is_inside(evse_id) else f"meter_{pilot}",
+            "connectors": [
+                {"id": 1, "pilot": pilot, "phases": 1 if self._is_inside(evse_id) else 3}
+            ],
+        }
+        if self.gpio and evse_id == min(PILOTS):
+            evse["bay_sensor"] = {"device": BOARD, "input": BAY}
+        return evse
 
     def _login(self) -> dict[str, Any]:
         if self.password_file is None:
@@ -75,6 +83,8 @@ class DeskFile(Struct, frozen=True):
                 devices[f"meter_{pilot}"] = self._meter(evse_id)
         if self.main_meter:
             devices[MAIN_METER] = self._meter(MAIN_UNIT)
+        if self.gpio:
+            devices[BOARD] = _board()
         return devices
 
     def _meter(self, unit: int) -> dict[str, Any]:
@@ -92,3 +102,20 @@ class DeskFile(Struct, frozen=True):
             {"component": {"name": component}, "variable": {"name": name}, "value": str(value)}
             for component, name, value in values
         ]
+
+
+def _board() -> dict[str, Any]:
+    """Inputs and lamps; active is high."""
+    lines: dict[str, int | dict[str, int]] = {
+        "emergency_stop": EMERGENCY_STOP,
+        "door": DOOR,
+        "inputs": {BAY: BAY_LEFT},
+        "lamps": {"available": LAMP_FREE, "charging": LAMP_CHARGING, "faulted": LAMP_FAULT},
+    }
+    return {"driver": "gpio_board", **{name: _on_chip(line) for name, line in lines.items()}}
+
+
+def _on_chip(lines: int | dict[str, int]) -> dict[str, Any]:
+    if isinstance(lines, dict):
+        return {name: _on_chip(line) for name, line in lines.items()}
+    return {"line": f"gpiochip0:{lines}"}

@@ -23,7 +23,8 @@ CARD = "04A2B3C4D5E680"
 
 def test_the_walk_names_every_command_of_the_technician() -> None:
     named = {line.split()[1] for line in LINES}
-    assert named == {"check", "doctor", "probe", "learn", "status", "queue", "safe-off"}
+    every = {"check", "doctor", "probe", "learn", "status", "trace", "queue", "safe-off"}
+    assert named == every
 
 
 @pytest.mark.parametrize("line", LINES)
@@ -38,14 +39,19 @@ def test_files_that_the_walk_links_are_there() -> None:
     assert [link for link in links if not (PAGE.parent / link).exists()] == []
 
 
-async def said(bench: DeskBench, line: str) -> tuple[int, str]:
-    """Exit status and output of a command of the walk, on the bench's own file."""
+async def started(bench: DeskBench, line: str, *more: str) -> asyncio.subprocess.Process:
+    """A command of the walk, on the bench's own file."""
     words = shlex.split(line.replace("charger.yaml", str(bench.config)))[1:]
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "agent.cli", *words),
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", *bench.command, *words, *more),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
+
+
+async def said(bench: DeskBench, line: str, *more: str) -> tuple[int, str]:
+    """Exit status and output of a command of the walk."""
+    process = await started(bench, line, *more)
     out, _ = await process.communicate()
     assert process.returncode is not None
     return process.returncode, out.decode()

@@ -102,7 +102,9 @@ def test_of_several_readers_one_is_chosen(
 
     def from_service(path: str, *, with_cards: bool) -> list[DeviceSeen]:
         return [
-            DeviceSeen(name="reader1", roles=("reader",), driver="serial_reader", cards=next(looks)),
+            DeviceSeen(
+                name="reader1", roles=("reader",), driver="serial_reader", cards=next(looks)
+            ),
             DeviceSeen(name="reader2", roles=("reader",), driver="serial_reader", cards=(other,)),
         ]
 
