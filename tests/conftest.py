@@ -4,8 +4,16 @@ from collections.abc import Iterator
 
 import pymodbus.client  # noqa: F401  (lines load it in a thread, which virtual time does not see)
 import pytest
+from hypothesis import HealthCheck, settings
 
 from agent import log
+
+settings.register_profile(
+    "steady",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("steady")  # a busy machine fails nothing; `own_secrets` is for all examples
 
 
 @pytest.fixture(autouse=True)

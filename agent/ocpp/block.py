@@ -23,6 +23,7 @@ __all__ = [
     "OutgoingCall",
     "Payload",
     "Stream",
+    "refused",
 ]
 
 
@@ -37,6 +38,12 @@ class Answer(Struct, frozen=True):
     events: tuple[object, ...] = ()
     effects: tuple[object, ...] = ()
     stream: Stream | None = None
+
+
+def refused(reason: str, words: str = "", status: str = "Rejected") -> Answer:
+    """A negative answer with its reason code (appendix 5), and more in words where they help."""
+    info = {"reasonCode": reason} | ({"additionalInfo": words[:512]} if words else {})
+    return Answer({"status": status, "statusInfo": info})
 
 
 class Later(Struct, frozen=True):

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.settings_load import load
@@ -172,7 +172,6 @@ def test_both_yaml_loaders_read_the_same(old: str | None, monkeypatch: pytest.Mo
     assert "not allowed" in mistakes(read("a: \x07\n"))[0]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     st.lists(
         st.tuples(
@@ -194,7 +193,6 @@ def test_a_spoiled_file_never_raises_and_names_a_place(edits: list[tuple[int, in
     assert all(1 <= m.mark.line <= lines + 1 and m.mark.column >= 1 for m in loaded.mistakes)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.binary(max_size=200))
 def test_bytes_of_any_kind_never_raise(raw: bytes) -> None:
     assert read(raw).mistakes

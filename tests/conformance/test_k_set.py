@@ -141,7 +141,7 @@ def test_TC_K_16_CS() -> None:
 def test_TC_K_19_CS(recurrency: str) -> None:
     async def scene(octt: Octt) -> None:
         sent = profile(kind="Recurring", recurrencyKind=recurrency, start=stamp(octt))
-        await install(octt, octt.evse_id, sent)
+        await installed(octt, octt.evse_id, sent)
 
     play(scene)
 

@@ -11,6 +11,7 @@ from agent.ocpp.block import (
     Outgoing,
     OutgoingCall,
     Payload,
+    refused,
 )
 from agent.ocpp.device_model import Variable
 from agent.ocpp.tokens import from_wire, info_from_wire, to_wire
@@ -33,7 +34,7 @@ def _authorized(request: Payload, response: Payload | None, view: View, now: Now
 def _clear_cache(payload: Payload, view: View, now: Now) -> Answer:
     """C11.FR.01, FR.04: rejected where there is no cache."""
     if not view.station.policy.auth_cache_enabled:
-        return Answer({"status": "Rejected"})
+        return refused("NotEnabled", "AuthCacheCtrlr.Enabled is false")
     return Answer({"status": "Accepted"}, effects=(ForgetTokens(),))
 
 

@@ -12,7 +12,16 @@ from agent.core.events import (
     UnlockRequested,
 )
 from agent.core.master_pass import is_master
-from agent.ocpp.block import Answer, Incoming, Later, OnEvent, OnResponse, Outgoing, Payload
+from agent.ocpp.block import (
+    Answer,
+    Incoming,
+    Later,
+    OnEvent,
+    OnResponse,
+    Outgoing,
+    Payload,
+    refused,
+)
 from agent.ocpp.charging.profiles import StartProfileSet
 from agent.ocpp.charging.rules import check_start_profile, is_enabled
 from agent.ocpp.device_model import Variable
@@ -36,16 +45,22 @@ def _request_start(payload: Payload, view: View, now: Now) -> Answer:
     group_token = from_wire(group) if group else None
     profile = payload.get("chargingProfile") if is_enabled(view) else None
     remote_start_id = payload["remoteStartId"]
-    if not view.connection.accepted or is_master(group_token, station.policy):
-        return Answer({"status": "Rejected"})
-    start = StartRequested(
-        evse_id or 0, from_wire(payload["idToken"]), group_token, remote_start_id
-    )
+    if not view.connection.accepted:
+        return refused("CSNotAccepted")
+    if is_master(group_token, station.policy):
+        return refused("InvalidIdToken", "a master pass starts nothing")
+    if evse_id is None:
+        return refused("TxInProgress", "no EVSE is free, or it is not clear which: name evseId")
+    start = StartRequested(evse_id, from_wire(payload["idToken"]), group_token, remote_start_id)
     if evse_id == 0 and profile is None:
         return Answer({"status": "Accepted"}, events=(start,))
-    evse = station.evses.get(evse_id) if evse_id is not None else None
-    if evse is None or not evse.free:
-        return Answer({"status": "Rejected"})
+    if evse_id == 0:
+        return refused("MissingParam", "with a chargingProfile name the evseId")
+    evse = station.evses.get(evse_id)
+    if evse is None:
+        return refused("UnknownEvse")
+    if not evse.free:
+        return refused("TxInProgress", f"EVSE {evse_id} is in use, or cannot be used now")
     events: list[object] = []
     if profile is not None:
         refusal = check_start_profile(profile, evse.evse_id, view, now)
@@ -77,8 +92,10 @@ def _request_stop(payload: Payload, view: View, now: Now) -> Answer:
     transaction_id = payload["transactionId"]
     evse, running = view.station.evse_of(transaction_id), view.station.running(transaction_id)
     is_ending = evse is not None and evse.ending is not None
-    if not view.connection.accepted or running is None or is_ending:
-        return Answer({"status": "Rejected"})
+    if not view.connection.accepted:
+        return refused("CSNotAccepted")
+    if running is None or is_ending:
+        return refused("TxNotFound", "it is ending already" if is_ending else "")
     return Answer({"status": "Accepted"}, events=(StopRequested(transaction_id),))
 
 
@@ -95,10 +112,11 @@ def _unlock_connector(payload: Payload, view: View, now: Now) -> Answer | Later:
     if evse.transaction is not None and is_authorized and evse.active is connector:
         return Answer({"status": "OngoingAuthorizedTransaction"})
     if not connector.has_lock:
-        info = {"reasonCode": "UnsupportedRequest"}
-        return Answer({"status": "UnlockFailed", "statusInfo": info})
+        reason = "FixedCable" if connector.fixed_cable else "UnsupportedRequest"
+        return refused(reason, status="UnlockFailed")
     if not connector.may_unlock(now.mono_s):
-        return Answer({"status": "UnlockFailed", "statusInfo": {"reasonCode": "InternalError"}})
+        words = "the power path is not seen open"
+        return refused("InternalError", words, status="UnlockFailed")
     return Later(
         now.mono_s + UNLOCK_WAIT_S,
         otherwise=Answer({"status": "UnlockFailed"}),
@@ -156,28 +174,30 @@ def _knows_connector(asked: MessageTriggered, view: View) -> bool:
     return evse_id in evses and (connector_id == 0 or connector_id in evses[evse_id].connectors)
 
 
-TRIGGERS: dict[str, Callable[[MessageTriggered, View], bool]] = {
-    "BootNotification": _boot_is_open,
-    "FirmwareStatusNotification": _always,
-    "Heartbeat": _always,
-    "LogStatusNotification": _always,
-    "MeterValues": _has_reading,
-    "SignChargingStationCertificate": _always,
-    "StatusNotification": _knows_connector,
-    "TransactionEvent": _has_transaction,
+TRIGGERS: dict[str, tuple[Callable[[MessageTriggered, View], bool], str]] = {
+    "BootNotification": (_boot_is_open, "InvalidMessageSeq"),
+    "FirmwareStatusNotification": (_always, ""),
+    "Heartbeat": (_always, ""),
+    "LogStatusNotification": (_always, ""),
+    "MeterValues": (_has_reading, "NotFound"),
+    "SignChargingStationCertificate": (_always, ""),
+    "StatusNotification": (_knows_connector, "UnknownConnectorId"),
+    "TransactionEvent": (_has_transaction, "TxNotFound"),
 }
-"""Message -> whether it can be sent now as it is asked for."""
+"""Message -> whether it can be sent now as it is asked for, and the reason code when not."""
 
 
 def _trigger_message(payload: Payload, view: View, now: Now) -> Answer:
     """F06: a promise here is kept by the block that owns the message."""
     message, evse = payload["requestedMessage"], payload.get("evse", {})
-    is_possible = TRIGGERS.get(message)
-    if is_possible is None:
+    if message not in TRIGGERS:
         return Answer({"status": "NotImplemented"})
+    is_possible, reason = TRIGGERS[message]
     asked = MessageTriggered(message, evse.get("id", 0), evse.get("connectorId", 0), bool(evse))
-    if view.connection.turns.is_crowded or not is_possible(asked, view):
-        return Answer({"status": "Rejected"})
+    if view.connection.turns.is_crowded:
+        return refused("OutOfMemory", "too much waits for the answers of the CSMS; ask again then")
+    if not is_possible(asked, view):
+        return refused(reason)
     return Answer({"status": "Accepted"}, events=(asked,))
 
 

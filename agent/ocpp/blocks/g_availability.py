@@ -17,6 +17,7 @@ from agent.ocpp.block import (
     Outgoing,
     OutgoingCall,
     Payload,
+    refused,
 )
 from agent.ocpp.clocks import csms_time
 from agent.ocpp.device_model import Variable
@@ -135,10 +136,10 @@ def _change_availability(payload: Payload, view: View, now: Now) -> Answer:
     evse = payload.get("evse", {})
     evse_id, connector_id = evse.get("id", 0), evse.get("connectorId", 0)
     station = view.station
-    known = evse_id == 0 or evse_id in station.evses
-    connector_ids = station.connector_ids(evse_id) if evse_id in station.evses else ()
-    if not known or (connector_id and connector_id not in connector_ids):
-        return Answer({"status": "Rejected"})
+    if evse_id not in (0, *station.evses):
+        return refused("UnknownEvse")
+    if connector_id and (evse_id == 0 or connector_id not in station.connector_ids(evse_id)):
+        return refused("UnknownConnectorId")
     operative = payload["operationalStatus"] == "Operative"
     requested = AvailabilityRequested(evse_id, connector_id, operative)
     if station.is_operative(evse_id, connector_id) == operative:

@@ -9,6 +9,7 @@ from agent.ocpp.block import (
     OnResponse,
     Outgoing,
     Payload,
+    refused,
 )
 from agent.ocpp.blocks.b_provisioning.declared import LONGEST_HEARTBEAT_S, VARIABLES
 from agent.ocpp.blocks.b_provisioning.network import profile_set, set_network_profile
@@ -45,10 +46,9 @@ def _reset(payload: Payload, view: View, now: Now) -> Answer:
     """B11, B12: of the station, or of one EVSE while the others go on."""
     evses, evse_id = view.station.evses, payload.get("evseId", 0)
     if "evseId" in payload and evse_id not in evses:
-        return Answer({"status": "Rejected", "statusInfo": {"reasonCode": "UnknownEvse"}})
+        return refused("UnknownEvse")
     if view.firmware.is_installing:
-        info = {"reasonCode": "FwUpdateInProgress"}
-        return Answer({"status": "Rejected", "statusInfo": info})
+        return refused("FwUpdateInProgress")
     on_idle = payload["type"] == "OnIdle"
     waits = on_idle and view.station.runs(evse_id)
     status = "Scheduled" if waits else "Accepted"

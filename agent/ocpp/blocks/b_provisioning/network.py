@@ -3,7 +3,7 @@
 from urllib.parse import urlsplit
 
 from agent.core.events import Now
-from agent.ocpp.block import Answer, Consequences, Payload
+from agent.ocpp.block import Answer, Consequences, Payload, refused
 from agent.ocpp.network import SLOT_NUMBERS, NetworkProfile, NetworkProfileSet, save_profile
 from agent.ocpp.view import View
 
@@ -13,30 +13,25 @@ LONGEST_MESSAGE_TIMEOUT_S = 600
 
 
 def set_network_profile(payload: Payload, view: View, now: Now) -> Answer:
-    """Accepted once it is durable; the profile in use cannot be overwritten: it is the way back."""
+    """Accepted once it is durable; the profile in use cannot be overwritten: it is the way back
+    (B09.FR.02, FR.04, FR.05)."""
     number, data = payload["configurationSlot"], payload["connectionData"]
     connection = view.connection
     in_use = connection.slots[connection.slot]
     if number not in SLOT_NUMBERS:
-        return _rejected("InvalidConfSlot", f"slots are {SLOT_NUMBERS[0]} to {SLOT_NUMBERS[-1]}")
+        return refused("InvalidConfSlot", f"slots are {SLOT_NUMBERS[0]} to {SLOT_NUMBERS[-1]}")
     if number == in_use.number:
-        return _rejected("InvalidConfSlot", "this slot is in use now; set another one")
+        return refused("InvalidConfSlot", "this slot is in use now; set another one")
     if data["securityProfile"] < in_use.security_profile:
-        return _rejected("NoSecurityDowngrade")
+        return refused("NoSecurityDowngrade")
     if problem := _problem(data):
-        return _rejected("InvalidNetworkConf", problem)
+        return refused("InvalidNetworkConf", problem)
     profile = NetworkProfile(data["ocppCsmsUrl"], data["securityProfile"], data["messageTimeout"])
     return Answer(
         {"status": "Accepted"},
         events=(NetworkProfileSet(number, profile),),
         effects=(save_profile(number, profile),),
     )
-
-
-def _rejected(reason: str, words: str = "") -> Answer:
-    """B09.FR.02, FR.04, FR.05."""
-    info = {"reasonCode": reason} | ({"additionalInfo": words} if words else {})
-    return Answer({"status": "Rejected", "statusInfo": info})
 
 
 def _problem(data: Payload) -> str:

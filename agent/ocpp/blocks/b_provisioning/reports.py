@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from agent.core.events import Now
-from agent.ocpp.block import Answer, Payload, Stream
+from agent.ocpp.block import Answer, Payload, Stream, refused
 from agent.ocpp.blocks.b_provisioning.set_get import check_size
 from agent.ocpp.device_model import CONFIGURATION, FULL, Entry
 from agent.ocpp.messages import format_time
@@ -28,7 +28,7 @@ def get_base_report(payload: Payload, view: View, now: Now) -> Answer:
     elif report_base == SUMMARY:
         entries = _summary(view, now)
     else:
-        return Answer({"status": "NotSupported", "statusInfo": {"reasonCode": "UnsupportedParam"}})
+        return refused("UnsupportedParam", status="NotSupported")
     return _answer(payload["requestId"], entries, view, now)
 
 
@@ -71,7 +71,7 @@ def get_report(payload: Payload, view: View, now: Now) -> Answer:
     if named:
         entries = tuple(e for e in entries if any(_is_named(e, item) for item in named))
     if not entries:
-        return Answer({"status": "EmptyResultSet", "statusInfo": {"reasonCode": "NotFound"}})
+        return refused("NotFound", status="EmptyResultSet")
     return _answer(payload["requestId"], entries, view, now)
 
 
@@ -124,8 +124,7 @@ def _fits(wanted: str | None, found: str) -> bool:
 def _answer(request_id: int, entries: Sequence[Entry], view: View, now: Now) -> Answer:
     """Rejected while others wait to be told: this one is asked for again (B07.FR.13, B08.FR.16)."""
     if not view.connection.turns.takes_report:
-        info = {"reasonCode": "OutOfMemory", "additionalInfo": "other reports wait; ask again"}
-        return Answer({"status": "Rejected", "statusInfo": info})
+        return refused("OutOfMemory", "other reports wait; ask again")
     return Answer({"status": "Accepted"}, stream=_report(request_id, entries, view, now))
 
 

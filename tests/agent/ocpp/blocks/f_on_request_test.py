@@ -64,7 +64,7 @@ def test_a_fixed_cable_has_nothing_to_unlock() -> None:
     async def scene(bench: SimBench) -> None:
         await booted(bench)
         answer = await bench.csms.call("UnlockConnector", PLACE)
-        info = {"reasonCode": "UnsupportedRequest"}
+        info = {"reasonCode": "FixedCable"}
         assert answer == {"status": "UnlockFailed", "statusInfo": info}
 
     run(scene)
@@ -212,6 +212,25 @@ def test_only_what_will_be_sent_is_promised(
         assert await trigger(bench, message, **evse) == status
         await asyncio.sleep(5)
         assert len(bench.csms.of(message)) == count + (status == "Accepted")
+
+    run(scene)
+
+
+@pytest.mark.parametrize(
+    ("message", "evse_id", "reason"),
+    [
+        ("BootNotification", 1, "InvalidMessageSeq"),
+        ("MeterValues", 9, "NotFound"),
+        ("StatusNotification", 9, "UnknownConnectorId"),
+        ("TransactionEvent", 1, "TxNotFound"),
+    ],
+)
+def test_what_is_not_promised_has_a_reason(message: str, evse_id: int, reason: str) -> None:
+    async def scene(bench: SimBench) -> None:
+        await booted(bench)
+        request = {"requestedMessage": message, "evse": {"id": evse_id}}
+        answer = await bench.csms.call("TriggerMessage", request)
+        assert answer == {"status": "Rejected", "statusInfo": {"reasonCode": reason}}
 
     run(scene)
 

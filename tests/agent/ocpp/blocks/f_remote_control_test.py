@@ -70,54 +70,63 @@ def start(view: Any, **more: Any) -> Any:
     return answer
 
 
+def reason(answer: Any) -> str:
+    """Accepted, or why it is Rejected."""
+    if answer.payload["status"] == "Accepted":
+        return "Accepted"
+    assert answer.payload["status"] == "Rejected"
+    return str(answer.payload["statusInfo"]["reasonCode"])
+
+
 @pytest.mark.parametrize(
-    ("evses", "evse_id", "chosen"),
+    ("evses", "evse_id", "found"),
     [
         ([evse(1)], 1, 1),
         ([evse(1), evse(2)], 2, 2),
-        ([evse(1)], 2, None),
-        ([evse(1, free=False)], 1, None),
+        ([evse(1)], 2, "UnknownEvse"),
+        ([evse(1, free=False)], 1, "TxInProgress"),
         ([evse(1)], None, 1),
         ([evse(1), evse(2)], None, 0),
-        ([evse(1, free=False), evse(2, free=False)], None, None),
+        ([evse(1, free=False), evse(2, free=False)], None, "TxInProgress"),
         ([evse(1), evse(2, connected=True)], None, 2),
-        ([evse(1, connected=True), evse(2, connected=True)], None, None),
+        ([evse(1, connected=True), evse(2, connected=True)], None, "TxInProgress"),
         ([evse(1, free=False), evse(2)], None, 2),
     ],
 )
 def test_a_start_goes_to_the_named_evse_or_the_only_one_it_can_mean(
-    evses: list[Any], evse_id: int | None, chosen: int | None
+    evses: list[Any], evse_id: int | None, found: int | str
 ) -> None:
+    """`found`: the EVSE, or the reason of the refusal."""
     answer = start(view_of(*evses), **({"evseId": evse_id} if evse_id else {}))
-    if chosen is None:
-        assert answer.payload == {"status": "Rejected"}
+    if isinstance(found, str):
+        assert reason(answer) == found
         assert answer.events == ()
     else:
         assert answer.payload == {"status": "Accepted"}
         token = IdToken("APP", "Central")
-        assert answer.events == (StartRequested(chosen, token, None, 17),)
+        assert answer.events == (StartRequested(found, token, None, 17),)
 
 
 def test_the_last_free_evse_is_kept_for_a_transaction_that_has_none_yet() -> None:
-    assert start(view_of(evse(1), has_room=False)).payload == {"status": "Rejected"}
+    assert reason(start(view_of(evse(1), has_room=False))) == "TxInProgress"
     assert start(view_of(evse(1), has_room=False), evseId=1).payload == {"status": "Accepted"}
 
 
 def test_a_start_anywhere_needs_a_place_that_nobody_waits_for_and_carries_no_profile() -> None:
     both = evse(1), evse(2)
-    assert start(view_of(*both, has_room=False)).payload == {"status": "Rejected"}
-    assert start(view_of(*both), chargingProfile=PROFILE).payload == {"status": "Rejected"}
+    assert reason(start(view_of(*both, has_room=False))) == "TxInProgress"
+    assert reason(start(view_of(*both), chargingProfile=PROFILE)) == "MissingParam"
 
 
-@pytest.mark.parametrize(("group", "status"), [("POLICE", "Rejected"), ("FAMILY", "Accepted")])
-def test_a_master_pass_starts_nothing(group: str, status: str) -> None:
+@pytest.mark.parametrize(("group", "said"), [("POLICE", "InvalidIdToken"), ("FAMILY", "Accepted")])
+def test_a_master_pass_starts_nothing(group: str, said: str) -> None:
     group_token = {"idToken": group, "type": "Central"}
     answer = start(view_of(evse(1)), evseId=1, groupIdToken=group_token)
-    assert answer.payload == {"status": status}
+    assert reason(answer) == said
 
 
 def test_nobody_is_started_before_the_boot_was_accepted() -> None:
-    assert start(view_of(evse(1), accepted=False), evseId=1).payload == {"status": "Rejected"}
+    assert reason(start(view_of(evse(1), accepted=False), evseId=1)) == "CSNotAccepted"
 
 
 def test_a_transaction_that_waits_for_its_token_is_named() -> None:
@@ -138,20 +147,20 @@ def test_a_profile_is_bound_before_the_start_and_a_bad_one_refuses_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("transaction_id", "ending", "accepted", "status"),
+    ("transaction_id", "ending", "accepted", "said"),
     [
         ("t-1", None, True, "Accepted"),
-        ("t-2", None, True, "Rejected"),
-        ("t-1", "ending", True, "Rejected"),
-        ("t-1", None, False, "Rejected"),
+        ("t-2", None, True, "TxNotFound"),
+        ("t-1", "ending", True, "TxNotFound"),
+        ("t-1", None, False, "CSNotAccepted"),
     ],
 )
 def test_a_stop_needs_a_running_transaction(
-    transaction_id: str, ending: str | None, accepted: bool, status: str
+    transaction_id: str, ending: str | None, accepted: bool, said: str
 ) -> None:
     running = SimpleNamespace(transaction_id="t-1")
     view = view_of(evse(1, transaction=running, ending=ending), accepted=accepted)
     stop = f_remote_control.INCOMING["RequestStopTransaction"]
     answer = stop({"transactionId": transaction_id}, view, NOW)
-    assert answer.payload == {"status": status}
-    assert answer.events == ((StopRequested("t-1"),) if status == "Accepted" else ())
+    assert reason(answer) == said
+    assert answer.events == ((StopRequested("t-1"),) if said == "Accepted" else ())

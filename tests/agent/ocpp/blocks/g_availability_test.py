@@ -119,7 +119,7 @@ def test_a_heartbeat_sets_the_clock_when_it_can_be_believed(
 
 
 @pytest.mark.parametrize(
-    ("evse", "running", "operative", "wanted", "status"),
+    ("evse", "running", "operative", "wanted", "said"),
     [
         (None, False, True, "Inoperative", "Accepted"),
         (None, True, True, "Inoperative", "Scheduled"),
@@ -130,18 +130,21 @@ def test_a_heartbeat_sets_the_clock_when_it_can_be_believed(
         ({"id": 1, "connectorId": 2}, True, True, "Inoperative", "Accepted"),
         ({"id": 2}, True, True, "Inoperative", "Accepted"),
         ({"id": 1, "connectorId": 2}, False, True, "Inoperative", "Accepted"),
-        ({"id": 2, "connectorId": 2}, False, True, "Inoperative", "Rejected"),
-        ({"id": 3}, False, True, "Inoperative", "Rejected"),
-        ({"id": 0, "connectorId": 1}, False, True, "Inoperative", "Rejected"),
+        ({"id": 2, "connectorId": 2}, False, True, "Inoperative", "UnknownConnectorId"),
+        ({"id": 3}, False, True, "Inoperative", "UnknownEvse"),
+        ({"id": 0, "connectorId": 1}, False, True, "Inoperative", "UnknownConnectorId"),
     ],
 )
 def test_availability_is_accepted_scheduled_or_rejected(
-    evse: Any, running: bool, operative: bool, wanted: str, status: str
+    evse: Any, running: bool, operative: bool, wanted: str, said: str
 ) -> None:
     payload = {"operationalStatus": wanted} | ({"evse": evse} if evse else {})
     view = view_of(Station(running, operative))
     answer = g_availability.INCOMING["ChangeAvailability"](payload, view, NOW)
-    assert answer.payload == {"status": status}
     place = ((evse or {}).get("id", 0), (evse or {}).get("connectorId", 0))
     asked = AvailabilityRequested(*place, wanted == "Operative")
-    assert answer.events == (() if status == "Rejected" else (asked,))
+    if said in ("Accepted", "Scheduled"):
+        assert (answer.payload, answer.events) == ({"status": said}, (asked,))
+    else:
+        refusal = {"status": "Rejected", "statusInfo": {"reasonCode": said}}
+        assert (answer.payload, answer.events) == (refusal, ())
