@@ -1,5 +1,6 @@
 """Log lines for the journal: one line a record, a syslog priority in front, no secrets."""
 
+import json
 import logging
 import os
 import re
@@ -30,12 +31,13 @@ _secrets: set[str] = set()
 
 
 def hide(secret: str) -> None:
-    """From now on `secret` (also percent-encoded) appears in no log line.
+    """From now on `secret` (also percent-encoded, or as JSON writes it) appears in no log line.
 
     What is too short to be a secret is ignored: hiding it would make every line unreadable.
     """
     if len(secret) >= SHORTEST_SECRET:
-        _secrets.update((secret, quote(secret, safe="")))
+        as_json = (json.dumps(secret, ensure_ascii=plain)[1:-1] for plain in (True, False))
+        _secrets.update((secret, quote(secret, safe=""), *as_json))
 
 
 def masked(text: str) -> str:

@@ -7,8 +7,9 @@ waits for it.
 import asyncio
 import shutil
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import cache
+from inspect import isawaitable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ from agent.core.jobs import (
     UploadLog,
     VerifyFirmware,
 )
-from agent.jobs import UPLOADS, Jobs, Work
+from agent.csms.tls import hold_to_build_date
+from agent.jobs import UPLOADS, JobError, Jobs, Work
 from agent.settings import CommandInstaller as CommandOptions
 from agent.settings import Firmware, Settings
 
@@ -34,7 +36,7 @@ ASK_S = 10.0
 def workroom(
     settings: Settings,
     post: Callable[[object], None],
-    report: Callable[[], dict[str, Any]],
+    report: Callable[[], Awaitable[dict[str, Any]]],
     roots: Callable[[], list[str]],
 ) -> Jobs:
     """`report` and `roots` (PEM of who vouches for servers) are asked in the loop."""
@@ -43,7 +45,9 @@ def workroom(
     def context() -> ssl.SSLContext:
         from agent.jobs.transfer import trusting
 
-        return trusting(_in_loop(loop, roots))
+        made = trusting(_in_loop(loop, roots))
+        hold_to_build_date(made)
+        return made
 
     directory = Path(settings.data_directory)
     shutil.rmtree(directory / UPLOADS, ignore_errors=True)
@@ -93,9 +97,14 @@ def _installer(firmware: Firmware) -> "Installer":
 
 
 def _in_loop(loop: asyncio.AbstractEventLoop, ask: Callable[[], Any]) -> Any:
-    """The answer of something that belongs to the loop, for a job's thread."""
+    """The answer of something that belongs to the loop, for a job's thread. Raises JobError."""
 
     async def answer() -> Any:
-        return ask()
+        found = ask()
+        return await found if isawaitable(found) else found
 
-    return asyncio.run_coroutine_threadsafe(answer(), loop).result(ASK_S)
+    try:
+        return asyncio.run_coroutine_threadsafe(answer(), loop).result(ASK_S)
+    except TimeoutError as error:
+        text = f"the station had no time for it within {ASK_S:.0f} s; it is tried again"
+        raise JobError("InternalError", text) from error

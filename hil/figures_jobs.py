@@ -76,7 +76,7 @@ async def measure_jobs(megabytes: int = MEGABYTES, idle_s: float = IDLE_S) -> Jo
         installer = Firmware(CommandInstaller(("true",)))
         settings = replace(settings_of(f"{directory}/data"), firmware=installer)
         (directory / "data").mkdir()
-        jobs = workroom(settings, posted.put_nowait, dict, list)
+        jobs = workroom(settings, posted.put_nowait, _nothing, list)
         async with _served(directory / "served") as url:
             async with _watched() as idle:
                 await asyncio.sleep(idle_s)
@@ -88,6 +88,11 @@ async def measure_jobs(megabytes: int = MEGABYTES, idle_s: float = IDLE_S) -> Jo
                 await _done(posted)
         await jobs.close()
     return JobStalls(idle, fetch, verify, megabytes)
+
+
+async def _nothing() -> dict[str, Any]:
+    """What this station says of itself."""
+    return {}
 
 
 def _signed(directory: Path, megabytes: int) -> VerifyFirmware:

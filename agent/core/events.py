@@ -402,6 +402,8 @@ class CertificateFacts(Struct, frozen=True):
     is_authority: bool
     hashes: dict[str, tuple[str, str]]
     """HashAlgorithmEnumType -> (issuerNameHash, issuerKeyHash) in hex digits."""
+    may_sign: bool = True
+    """Its key may sign what is no certificate, firmware for one."""
 
 
 class KeyMade(Struct, frozen=True):

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import logging
+import ssl
 from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
@@ -133,10 +134,12 @@ async def connect_websocket(
     if credentials.password is not None:
         headers["Authorization"] = basic_authorization(dial.user, credentials.password)
     connector, connection_type = _client()
+    made: list[Any] = []
 
     def new_connection(*arguments: Any, **keywords: Any) -> Any:
         connection = connection_type(*arguments, **keywords)
         connection.on_pong = on_pong
+        made.append(connection)
         return connection
 
     try:
@@ -156,10 +159,11 @@ async def connect_websocket(
             **options,
         )
     except Exception as error:
-        words = dialling_words(error, dial)
+        cause = _alert_behind(error, made)
+        words = dialling_words(cause, dial)
         if words is None:
             raise
-        raise LinkError(f"{place}: {words}", trouble_of(error)) from None
+        raise LinkError(f"{place}: {words}", trouble_of(cause)) from None
     link = WebsocketLink(connection)
     if connection.subprotocol != SUBPROTOCOL:
         await link.close(1002, "no common subprotocol")
@@ -168,6 +172,16 @@ async def connect_websocket(
             "station there, or check that the URL leads to its OCPP 2.0.1 endpoint"
         )
     return link
+
+
+def _alert_behind(error: Exception, made: list[Any]) -> Exception:
+    """In TLS 1.3 the CSMS looks at our certificate after the handshake: where it refuses it, its
+    alert stands in place of the HTTP answer that `websockets` misses."""
+    for connection in made:
+        if isinstance(connection.connection_exc, ssl.SSLError):
+            alert: ssl.SSLError = connection.connection_exc
+            return alert
+    return error
 
 
 @cache

@@ -106,17 +106,35 @@ def client_context(trust: Trust) -> ssl.SSLContext:
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         if trust.chain:
             with _as_file(trust.chain) as path:
-                context.load_cert_chain(path, trust.key_file)
+                # without a password OpenSSL would ask for one at the terminal, and wait
+                context.load_cert_chain(path, trust.key_file, password="")
     except (OSError, ssl.SSLError) as error:
         raise LinkError(
             f"a certificate or its key cannot be used ({error.strerror or error}); check that the "
             "files exist, are readable for the service, are PEM and belong together"
         ) from None
-    before_build = time.time() < build_date_s()
+    before_build = _is_before_build()
     if before_build:
         context.verify_flags |= NO_CHECK_TIME
     context.sslobject_class = _checked_by(trust.takes_wildcards, before_build)
     return context
+
+
+def _is_before_build() -> bool:
+    return time.time() < build_date_s()
+
+
+def hold_to_build_date(context: ssl.SSLContext) -> None:
+    """The same grace, and the same bound to it, for blocking sockets: those to file servers."""
+    if _is_before_build():
+        context.verify_flags |= NO_CHECK_TIME
+        context.sslsocket_class = _SocketAsOfBuild
+
+
+class _SocketAsOfBuild(ssl.SSLSocket):
+    def do_handshake(self, block: bool = False) -> None:
+        super().do_handshake(block)
+        _check_as_of_build(self)
 
 
 @contextmanager
@@ -146,7 +164,7 @@ def _checked_by(takes_wildcards: bool, before_build: bool) -> type[ssl.SSLObject
     return Checked
 
 
-def _check_as_of_build(connection: ssl.SSLObject) -> None:
+def _check_as_of_build(connection: ssl.SSLObject | ssl.SSLSocket) -> None:
     """Fails a handshake whose certificates had expired when the agent was built."""
     for certificate in _verified_chain(connection):
         not_after = certificate.get_info()["notAfter"]
@@ -154,9 +172,9 @@ def _check_as_of_build(connection: ssl.SSLObject) -> None:
             raise _refusal(f"expired on {not_after}, before this agent was built", EXPIRED)
 
 
-def _verified_chain(connection: ssl.SSLObject) -> list[Any]:
+def _verified_chain(connection: ssl.SSLObject | ssl.SSLSocket) -> list[Any]:
     # only the inner object tells the chain before Python 3.13
-    chain = connection._sslobj.get_verified_chain()  # type: ignore[attr-defined]
+    chain = connection._sslobj.get_verified_chain()  # type: ignore[union-attr]
     return list(chain or ())
 
 

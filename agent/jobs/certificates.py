@@ -56,28 +56,34 @@ def make_key(keys: Path, order: MakeKey) -> KeyMade:
 
 def write_durably(path: Path, content: bytes) -> None:
     """A file that only we can read: after a power cut it is there whole, or not at all."""
-    path.parent.mkdir(mode=0o700, exist_ok=True)
+    if not path.parent.is_dir():
+        path.parent.mkdir(mode=0o700)
+        _sync(path.parent.parent)
     draft = path.with_suffix(".new")
-    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        os.write(file, content)
-        os.fsync(file)
-    finally:
-        os.close(file)
+    with open(draft, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
     draft.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
+    _sync(path.parent)
+
+
+def _sync(directory: Path) -> None:
+    """A file is on the disk once its name is."""
+    number = os.open(directory, os.O_RDONLY)
     try:
-        os.fsync(directory)
+        os.fsync(number)
     finally:
-        os.close(directory)
+        os.close(number)
 
 
 def keep_keys(keys: Path, order: KeepKeys) -> None:
     """Leaves nothing else in the directory of keys; what cannot be removed now can be later."""
     if not keys.is_dir():
         return
+    kept = {key_path(keys, key).absolute() for key in order.keys}
     for path in keys.iterdir():
-        if path.name not in order.keys:
+        if path.absolute() not in kept:
             try:
                 path.unlink()
             except OSError:
@@ -92,21 +98,36 @@ def check_certificate(keys: Path, order: CheckCertificate) -> CertificateChecked
         return CertificateChecked(order.question, trouble=_words(error))
     try:
         chain = x509.load_pem_x509_certificates(order.chain.encode())
-    except ValueError as error:
+    except _unusable() as error:
         return CertificateChecked(order.question, problem=f"it is no certificate: {error}")
     try:
-        roots = [x509.load_pem_x509_certificate(root.encode()) for root in order.roots]
-        problem = _problem(chain)
-        if not problem and order.key and not _belongs(chain[0], key_path(keys, order.key)):
-            problem = "it belongs to another key than the one requested for"
-        issuers = [*chain[1:], *roots]
-        facts = tuple(_facts(certificate, issuers) for certificate in chain)
-    except (ValueError, TypeError) as error:
+        return _judged(keys, order, chain)
+    except _unusable() as error:
         return CertificateChecked(order.question, problem=f"it cannot be used: {error}")
     except OSError as error:
         return CertificateChecked(order.question, trouble=_words(error))
-    vouched_by = "" if problem else _voucher(chain[-1], roots)
+
+
+def _judged(keys: Path, order: CheckCertificate, chain: list[Certificate]) -> CertificateChecked:
+    from cryptography import x509
+
+    roots = [x509.load_pem_x509_certificate(root.encode()) for root in order.roots]
+    problem = _problem(chain)
+    if not problem and order.key and not _belongs(chain[0], key_path(keys, order.key)):
+        problem = "it belongs to another key than the one requested for"
+    issuers = [*chain[1:], *roots]
+    facts = tuple(_facts(certificate, issuers) for certificate in chain)
+    vouched_by = "" if problem else _voucher(chain, roots)
     return CertificateChecked(order.question, facts, vouched_by, problem)
+
+
+def _unusable() -> tuple[type[Exception], ...]:
+    """What the library raises for what stands in a certificate; not all of it is a ValueError."""
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    own = (x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+    return (ValueError, TypeError, UnsupportedAlgorithm, *own)
 
 
 def facts_of(pem: str) -> list[tuple[str, CertificateFacts]]:
@@ -114,8 +135,11 @@ def facts_of(pem: str) -> list[tuple[str, CertificateFacts]]:
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    chain = x509.load_pem_x509_certificates(pem.encode())
-    return [(c.public_bytes(Encoding.PEM).decode(), _facts(c, chain)) for c in chain]
+    try:
+        chain = x509.load_pem_x509_certificates(pem.encode())
+        return [(c.public_bytes(Encoding.PEM).decode(), _facts(c, chain)) for c in chain]
+    except _unusable() as error:
+        raise ValueError(str(error)) from error
 
 
 def _problem(chain: list[Certificate]) -> str:
@@ -125,8 +149,8 @@ def _problem(chain: list[Certificate]) -> str:
     for certificate in chain:
         if weakness := _weakness(certificate):
             return weakness
-    for child, parent in itertools.pairwise(chain):
-        if not _is_signed_by(child, parent):
+    for below, (child, parent) in enumerate(itertools.pairwise(chain)):
+        if not _is_signed_by(child, parent, below):
             return "a certificate of the chain is not signed by the next one"
     return ""
 
@@ -143,20 +167,21 @@ def _weakness(certificate: Certificate) -> str:
     return f"its key is neither RSA of {RSA_BITS} bits nor a curve of {EC_BITS} bits or more"
 
 
-def _is_signed_by(child: Certificate, parent: Certificate) -> bool:
+def _is_signed_by(child: Certificate, parent: Certificate, below: int = 0) -> bool:
+    """`below`: certificates of authorities that stand between the child's and the chain's end."""
     from cryptography.exceptions import InvalidSignature
 
     try:
         child.verify_directly_issued_by(parent)
     except (InvalidSignature, ValueError, TypeError):
         return False
-    return _is_authority(parent)
+    return _is_authority(parent, below)
 
 
-def _voucher(last: Certificate, roots: list[Certificate]) -> str:
+def _voucher(chain: list[Certificate], roots: list[Certificate]) -> str:
     """Fingerprint of the root that signed the last certificate or is it."""
     for root in roots:
-        if root == last or _is_signed_by(last, root):
+        if root == chain[-1] or _is_signed_by(chain[-1], root, len(chain) - 1):
             return _fingerprint(root)
     return ""
 
@@ -168,13 +193,39 @@ def _belongs(certificate: Certificate, path: Path) -> bool:
     return bool(private.public_key() == certificate.public_key())
 
 
-def _is_authority(certificate: Certificate) -> bool:
-    from cryptography.x509 import BasicConstraints, ExtensionNotFound
+def _is_authority(certificate: Certificate, below: int = 0) -> bool:
+    """It may sign certificates (RFC 5280 4.2.1.3, 4.2.1.9), with so many of authorities below."""
+    from cryptography.x509 import BasicConstraints, ExtensionNotFound, KeyUsage
 
     try:
-        return certificate.extensions.get_extension_for_class(BasicConstraints).value.ca
+        basic = certificate.extensions.get_extension_for_class(BasicConstraints).value
     except ExtensionNotFound:
         return False
+    if not basic.ca or (basic.path_length is not None and basic.path_length < below):
+        return False
+    try:
+        return certificate.extensions.get_extension_for_class(KeyUsage).value.key_cert_sign
+    except ExtensionNotFound:
+        return True
+
+
+def _may_sign(certificate: Certificate) -> bool:
+    """Its key is for signatures (A00.FR.512), and not for something else alone."""
+    from cryptography.x509 import ExtendedKeyUsage, ExtensionNotFound, KeyUsage
+    from cryptography.x509.oid import ExtendedKeyUsageOID as Purpose
+
+    extensions = certificate.extensions
+    try:
+        usage = extensions.get_extension_for_class(KeyUsage).value
+        if not (usage.digital_signature or usage.content_commitment):
+            return False
+    except ExtensionNotFound:
+        pass
+    try:
+        purposes = set(extensions.get_extension_for_class(ExtendedKeyUsage).value)
+    except ExtensionNotFound:
+        return True
+    return bool(purposes & {Purpose.CODE_SIGNING, Purpose.ANY_EXTENDED_KEY_USAGE})
 
 
 def _fingerprint(certificate: Certificate) -> str:
@@ -197,6 +248,7 @@ def _facts(certificate: Certificate, others: list[Certificate]) -> CertificateFa
         not_before_s=certificate.not_valid_before_utc.timestamp(),
         not_after_s=certificate.not_valid_after_utc.timestamp(),
         is_authority=_is_authority(certificate),
+        may_sign=_may_sign(certificate),
         hashes={
             algorithm.name.upper(): _issuer_hashes(certificate, issuer, algorithm)
             for algorithm in (SHA256(), SHA384(), SHA512())

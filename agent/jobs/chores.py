@@ -7,13 +7,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from agent.core.effects import CheckCertificate, Chore, KeepKeys, LogSecurity, MakeKey
-from agent.jobs import certificates
+from agent.jobs import SECURITY_LOG, certificates
 from agent.jobs.security_log import SecurityLog
 
 log = logging.getLogger(__name__)
 
 KEYS = "keys"
-SECURITY_LOG = "security.log"
 
 
 class Chores:

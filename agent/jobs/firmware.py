@@ -2,9 +2,12 @@
 
 import base64
 import binascii
+import contextlib
 import hashlib
+import os
 import re
 import shutil
+import signal
 import subprocess
 import threading
 from pathlib import Path
@@ -145,8 +148,8 @@ class CommandInstaller:
 
 
 def run(words: list[str], task: Task, timeout_s: float) -> tuple[int, str]:
-    """(exit status, last line said). A job that is canceled, or takes too long, ends the program;
-    raises JobError for the latter."""
+    """(exit status, last line said). A job that is canceled, or takes too long, ends the program
+    and all that it started; raises JobError for the latter."""
     try:
         program = subprocess.Popen(
             words,
@@ -155,6 +158,7 @@ def run(words: list[str], task: Task, timeout_s: float) -> tuple[int, str]:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
+            start_new_session=True,
         )
     except OSError as error:
         text = f"{words[0]} cannot be run ({error.strerror}); mend firmware.installer"
@@ -173,7 +177,8 @@ def run(words: list[str], task: Task, timeout_s: float) -> tuple[int, str]:
                 raise JobError("InstallationFailed", f"{words[0]} did not end in {timeout_s:.0f} s")
     finally:
         if program.poll() is None:
-            program.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(program.pid, signal.SIGKILL)
             program.wait()
     reader.join(1.0)
     return program.returncode, lines[0][:200]

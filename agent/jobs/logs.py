@@ -1,7 +1,9 @@
 """The logs that the CSMS may have (N01): written to a bounded file, sent, and removed again."""
 
 import json
+import shutil
 import subprocess
+import tempfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterable
@@ -10,16 +12,17 @@ from pathlib import Path
 from typing import IO, Any
 
 from agent.core.jobs import UploadLog
-from agent.jobs import UPLOADS
+from agent.jobs import SECURITY_LOG, UPLOADS
 from agent.jobs.threads import JobError, Task
 from agent.jobs.transfer import CHUNK, Context, send
 from agent.log import masked
 
-SECURITY_LOG = "security.log"
 REPORT_BYTES, JOURNAL_BYTES, SECURITY_BYTES = 1 << 20, 2 << 20, 1 << 19
 """Of the parts of a bundle, unpacked. The journal's end counts."""
 MOST_BYTES = 4 << 20
 """Of a bundle as it is sent."""
+RESERVE_BYTES = 2 * MOST_BYTES
+"""Room that must be there before a log is written: what was sold comes first."""
 CUT = b"... the rest did not fit\n"
 JOURNAL_LINES = 20_000
 JOURNAL_S = 60.0
@@ -42,28 +45,35 @@ class Logs:
 
     def upload(self, order: UploadLog, task: Task) -> None:
         """One try. Raises JobError."""
-        directory = self._directory / UPLOADS
-        path = directory / order.file_name
         try:
-            directory.mkdir(mode=0o700, exist_ok=True)
-            task.moved("writing")
-            if order.log_type == "SecurityLog":
-                self._write_security(path, order)
-            else:
-                self._write_bundle(path, order)
-            send(order.url, path, order.file_name, task, self._context)
+            with self._scratch() as file:
+                path = Path(file.name)
+                task.moved("writing")
+                if order.log_type == "SecurityLog":
+                    self._write_security(path, order)
+                else:
+                    self._write_bundle(path, order)
+                send(order.url, path, order.file_name, task, self._context)
         except OSError as error:
             text = f"the log cannot be written: {error.strerror}; check space (`df -h`)"
             raise JobError("UploadFailure", text) from error
-        finally:
-            path.unlink(missing_ok=True)
+
+    def _scratch(self) -> "tempfile._TemporaryFileWrapper[bytes]":
+        """A file of this try's own, gone when closed: a try that was canceled may still be at work.
+        Raises JobError."""
+        directory = self._directory / UPLOADS
+        directory.mkdir(mode=0o700, exist_ok=True)
+        if shutil.disk_usage(directory).free < RESERVE_BYTES:
+            text = "no room to write a log; free space in the data directory (`df -h`)"
+            raise JobError("UploadFailure", text)
+        return tempfile.NamedTemporaryFile(dir=directory)
 
     def _write_security(self, path: Path, order: UploadLog) -> None:
         source = self._directory / SECURITY_LOG
         with open(path, "w", encoding="utf-8") as file:
             for line in _lines(source):
                 if _is_within(line, order):
-                    file.write(line)
+                    file.write(masked(line))
 
     def _write_bundle(self, path: Path, order: UploadLog) -> None:
         """At most MOST_BYTES together, were nothing of it to compress."""

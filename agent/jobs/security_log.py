@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agent.core.effects import LogSecurity
+from agent.core.events import SecurityNoted
 
 log = logging.getLogger(__name__)
 
@@ -19,9 +20,14 @@ class SecurityLog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._bytes = 0
+        """What it had when it was written last."""
 
-    def write(self, entry: LogSecurity) -> None:
-        """A disk that takes nothing costs the line, and the journal says so."""
+    def write(self, entry: LogSecurity) -> SecurityNoted | None:
+        """A disk that takes nothing costs the line, and the journal says so. The answer tells that
+        somebody else made the log shorter meanwhile."""
+        was_cleared = self._size() < self._bytes
+        self._bytes = 0
         time = datetime.fromtimestamp(entry.utc_s, UTC).isoformat(timespec="milliseconds")
         line = {"time": time, "type": entry.type}
         if entry.info:
@@ -31,6 +37,7 @@ class SecurityLog:
             self._shorten()
             with open(self._path, "a", encoding="utf-8", opener=_private) as file:
                 file.write(text)
+            self._bytes = self._size()
         except OSError as error:
             log.error(
                 "%s cannot be written (%s): the event %s is not in it; check space (`df -h`)",
@@ -38,9 +45,18 @@ class SecurityLog:
                 error.strerror,
                 entry.type,
             )
+        if not was_cleared:
+            return None
+        return SecurityNoted("SecurityLogWasCleared", "it lost lines while the agent ran")
+
+    def _size(self) -> int:
+        try:
+            return self._path.stat().st_size
+        except OSError:
+            return 0
 
     def _shorten(self) -> None:
-        if not self._path.exists() or self._path.stat().st_size < MOST_BYTES:
+        if self._size() < MOST_BYTES:
             return
         lines = self._path.read_bytes().splitlines(keepends=True)
         draft = self._path.with_suffix(".new")

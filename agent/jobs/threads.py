@@ -16,7 +16,9 @@ THREADS = 3
 WAITING = 16
 """Jobs that may wait; one more fails with the cause Busy."""
 STOP_S = 5.0
-"""How long a stop waits for the threads; those that hang in a call die with the process."""
+"""How long a stop waits for all threads; those that hang in a call die with the process."""
+LONGEST_TEXT = 300
+"""Characters that a failure may have: a server's own words may be in it."""
 
 
 class Canceled(Exception):
@@ -97,8 +99,7 @@ class Jobs:
         threads = [thread for _, thread in self._running.values()]
         for task, _ in self._running.values():
             task.cancel()
-        for thread in threads:
-            await asyncio.to_thread(thread.join, STOP_S)
+        await asyncio.gather(*(asyncio.to_thread(thread.join, STOP_S) for thread in threads))
 
     def _begin(self, job_id: str, order: object) -> None:
         loop = asyncio.get_running_loop()
@@ -140,7 +141,7 @@ def _outcome(job_id: str, work: Work, order: object, task: Task) -> object:
     except Canceled:
         return None
     except JobError as error:
-        return JobFailed(job_id, error.cause, str(error))
+        return JobFailed(job_id, error.cause, str(error)[:LONGEST_TEXT])
     except Exception as error:
         log.exception("job %s (%s) failed", job_id, type(order).__name__)
         return JobFailed(job_id, "InternalError", f"{type(error).__name__}; see the journal")

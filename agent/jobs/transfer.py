@@ -6,6 +6,7 @@ Blocking: for the threads of `agent.jobs`. What fails is a JobError with the cau
 import base64
 import ftplib
 import http.client
+import os
 import shutil
 import socket
 import ssl
@@ -14,7 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
 
 from agent.jobs.threads import JobError, Task
 
@@ -32,6 +33,16 @@ HTTP_CAUSES = {
 }
 NO_PUT = (404, 405, 501)
 """Answers to a PUT after which a POST is tried (N01.FR.18)."""
+TAKEN = 303
+"""The answer to a POST that was taken, where a page says so."""
+ELSEWHERE = (301, 302, 303, 307, 308)
+MOST_MOVES = 5
+"""So often a server may send a download on to another place."""
+LONGEST_MARK = 256
+"""Characters of what marks a file as still the same."""
+MOST_REPLY_LINES = 100
+"""Of one answer of an FTP server; `ftplib` would keep them all."""
+PORTS = {"http": 80, "https": 443}
 
 Context = Callable[[], ssl.SSLContext]
 """Made anew for each connection: the CSMS may have installed a root since."""
@@ -66,21 +77,75 @@ def _fetch_http(
     have = path.stat().st_size if path.exists() and mark.exists() else 0
     headers = {"Range": f"bytes={have}-", "If-Range": mark.read_text()} if have else {}
     try:
-        answer = _opener(context).open(_request(where, headers=headers), timeout=TIMEOUT_S)
+        answer = _get(where, headers, context)
     except urllib.error.HTTPError as error:
         if error.code == 416:
             path.unlink(missing_ok=True)
         raise
     with answer:
-        have = have if answer.status == 206 else 0
+        if answer.status == 206:
+            _check_range(answer.headers.get("Content-Range", ""), have, path)
+        else:
+            have = 0
         length = answer.headers.get("Content-Length")
         total = have + int(length) if length is not None else None
         same = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
-        if same and not same.startswith("W/"):
-            mark.write_text(same)
-        else:
-            mark.unlink(missing_ok=True)
-        _receive(answer.read, path, have, total, task, largest_bytes)
+        is_mark = same.isprintable() and len(same) <= LONGEST_MARK and not same.startswith("W/")
+        _mark(mark, path, same if is_mark else "", have)
+        # a server that sends drop by drop must not keep a job that is not wanted any more
+        _receive(answer.read1, path, have, total, task, largest_bytes)
+
+
+def _get(where: SplitResult, headers: dict[str, str], context: Context) -> http.client.HTTPResponse:
+    """The answer, from wherever the server sends it on to. Raises JobError, or one of FAULTS."""
+    for _ in range(MOST_MOVES + 1):
+        request = _request(where, headers=headers)
+        try:
+            answer: http.client.HTTPResponse = _opener(context).open(request, timeout=TIMEOUT_S)
+            return answer
+        except urllib.error.HTTPError as error:
+            place = error.headers.get("Location")
+            if error.code not in ELSEWHERE or place is None:
+                raise
+            error.close()
+            where = _moved_to(where, place)
+    raise JobError("DownloadFailed", f"{where.hostname} sends the download on and on")
+
+
+def _moved_to(where: SplitResult, place: str) -> SplitResult:
+    """Where a server sends a download on to: never out of HTTP(S), never from TLS to none; the
+    login of the URL stays with the host it is for. Raises JobError."""
+    there = urlsplit(urljoin(urlunsplit(where), place))
+    if there.scheme not in PORTS:
+        raise JobError("DownloadFailed", f"{where.hostname} leads to {there.scheme[:20]}: refused")
+    if where.scheme.lower() == "https" and there.scheme != "https":
+        raise JobError("DownloadFailed", f"{where.hostname} leads from HTTPS to HTTP: refused")
+    login, _, _ = where.netloc.rpartition("@") if _origin(where) == _origin(there) else ("", "", "")
+    host = there.netloc.rpartition("@")[2]
+    return there._replace(netloc=f"{login}@{host}" if login else host)
+
+
+def _origin(where: SplitResult) -> tuple[str, str | None, int | None]:
+    scheme = where.scheme.lower()
+    return scheme, where.hostname, where.port or PORTS.get(scheme)
+
+
+def _check_range(told: str, have: int, path: Path) -> None:
+    """A part must begin where ours ends. Raises JobError; the next try begins anew."""
+    if have and told.startswith(f"bytes {have}-"):
+        return
+    path.unlink(missing_ok=True)
+    raise JobError("DownloadFailed", "the server sent another part of the file than asked for")
+
+
+def _mark(mark: Path, path: Path, same: str, have: int) -> None:
+    """What tells later whether the file is still the same; never beside a part of another one."""
+    if not have:
+        path.unlink(missing_ok=True)
+    if same:
+        mark.write_text(same)
+    else:
+        mark.unlink(missing_ok=True)
 
 
 def _fetch_ftp(
@@ -94,7 +159,7 @@ def _fetch_ftp(
         same = f"{total} {_modified(ftp, name)}"
         is_same = mark.exists() and mark.read_text() == same and path.exists()
         have = path.stat().st_size if is_same else 0
-        mark.write_text(same)
+        _mark(mark, path, same, have)
         if have and have == total:
             return
         with ftp.transfercmd(f"RETR {name}", rest=have or None) as data:
@@ -118,8 +183,6 @@ def _receive(
     largest_bytes: int,
 ) -> None:
     """From the answer to the disk, within what may be and what there is room for."""
-    import os
-
     _check_room(path, (total or have) - have, total, largest_bytes)
     with open(path, "ab" if have else "wb") as file:
         while chunk := read(CHUNK):
@@ -127,13 +190,24 @@ def _receive(
             have += len(chunk)
             if have > largest_bytes:
                 raise JobError("DownloadFailed", f"the file is larger than {largest_bytes} bytes")
-            if total is None:
-                _check_room(path, CHUNK, None, largest_bytes)
+            if total is not None and have > total:
+                raise JobError("DownloadFailed", f"more than the {total} bytes that it should have")
+            _check_room(path, CHUNK, None, largest_bytes)
             file.write(chunk)
         file.flush()
         os.fsync(file.fileno())
+    _sync_directory(path.parent)
     if total is not None and have != total:
         raise JobError("DownloadFailed", f"the connection ended at {have} of {total} bytes")
+
+
+def _sync_directory(directory: Path) -> None:
+    """A file is on the disk once its name is."""
+    number = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def _check_room(path: Path, more: int, total: int | None, largest_bytes: int) -> None:
@@ -157,6 +231,9 @@ def send(url: str, path: Path, name: str, task: Task, context: Context) -> None:
         else:
             raise JobError("NotSupportedOperation", f"nothing is sent by {where.scheme}")
     except urllib.error.HTTPError as error:
+        if error.code in ELSEWHERE:
+            text = f"{where.hostname} sends the upload on: correct the address that GetLog names"
+            raise JobError("UploadFailure", text) from error
         cause = HTTP_CAUSES.get(error.code, "UploadFailure")
         raise JobError(cause, f"upload to {where.hostname}: {error}") from error
     except ftplib.error_perm as error:
@@ -187,6 +264,8 @@ def _send_http(where: SplitResult, path: Path, name: str, task: Task, context: C
                 _opener(context).open(request, timeout=TIMEOUT_S).close()
                 return
             except urllib.error.HTTPError as error:
+                if method == "POST" and error.code == TAKEN:
+                    return
                 if method == "POST" or error.code not in NO_PUT:
                     raise
 
@@ -257,12 +336,11 @@ def _request(
 
 
 def _opener(context: Context) -> urllib.request.OpenerDirector:
-    """Knows http and https alone, also where a server sends it on."""
+    """Knows http and https alone, and goes nowhere else by itself."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.HTTPHandler(),
         urllib.request.HTTPSHandler(context=context()),
-        urllib.request.HTTPRedirectHandler(),
         urllib.request.HTTPErrorProcessor(),
         urllib.request.HTTPDefaultErrorHandler(),
     ):
@@ -270,7 +348,23 @@ def _opener(context: Context) -> urllib.request.OpenerDirector:
     return opener
 
 
-class _Ftps(ftplib.FTP_TLS):
+class _Ftp(ftplib.FTP):
+    """Listens to an answer of bounded length."""
+
+    _lines_left = MOST_REPLY_LINES
+
+    def getmultiline(self) -> str:
+        self._lines_left = MOST_REPLY_LINES
+        return super().getmultiline()
+
+    def getline(self) -> str:
+        self._lines_left -= 1
+        if self._lines_left < 0:
+            raise ftplib.Error(f"an answer of more than {MOST_REPLY_LINES} lines")
+        return super().getline()
+
+
+class _Ftps(_Ftp, ftplib.FTP_TLS):
     """Data connections go on with the session of the control connection, as many servers want."""
 
     def ntransfercmd(
@@ -288,9 +382,7 @@ class _Ftps(ftplib.FTP_TLS):
 def _ftp(where: SplitResult, context: Context) -> ftplib.FTP:
     """Logged in, binary, and for ftps with both connections encrypted."""
     is_secure = where.scheme.lower() == "ftps"
-    ftp = (
-        _Ftps(context=context(), timeout=TIMEOUT_S) if is_secure else ftplib.FTP(timeout=TIMEOUT_S)
-    )
+    ftp = _Ftps(context=context(), timeout=TIMEOUT_S) if is_secure else _Ftp(timeout=TIMEOUT_S)
     ftp.connect(where.hostname or "", where.port or 21)
     ftp.login(unquote(where.username or ""), unquote(where.password or ""))
     if isinstance(ftp, ftplib.FTP_TLS):

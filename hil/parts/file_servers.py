@@ -28,6 +28,12 @@ class Web(ThreadingHTTPServer):
         self.cut_after: int | None = None
         self.hides_length = False
         self.etag = '"one"'
+        self.shifts_parts = 0
+        """A part is sent from so many bytes before where it was asked for."""
+        self.moves: dict[str, str] = {}
+        """Place -> where it is sent on to."""
+        self.asked: list[tuple[str, dict[str, str]]] = []
+        """(place, headers) of each download."""
         self.refuses: dict[str, int] = {}
         self.got: list[tuple[str, str, dict[str, str], bytes]] = []
         self.ranges: list[str | None] = []
@@ -56,9 +62,10 @@ class _WebHandler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         web = self.server
-        if self.path == "/elsewhere":
+        web.asked.append((self.path, dict(self.headers)))
+        if self.path in web.moves:
             self.send_response(302)
-            self.send_header("Location", "file:///etc/hostname")
+            self.send_header("Location", web.moves[self.path])
             self.end_headers()
             return
         if self.path != FILE:
@@ -68,8 +75,11 @@ class _WebHandler(BaseHTTPRequestHandler):
         web.ranges.append(asked)
         at = 0
         if asked is not None and self.headers.get("If-Range") == web.etag:
-            at = int(asked.removeprefix("bytes=").rstrip("-"))
+            at = int(asked.removeprefix("bytes=").rstrip("-")) - web.shifts_parts
         self.send_response(206 if at else 200)
+        if at:
+            last = len(web.content) - 1
+            self.send_header("Content-Range", f"bytes {at}-{last}/{last + 1}")
         self.send_header("ETag", web.etag)
         if not web.hides_length:
             self.send_header("Content-Length", str(len(web.content) - at))
@@ -81,6 +91,7 @@ class _WebHandler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.got.append((self.command, self.path, dict(self.headers), body))
         self.send_response(self.server.refuses.get(self.command, 201))
+        self.send_header("Location", "/welcome")
         self.send_header("Content-Length", "0")
         self.end_headers()
 

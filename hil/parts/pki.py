@@ -34,14 +34,17 @@ class Root:
         signer: "Root | None" = None,
         start: datetime = EARLY,
         end: datetime = LATE,
+        *,
+        path_length: int | None = None,
+        signs: bool = True,
     ) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._signer: Root = signer or self
         subject = subject_of(name, "Bench")
         self.subject = subject
         builder = _builder(subject, self._signer.subject, self._key.public_key(), start, end)
-        builder = builder.add_extension(x509.BasicConstraints(True, None), critical=True)
-        builder = builder.add_extension(_key_usage(signs=True), critical=True)
+        builder = builder.add_extension(x509.BasicConstraints(True, path_length), critical=True)
+        builder = builder.add_extension(_key_usage(signs=signs), critical=True)
         self.certificate: Certificate = builder.sign(self._signer._key, hashes.SHA256())
 
     @property
@@ -77,9 +80,14 @@ class Root:
         )
         return _text(certificate) + private.decode()
 
-    def signer(self) -> str:
-        """PEM of a certificate for signing firmware, without its key."""
-        return self.server("firmware").partition("-----BEGIN P")[0]
+    def signer(self, purposes: tuple[x509.ObjectIdentifier, ...] = ()) -> str:
+        """PEM of a certificate for signing firmware, without its key; for these purposes only."""
+        key, named = ec.generate_private_key(ec.SECP256R1()), subject_of("firmware", "Bench")
+        builder = _builder(named, self.certificate.subject, key.public_key(), EARLY, LATE)
+        builder = builder.add_extension(_key_usage(signs=False), critical=True)
+        if purposes:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+        return _text(builder.sign(self._key, hashes.SHA256()))
 
     def sign(
         self,

@@ -30,6 +30,10 @@ async def refusing(port: int, context: ssl.SSLContext) -> "AsyncIterator[list[st
             except ssl.SSLError as error:
                 reasons.append(error.reason)
                 writer.write(outgoing.read())
+                # what the client said since would turn the goodbye into a reset that overtakes
+                # the alert
+                while await reader.read(65_536):
+                    pass
             break
         writer.close()
 

@@ -7,8 +7,10 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
+from agent import slow_work
 from agent.core.events import Now
 from agent.core.jobs import (
     FetchFirmware,
@@ -40,8 +42,12 @@ class Room:
         installer = Firmware(CommandInstaller(("true",)))
         settings = replace(settings_of(str(directory)), firmware=installer)
         self._posted: asyncio.Queue[object] = asyncio.Queue()
+
+        async def say() -> dict[str, Any]:
+            return report
+
         self.jobs = workroom(
-            settings, self._posted.put_nowait, lambda: report, lambda: [root.pem for root in roots]
+            settings, self._posted.put_nowait, say, lambda: [root.pem for root in roots]
         )
 
     async def ended(self) -> object:
@@ -89,7 +95,7 @@ async def test_a_station_that_cannot_report_fails_the_job_at_once(tmp_path: Path
     """Not after the ten seconds that the loop has for it, and not as a fault of the disk."""
     posted: asyncio.Queue[object] = asyncio.Queue()
 
-    def report() -> dict[str, Any]:
+    async def report() -> dict[str, Any]:
         raise KeyError("bug")
 
     jobs = workroom(settings_of(str(tmp_path)), posted.put_nowait, report, list)
@@ -99,6 +105,26 @@ async def test_a_station_that_cannot_report_fails_the_job_at_once(tmp_path: Path
         event = await posted.get()
     await jobs.close()
     assert event == JobFailed("job", "InternalError", "KeyError; see the journal")
+
+
+async def test_a_station_that_has_no_time_to_report_is_no_fault_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slow_work, "ASK_S", 0.05)
+    posted: asyncio.Queue[object] = asyncio.Queue()
+
+    async def report() -> dict[str, Any]:
+        await asyncio.sleep(3600)
+        return {}
+
+    jobs = workroom(settings_of(str(tmp_path)), posted.put_nowait, report, list)
+    jobs.start("job", UploadLog("http://127.0.0.1:1/", "log.zip", "DiagnosticsLog"))
+    event = await posted.get()
+    while isinstance(event, JobMoved):
+        event = await posted.get()
+    await jobs.close()
+    assert isinstance(event, JobFailed)
+    assert "had no time" in event.text
 
 
 async def test_an_update_without_its_file_fails(tmp_path: Path) -> None:

@@ -112,9 +112,11 @@ def _when_checked(question: str, update: Update) -> Callable[[View, Now], Answer
 
 
 def _problem(checked: CertificateChecked, now: Now) -> str:
-    """L01.FR.12, FR.22: signed by the manufacturer, and valid now."""
+    """L01.FR.12, FR.22: signed by the manufacturer, for signing, and valid now."""
     if checked.problem:
         return checked.problem
+    if not checked.chain[0].may_sign:
+        return "its key usage does not let it sign firmware"
     if not checked.vouched_by:
         return "no manufacturer root vouches for it"
     periods = (period_problem(facts, now) for facts in checked.chain)

@@ -257,4 +257,12 @@ async def test_a_station_certificate_that_is_not_wanted_is_named_as_such(tmp_pat
     assert "does not accept this station's certificate" in str(error)
     newer = server_context(tmp_path, root.server("localhost"), clients_of=root)
     error = await failed_event(newer, trust, profile=3)
-    assert "this station's certificate" in str(error)
+    assert error.security_event == "FailedToAuthenticateAtCsms", "in TLS 1.3 after the handshake"
+    assert "does not accept this station's certificate" in str(error)
+
+
+async def test_no_certificate_where_one_is_wanted_is_named_as_such(tmp_path: Path) -> None:
+    root = Root("root")
+    strict = server_context(tmp_path, root.server("localhost"), clients_of=root)
+    error = await failed_event(strict, Trust((root.pem,)), profile=2)
+    assert error.security_event == "FailedToAuthenticateAtCsms"

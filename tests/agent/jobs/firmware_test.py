@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import os
 import sys
 from pathlib import Path
 
@@ -84,6 +85,19 @@ def test_a_program_that_fails_says_why(tmp_path: Path, task: Task, code: str, ca
 def test_a_program_that_never_ends_is_ended(tmp_path: Path, task: Task) -> None:
     with pytest.raises(JobError, match="did not end"):
         program("import time; time.sleep(600)", timeout_s=0.5).install(tmp_path, task)
+
+
+def test_what_a_program_started_ends_with_it(tmp_path: Path, task: Task) -> None:
+    """A script's `dd` must not write on while the update is told to have failed."""
+    inherited = tmp_path / "line"
+    os.mkfifo(inherited)
+    reader = os.open(inherited, os.O_RDONLY | os.O_NONBLOCK)
+    script = f"exec 9>{inherited}; sleep 600 9>&9 & wait"
+    with pytest.raises(JobError, match="did not end"):
+        CommandInstaller(("sh", "-c", script), (), "process", 0.5).install(tmp_path, task)
+    os.set_blocking(reader, True)
+    assert os.read(reader, 1) == b"", "nobody holds the line open any more"
+    os.close(reader)
 
 
 def test_a_program_that_is_not_there_names_the_setting(tmp_path: Path, task: Task) -> None:

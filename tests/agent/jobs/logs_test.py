@@ -87,6 +87,42 @@ def test_nothing_is_left_of_an_upload(tmp_path: Path, sent: list[bytes]) -> None
     assert list((tmp_path / UPLOADS).iterdir()) == []
 
 
+def test_a_log_is_not_written_where_there_is_hardly_room_for_what_is_sold(
+    tmp_path: Path, sent: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RESERVE_BYTES", 1 << 60)
+    with pytest.raises(JobError, match="no room") as error:
+        upload(tmp_path, "DiagnosticsLog")
+    assert error.value.cause == "UploadFailure"
+    assert sent == []
+
+
+def test_each_try_has_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was canceled may still be at it when the next one of the same second begins."""
+
+    def send(url: str, path: Path, name: str, task: Task, context: Any) -> None:
+        paths.append(path)
+        if len(paths) == 1:
+            upload(tmp_path, "SecurityLog")
+        assert path.read_text() == "".join(LINES)
+
+    paths: list[Path] = []
+    monkeypatch.setattr(module, "send", send)
+    upload(tmp_path, "SecurityLog")
+    assert len(set(paths)) == 2
+
+
+def test_the_security_log_is_sent_without_secrets(tmp_path: Path, sent: list[bytes]) -> None:
+    journal.hide(SECRET)
+    LINES.append(json.dumps({"type": "X", "info": f"at {SECRET}"}) + "\n")
+    try:
+        upload(tmp_path, "SecurityLog")
+    finally:
+        LINES.pop()
+    assert SECRET not in sent[0].decode()
+    assert len(sent[0].splitlines()) == len(LINES) + 1
+
+
 # --- the journal and the bounds of a bundle -------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from agent.core.jobs import JobDone, JobFailed, JobMoved
 from agent.jobs import JobError, Jobs, Task
-from agent.jobs.threads import THREADS, WAITING
+from agent.jobs.threads import LONGEST_TEXT, THREADS, WAITING
 
 
 class Order(Struct, frozen=True):
@@ -64,6 +64,17 @@ async def test_a_failure_has_a_cause_and_a_bug_is_one_too() -> None:
     assert await heard.until(1) == [JobFailed("a", "NotFound", "nothing there")]
     heard.jobs.start("b", Order(lambda task: {}["no"]))
     assert (await heard.until(2))[1] == JobFailed("b", "InternalError", "KeyError; see the journal")
+
+
+async def test_what_a_server_says_does_not_fill_the_journal() -> None:
+    def talkative(task: Task) -> object:
+        raise JobError("UploadFailure", "no " * 30_000)
+
+    heard = Heard()
+    heard.jobs.start("a", Order(talkative))
+    (failed,) = await heard.until(1)
+    assert isinstance(failed, JobFailed)
+    assert len(failed.text) == LONGEST_TEXT
 
 
 async def test_nothing_is_heard_of_a_canceled_job() -> None:

@@ -1,7 +1,11 @@
 """Real servers on loopback: what is fetched and sent arrives whole, and nothing else is opened."""
 
+import ftplib
 import shutil
+import socket
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -86,15 +90,102 @@ def test_ftp_goes_on_too(ftp: str, tmp_path: Path, task: Task) -> None:
 
 @pytest.mark.parametrize(
     ("place", "text"),
-    [("/nothing", "404"), ("/elsewhere", "file"), ("", "404")],
+    [("/nothing", "404"), ("", "404")],
 )
-def test_what_is_not_there_or_elsewhere_is_not_fetched(
+def test_what_is_not_there_is_not_fetched(
     web: Web, tmp_path: Path, task: Task, place: str, text: str
 ) -> None:
     with pytest.raises(JobError, match=text) as error:
         get(web.url + place, tmp_path / "f.bin", task)
     assert error.value.cause == "DownloadFailed"
     assert not (tmp_path / "f.bin").exists()
+
+
+@pytest.mark.parametrize(
+    "place", ["file:///etc/hostname", "ftp://127.0.0.1:9/firmware", "gopher://x/", "//["]
+)
+def test_a_download_is_not_sent_on_out_of_http(
+    web: Web, tmp_path: Path, task: Task, place: str
+) -> None:
+    web.moves["/away"] = place
+    with pytest.raises(JobError) as error:
+        get(f"{web.url}/away", tmp_path / "f.bin", task)
+    assert error.value.cause == "DownloadFailed"
+    assert not (tmp_path / "f.bin").exists()
+
+
+def test_a_download_that_is_sent_on_keeps_its_login_to_the_host_it_is_for(
+    web: Web, tmp_path: Path, task: Task
+) -> None:
+    web.moves["/here"] = "/firmware"
+    with_login = web.url.replace("//", "//me:secret@")
+    get(f"{with_login}/here", tmp_path / "f.bin", task)
+    assert [headers.get("Authorization") for _, headers in web.asked] == ["Basic bWU6c2VjcmV0"] * 2
+    with serving(Web(CONTENT)) as other:
+        web.moves["/there"] = f"{other.url}/firmware"
+        get(f"{with_login}/there", tmp_path / "g.bin", task)
+        ((_, headers),) = other.asked
+    assert (tmp_path / "g.bin").read_bytes() == CONTENT
+    assert "Authorization" not in headers
+
+
+def test_a_download_that_is_sent_on_for_ever_ends(web: Web, tmp_path: Path, task: Task) -> None:
+    web.moves["/round"] = "/round"
+    with pytest.raises(JobError, match="on and on"):
+        get(f"{web.url}/round", tmp_path / "f.bin", task)
+    assert len(web.asked) == module.MOST_MOVES + 1
+
+
+def test_a_part_that_was_not_asked_for_is_not_taken(web: Web, tmp_path: Path, task: Task) -> None:
+    path = tmp_path / "f.bin"
+    web.cut_after = 100_000
+    with pytest.raises(JobError):
+        get(f"{web.url}/firmware", path, task)
+    web.cut_after, web.shifts_parts = None, 50_000
+    with pytest.raises(JobError, match="another part"):
+        get(f"{web.url}/firmware", path, task)
+    get(f"{web.url}/firmware", path, task)
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_part_of_one_file_is_never_gone_on_with_as_another(
+    web: Web, tmp_path: Path, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A try that found no room lies between: the part is of the old file, what is there the new."""
+    path = tmp_path / "f.bin"
+    web.cut_after = 100_000
+    with pytest.raises(JobError):
+        get(f"{web.url}/firmware", path, task)
+    web.cut_after, web.etag, web.content = None, '"two"', bytes(reversed(CONTENT))
+    with monkeypatch.context() as full:
+        full.setattr(module, "RESERVE_BYTES", 1 << 60)
+        with pytest.raises(JobError, match="no room"):
+            get(f"{web.url}/firmware", path, task)
+    get(f"{web.url}/firmware", path, task)
+    assert path.read_bytes() == web.content
+
+
+def test_an_ftp_server_that_sends_more_than_it_said_is_stopped(
+    ftp: str, tmp_path: Path, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The room on the disk was looked at for what it said."""
+    monkeypatch.setattr(ftplib.FTP, "size", lambda self, name: 1000)
+    with pytest.raises(JobError, match="more than the 1000 bytes"):
+        get(f"{ftp}/firmware", tmp_path / "f.bin", task)
+    assert (tmp_path / "f.bin").stat().st_size <= 1000
+
+
+def test_an_ftp_server_that_never_ends_its_greeting_is_left(tmp_path: Path, task: Task) -> None:
+    def talk(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(ConnectionError):
+            while True:
+                connection.sendall(b"220-welcome\r\n" * 1000)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=talk, args=(listener,), daemon=True).start()
+        with pytest.raises(JobError, match="more than 100 lines"):
+            get(f"ftp://127.0.0.1:{listener.getsockname()[1]}/f", tmp_path / "f.bin", task)
 
 
 @pytest.mark.parametrize("url", ["file:///etc/hostname", "dummy://x/y", "/etc/hostname"])
@@ -189,6 +280,27 @@ def test_a_refused_upload_says_why(web: Web, log: Path, task: Task, code: int, c
     with pytest.raises(JobError) as error:
         put(f"{web.url}/logs", log, task)
     assert error.value.cause == cause
+
+
+@pytest.mark.parametrize("code", [301, 302, 307])
+def test_an_upload_that_is_sent_on_has_not_arrived(
+    web: Web, log: Path, task: Task, code: int
+) -> None:
+    """A page to log in, for one; what `urllib` makes of it is a GET of that page."""
+    web.moves = {}
+    for refuses in ({"PUT": code}, {"PUT": 405, "POST": code}):
+        web.refuses = refuses
+        with pytest.raises(JobError, match="correct the address") as error:
+            put(f"{web.url}/logs", log, task)
+        assert error.value.cause == "UploadFailure"
+    assert web.asked == []
+
+
+def test_a_page_that_tells_of_the_upload_is_not_looked_at(web: Web, log: Path, task: Task) -> None:
+    web.refuses = {"PUT": 405, "POST": 303}
+    put(f"{web.url}/logs", log, task)
+    assert web.got[-1][3] == CONTENT
+    assert web.asked == []
 
 
 @pytest.mark.parametrize("place", ["/logs/", "/logs", "/logs/log.zip"])

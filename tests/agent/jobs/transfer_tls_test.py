@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.csms import tls
 from agent.jobs import JobError, Task
 from agent.jobs.transfer import Context, fetch, send, trusting
 from hil.parts.file_servers import LOGIN, Ftp, Web, serving
@@ -22,6 +23,7 @@ BAD = {
     "not yet valid": ROOT.server("localhost", start=datetime(2085, 1, 1, tzinfo=UTC)),
     "another name": ROOT.server("elsewhere.invalid"),
 }
+FAULTS_IN_1970 = [("another root", "not trusted"), ("another name", "not trusted")]
 Serve = Callable[[str], "Served"]
 
 
@@ -153,3 +155,67 @@ def test_tls_1_1_is_not_spoken(tmp_path: Path) -> None:
     with serving(Web(CONTENT, context)) as server, pytest.raises(JobError):
         fetch(f"{server.url}/firmware", tmp_path / "f.bin", task(), trusts(ROOT), LARGEST)
     assert not server.ranges
+
+
+def test_a_download_is_not_sent_on_from_tls_to_none(tmp_path: Path) -> None:
+    with (
+        serving(Web(CONTENT)) as plain,
+        serving(Web(CONTENT, server_context(tmp_path, GOOD))) as secured,
+    ):
+        secured.moves["/away"] = f"{plain.url}/firmware"
+        with pytest.raises(JobError, match="from HTTPS to HTTP"):
+            fetch(f"{secured.url}/away", tmp_path / "f.bin", task(), trusts(ROOT), LARGEST)
+        assert plain.asked == []
+
+
+# --- before the clock is right --------------------------------------------------------------------
+
+YEAR_2030_S = 1_893_456_000.0
+
+
+def held(*roots: Root) -> Context:
+    """As the daemon makes it."""
+
+    def context() -> ssl.SSLContext:
+        made = trusting([root.pem for root in roots])
+        tls.hold_to_build_date(made)
+        return made
+
+    return context
+
+
+@pytest.fixture
+def in_1970(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The board's clock, of an agent that was built in 2030."""
+    monkeypatch.setattr(tls.time, "time", lambda: 0.0)
+    monkeypatch.setattr(tls, "build_date_s", lambda: YEAR_2030_S)
+
+
+@pytest.mark.usefixtures("in_1970")
+def test_in_1970_a_file_server_is_held_to_the_build_date(serve: Serve, tmp_path: Path) -> None:
+    served, path = serve(BAD["not yet valid"]), tmp_path / "f.bin"
+    fetch(f"{served.url}/firmware", path, task(), held(ROOT), LARGEST)
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.usefixtures("in_1970")
+@pytest.mark.parametrize(("fault", "words"), [("expired", "before this agent"), *FAULTS_IN_1970])
+def test_in_1970_all_else_of_a_file_server_is_checked_as_always(
+    serve: Serve, tmp_path: Path, log: Path, fault: str, words: str
+) -> None:
+    served, path = serve(BAD[fault]), tmp_path / "f.bin"
+    with pytest.raises(JobError, match=words):
+        fetch(f"{served.url}/firmware", path, task(), held(ROOT), LARGEST)
+    with pytest.raises(JobError, match=words):
+        send(f"{served.url}/logs/", log, "log.zip", task(), held(ROOT))
+    assert not path.exists()
+    with pytest.raises((IndexError, FileNotFoundError)):
+        served.got()
+
+
+def test_with_a_clock_that_may_be_right_nothing_is_passed_over(
+    serve: Serve, tmp_path: Path
+) -> None:
+    served = serve(BAD["not yet valid"])
+    with pytest.raises(JobError, match="not trusted"):
+        fetch(f"{served.url}/firmware", tmp_path / "f.bin", task(), held(ROOT), LARGEST)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import hatch_build
@@ -256,6 +256,7 @@ def test_what_is_no_time_is_a_value_error(text: str) -> None:
         messages.parse_time(text)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.from_regex(hatch_build.DATE_TIME))
 def test_every_time_that_passes_the_schema_can_be_read(text: str) -> None:
     messages.parse_time(text)
