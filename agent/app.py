@@ -19,16 +19,17 @@ from agent.console import Console, socket_path
 from agent.core import effects as ef
 from agent.core import events as ev
 from agent.core.station import Station
-from agent.credentials import certificates_of_file, credentials_for
+from agent.credentials import TAKEN_KEY, certificates_of_file, credentials_for
 from agent.csms.link import Connect, Credentials, connect_websocket
 from agent.csms.session import Session
 from agent.devices import DeviceBook, registry_of
-from agent.errors import StoreError
+from agent.errors import LinkError, SettingsError, StoreError
 from agent.file_facts import facts_of_station, slots_of
 from agent.guard import Guard
 from agent.health import Health
+from agent.jobs import SECURITY_LOG
 from agent.jobs.certificates import facts_of
-from agent.jobs.chores import KEYS, SECURITY_LOG, Chores
+from agent.jobs.chores import KEYS, Chores
 from agent.local_limit import limited
 from agent.ocpp.certificates import CSMS, Certificates
 from agent.ocpp.charging.profiles import ChargingProfiles
@@ -43,8 +44,10 @@ from agent.ocpp.station_certificate import StationCertificate
 from agent.ocpp.variable import fitting
 from agent.ocpp.view import View
 from agent.queue_export import answer_from
+from agent.queue_summary import queue_summary
 from agent.runtime import ClockReading, Runtime, Workroom
-from agent.service import serviced
+from agent.scarcity import file_bytes, watch_room
+from agent.service import login, serviced
 from agent.settings import Settings
 from agent.slow_work import workroom
 from agent.status import kept, report, snapshot
@@ -139,7 +142,8 @@ class Agent:
         network = Network(settings.station.identity, file_slots, self.store.saved)
         saved = {k: v for k, v in self.store.saved.items() if k not in network.dropped}
         self._first_saves = [*certificates_of_file(settings.security, saved, facts_of)]
-        saved |= {save.key: save.value for save in self._first_saves if save.value is not None}
+        first = saved | {save.key: save.value for save in self._first_saves}
+        saved = {key: value for key, value in first.items() if value is not None}
         certificates = Certificates(saved, is_strict=settings.security.additional_root_check)
         station_certificate = StationCertificate(saved)
         places = [(e.id, tuple(c.id for c in e.connectors)) for e in settings.evses]
@@ -211,8 +215,12 @@ class Agent:
         self.runtime.post(ev.Started(boot.cause, boot.reason))
         if LOG_KEPT_KEY not in self.store.saved:
             self._first_saves.append(ef.Save(LOG_KEPT_KEY, "1"))
-        elif not (self._directory / SECURITY_LOG).exists():
-            self.runtime.post(ev.SecurityNoted("SecurityLogWasCleared", "the file was gone"))
+        elif not file_bytes(self._directory / SECURITY_LOG):
+            words = "the file was gone or empty"
+            self.runtime.post(ev.SecurityNoted("SecurityLogWasCleared", words))
+        if any(save.key == TAKEN_KEY for save in self._first_saves):
+            words = "certificates of charger.yaml were taken over"
+            self.runtime.post(ev.SecurityNoted("ReconfigurationOfSecurityParameters", words))
         if boot.is_looping:
             log.error("three crashes in ten minutes: not selling; send the journal to the maker")
             for evse_id in self.view.station.evse_ids:
@@ -231,6 +239,7 @@ class Agent:
                 "kept": lambda request: kept(self.view),
                 "trace": lambda request: self._trace().follow(),
             },
+            lambda user, accepted: self.runtime.post(login(user, accepted)),
         )
         devices = [
             asyncio.create_task(device.run(self._report_of_driver), name=name)
@@ -239,6 +248,7 @@ class Agent:
         others = [
             asyncio.create_task(self.guard.run(), name="guard"),
             asyncio.create_task(console.run(), name="console"),
+            asyncio.create_task(watch_room(self._directory, self.runtime.post), name="room"),
             asyncio.create_task(self._health.run(self._moved, self._headline), name="health"),
         ]
         runtime = asyncio.create_task(self._live(), name="runtime")
@@ -281,10 +291,11 @@ class Agent:
     def _roots(self) -> list[str]:
         return [root.pem for root in self.view.certificates.roots(CSMS)]
 
-    def _report(self) -> dict[str, Any]:
+    async def _report(self) -> dict[str, Any]:
         rows = self._book.rows(asyncio.get_running_loop().time())
-        counts = self.store.counts()
-        return report(self.status(), self.settings, self.store.saved, self.view, rows, counts)
+        queue = await queue_summary(self.store, self.view.connection, self.runtime.now())
+        queue["database_bytes"] = sum(file_bytes(p) for p in self._directory.glob(f"{DATABASE}*"))
+        return report(self.status(), self.settings, self.store.saved, self.view, rows, queue)
 
     def _report_of_driver(self, observation: Observation) -> None:
         """The senses first, with the guard behind them; what people look at may wait."""
@@ -338,7 +349,11 @@ class Agent:
         return f"{link}, {waiting} events waiting"
 
     def _credentials(self, slot: int) -> Credentials:
-        return credentials_for(self.view, self.settings, self._directory / KEYS, slot)
+        """Raises LinkError: a file that cannot be read today may be mended before the next dial."""
+        try:
+            return credentials_for(self.view, self.settings, self._directory / KEYS, slot)
+        except SettingsError as error:
+            raise LinkError(str(error)) from error
 
     @property
     def _directory(self) -> Path:

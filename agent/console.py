@@ -30,6 +30,15 @@ ANSWER_BYTES = 16_777_216
 CLIENTS = 16
 IDLE_S = 60.0
 SO_PEERGROUPS = 59
+LOGIN_S = 600.0
+"""Who was told of is not told of again sooner."""
+LOGINS_KEPT = 64
+NO_VISIT = frozenset({"status", "probe", "limit"})
+"""Commands of programs and of who only looks: they order nothing, or can only lower what flows, and
+show nothing of the drivers but with their cards."""
+
+OnLogin = Callable[[str, bool], None]
+"""Told of (user, whether he may ask)."""
 
 
 class ConsoleError(ChargepointError):
@@ -48,9 +57,15 @@ def socket_path(data_directory: str, console_socket: str | None) -> str:
 class Console:
     """Answers `{"cmd": name, ...}` with `{"ok": true, ...}` or `{"ok": false, "error": text}`."""
 
-    def __init__(self, path: str, commands: Mapping[str, Command]) -> None:
+    def __init__(
+        self,
+        path: str,
+        commands: Mapping[str, Command],
+        on_login: OnLogin = lambda user, accepted: None,
+    ) -> None:
         self.path = path
         self._commands = commands
+        self._logins = _Logins(on_login)
         self._clients: set[asyncio.Task[Any]] = set()
 
     async def run(self) -> None:
@@ -87,7 +102,8 @@ class Console:
             writer.close()
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        refusal = self._refusal(writer.get_extra_info("socket"))
+        uid, groups = peer(writer.get_extra_info("socket"))
+        refusal = self._refusal(uid, groups)
         if refusal:
             await _write(writer, _no(refusal))
             return
@@ -102,21 +118,22 @@ class Console:
                     writer, _no(f"request longer than {REQUEST_BYTES} bytes; send a shorter one")
                 )
                 return
-            answer = await self._answer(line)
+            answer = await self._answer(line, uid)
             if isinstance(answer, AsyncGenerator):
                 await _follow(answer, reader, writer)
                 return
             await _write(writer, answer)
 
-    def _refusal(self, sock: socket.socket) -> str:
+    def _refusal(self, uid: int, groups: frozenset[int]) -> str:
         """Why this client may not ask; empty when it may."""
         if len(self._clients) > CLIENTS:
             return f"{CLIENTS} others are connected; close one and try again"
-        if not may_ask(*peer(sock)):
+        if not may_ask(uid, groups):
+            self._logins.note(uid, accepted=False)
             return "this user may not ask; use root or a member of the service's group"
         return ""
 
-    async def _answer(self, line: bytes) -> Answer | AsyncGenerator[Answer, None]:
+    async def _answer(self, line: bytes, uid: int) -> Answer | AsyncGenerator[Answer, None]:
         try:
             request = json.loads(line)
         except (ValueError, RecursionError):
@@ -126,6 +143,8 @@ class Console:
         command = self._commands.get(request["cmd"])
         if command is None:
             return _no(f"no command {request['cmd'][:50]!r}; use: {', '.join(self._commands)}")
+        if request["cmd"] not in NO_VISIT or request.get("cards") is True:
+            self._logins.note(uid, accepted=True)
         try:
             answer = command(request)
             if isinstance(answer, AsyncGenerator):
@@ -138,6 +157,26 @@ class Console:
         except Exception:  # a bug in one command must not end the console; the journal has it
             logger.exception("console command %r failed", request["cmd"])
             return _no("internal error; the journal says more (journalctl -u chargepoint)")
+
+
+class _Logins:
+    """Who orders something, or may not even ask: each user once in LOGIN_S, so that a program that
+    asks all day is no flood."""
+
+    def __init__(self, on_login: OnLogin) -> None:
+        self._on_login = on_login
+        self._told_s: dict[tuple[int, bool], float] = {}
+
+    def note(self, uid: int, *, accepted: bool) -> None:
+        now_s = asyncio.get_running_loop().time()
+        told_s = self._told_s.get((uid, accepted))
+        if told_s is not None and now_s - told_s < LOGIN_S:
+            return
+        self._told_s.pop((uid, accepted), None)
+        self._told_s[uid, accepted] = now_s
+        while len(self._told_s) > LOGINS_KEPT:
+            del self._told_s[next(iter(self._told_s))]
+        self._on_login("root" if uid == 0 else f"uid {uid}", accepted)
 
 
 def bind(path: str) -> socket.socket:

@@ -95,13 +95,15 @@ def certificates_of_file(
         digest = _digest(kind, text)
         if digest in taken:
             continue
+        if kind == "maker":
+            known = {other for other in known if not other.startswith("maker:")}
         known.add(digest)
         try:
             found = facts_of(text)
         except ValueError as error:
             raise SettingsError(f"{name} is no PEM certificate ({error}); correct it") from None
         if kind in ROOT_USES:
-            saves += certificates.first_saves(found, ROOT_USES[kind])
+            saves += certificates.first_saves(found, ROOT_USES[kind], saved)
         else:
             identity = Identity(security.key_file or name, text, found[0][1])
             saves.append(station_certificate.first_save(identity))

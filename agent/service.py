@@ -1,4 +1,5 @@
-"""The technician's word that a connector was looked into: asked by `chargepoint service`."""
+"""The technician at the station: his word that a connector was looked into (`chargepoint service`),
+and what the CSMS hears of his visit."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,12 @@ from agent.errors import ChargepointError
 
 class ServiceError(ChargepointError):
     """Nothing to clear there, or not yet; the text says what to do."""
+
+
+def login(user: str, accepted: bool) -> ev.SecurityNoted:
+    """A user of the board at the console, in the form that the list of security events asks for."""
+    kind = "MaintenanceLoginAccepted" if accepted else "MaintenanceLoginFailed"
+    return ev.SecurityNoted(kind, f"{{'user': '{user}', 'origin': 'console'}}")
 
 
 def serviced(

@@ -103,10 +103,10 @@ def report(
     saved: Mapping[str, str],
     view: View,
     devices: Sequence[DeviceSeen],
-    counts: Counts,
+    queue: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The heart of a diagnostics bundle: what the station is, says of itself, was told, and what
-    went wrong; no secrets. Any field that a device or the queue counts shows by itself."""
+    went wrong; no secrets. Any field that a device counts shows by itself."""
     told = {key: text for key, text in saved.items() if key.startswith("var/")}
     open_ones = {key: text for key, text in told.items() if not is_secret(key)}
     return {
@@ -127,22 +127,10 @@ def report(
             }
             for row in devices
         },
-        "queue": {
-            **msgspec.to_builtins(counts),
-            "in_flight": _in_flight(view),
-        },
+        "queue": queue,
         "variables": open_ones,
         "settings": without_secrets(settings),
     }
-
-
-def _in_flight(view: View) -> dict[str, Any] | None:
-    """The CALL that waits for its answer, without its payload."""
-    flight = view.connection.in_flight
-    if flight is None:
-        return None
-    attempts = flight.row.attempts if flight.row is not None else 0
-    return {"action": flight.action, "attempts": attempts}
 
 
 def _agent_version() -> str:

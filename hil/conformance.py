@@ -357,11 +357,17 @@ class Octt:
 
 
 async def firmware(
-    octt: Octt, *, retrieve_s: float = -7200.0, install_s: float | None = None
+    octt: Octt,
+    *,
+    retrieve_s: float = -7200.0,
+    install_s: float | None = None,
+    maker: Root | None = None,
 ) -> Payload:
-    """The `firmware` of an UpdateFirmware with a signer the station trusts; seconds from now."""
-    maker = Root("maker")
-    await octt.certificate_installed("ManufacturerRootCertificate", maker.pem)
+    """The `firmware` of an UpdateFirmware with a signer the station trusts; seconds from now.
+    `maker`: whose root it has already."""
+    if maker is None:
+        maker = Root("maker")
+        await octt.certificate_installed("ManufacturerRootCertificate", maker.pem)
     now_s = octt.bench.utc_s()
     found: Payload = {
         "location": "https://files.invalid/firmware.raucb",

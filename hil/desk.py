@@ -261,6 +261,11 @@ class DeskBench:
             self._log.close()
         return code
 
+    async def service(self) -> dict[str, Any]:
+        """`chargepoint service`: where something waits for a technician."""
+        path = str(self._data / "console.sock")
+        return await asyncio.to_thread(ask, path, {"cmd": "service"})
+
     async def status(self) -> dict[str, Any]:
         """What `chargepoint status` says. Raises ChargepointError while the agent cannot answer."""
         return await asyncio.to_thread(ask, str(self._data / "console.sock"), {"cmd": "status"})

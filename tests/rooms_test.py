@@ -118,6 +118,8 @@ BELONGS_TO = {
     "agent.slow_work": "agent.app",
     "agent.status": "agent.app",
     "agent.queue_export": "agent.app",
+    "agent.queue_summary": "agent.app",
+    "agent.scarcity": "agent.app",
     "agent.safe_off": "agent.app",
     "agent.service": "agent.app",
     "agent.local_limit": "agent.app",

@@ -137,7 +137,9 @@ async def a_handler_fails(bench: SimBench, monkeypatch: pytest.MonkeyPatch) -> N
     await asyncio.sleep(1)
 
 
-def bundle_of(bench: SimBench, stream: io.StringIO, kept: Path, patch: pytest.MonkeyPatch) -> str:
+async def bundle_of(
+    bench: SimBench, stream: io.StringIO, kept: Path, patch: pytest.MonkeyPatch
+) -> str:
     """The diagnostics bundle with this journal in it, every file of it as text."""
     lines = [*stream.getvalue().splitlines(keepends=True), f"ftp://{UPLOAD_LOGIN}@h\n"]
     patch.setattr(upload.Logs, "_journal", lambda self, order: lines)
@@ -148,10 +150,11 @@ def bundle_of(bench: SimBench, stream: io.StringIO, kept: Path, patch: pytest.Mo
             texts.extend(bundle.read(name).decode() for name in bundle.namelist())
 
     patch.setattr(upload, "send", sent)
-    job = Logs(bench.directory, bench.agent._report, lambda: None)  # type: ignore[arg-type, return-value]
+    report = await bench.agent._report()
+    job = Logs(bench.directory, lambda: report, lambda: None)  # type: ignore[arg-type, return-value]
     order = UploadLog(f"ftp://{UPLOAD_LOGIN}@h/", "b.zip", "DiagnosticsLog")
     job.upload(order, type("Task", (), {"moved": lambda *_: None})())  # type: ignore[arg-type]
-    assert texts, "the bundle was not sent"
+    assert '"versions"' in texts[0], "the bundle was not sent"
     return "\n".join(texts)
 
 
@@ -161,7 +164,7 @@ def test_a_noisy_day_writes_no_secret(
     async def scene() -> tuple[list[str], str, str, dict[str, int]]:
         async with SimBench(evse_count=1, change=with_password) as bench:
             said = await noisy_day(bench, monkeypatch)
-            bundle = bundle_of(bench, journal, tmp_path, monkeypatch)
+            bundle = await bundle_of(bench, journal, tmp_path, monkeypatch)
             files = {p.name: p for p in bench.directory.rglob("*") if p.is_file()}
             texts = [p.read_text() for n, p in files.items() if not n.startswith("chargepoint.db")]
             modes = {name: stat.S_IMODE(path.stat().st_mode) for name, path in files.items()}

@@ -18,7 +18,8 @@ import pytest
 from agent.console import REQUEST_BYTES, Console
 from agent.core import effects as ef
 from agent.csms.words import MAX_BYTES
-from agent.jobs import logs, security_log, transfer
+from agent.jobs import logs, transfer
+from agent.jobs.security_log import MOST_BYTES as MOST_LOG_BYTES
 from agent.ocpp import certificates, customers, rpc, turns
 from agent.ocpp.blocks.a_security.certificate import MAX_CHAIN_SIZE
 from agent.ocpp.charging import rules
@@ -66,6 +67,15 @@ async def test_the_agent_listens_on_no_network() -> None:
         assert (await bench.status())["link"] == "online", "the console does listen"
         assert bench.pid is not None
         assert open_ports(bench.pid) == []
+        events = [event["type"] for event in bench.csms.of("SecurityEventNotification")]
+        assert "MaintenanceLoginAccepted" not in events, "who only looks does not log in"
+        assert (await bench.service())["waiting"] == {}
+        login = await bench.csms.wait_for(
+            "SecurityEventNotification", lambda event: "Maintenance" in event["type"]
+        )
+        user = "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
+        assert login["type"] == "MaintenanceLoginAccepted"
+        assert login["techInfo"] == f"{{'user': '{user}', 'origin': 'console'}}"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user for this")
@@ -120,11 +130,14 @@ BOUNDS = {
     "requests for a customer's data": (customers.MOST_OPEN, 8),
     "frames in the inbox while the disk hangs": (INBOX_LENGTH, 1_000),
     "bytes of a console request": (REQUEST_BYTES, 65_536),
-    "bytes of the security log": (security_log.MOST_BYTES, 256 * 1024),
+    "bytes of the security log": (MOST_LOG_BYTES, 256 * 1024),
     "bytes of a diagnostics bundle": (logs.MOST_BYTES, 4 << 20),
     "bytes of its report": (logs.REPORT_BYTES, 1 << 20),
     "bytes of its journal": (logs.JOURNAL_BYTES, 2 << 20),
     "bytes left free by a download": (transfer.RESERVE_BYTES, 64 << 20),
+    "bytes left free for a log to be written": (logs.RESERVE_BYTES, 8 << 20),
+    "places that a download is sent on to": (transfer.MOST_MOVES, 5),
+    "lines of an FTP server's answer": (transfer.MOST_REPLY_LINES, 100),
 }
 """Name -> (what the code says, what docs/security.md says); each is obeyed by a test of its own."""
 
@@ -261,6 +274,99 @@ def test_no_limit_of_a_csms_exceeds_the_file() -> None:
             assert bench.board.connector(1, 1).drawn_a == 20.0
 
     run(scene, supply_a=20.0)
+
+
+def test_a_csms_cannot_put_itself_in_the_makers_place(tmp_path: Path) -> None:
+    """Who vouches for firmware came with the station: what it signs may come beside it, no other;
+    and it cannot be deleted to make room for one."""
+    from hil.parts.pki import Root
+
+    maker, use = Root("maker"), "ManufacturerRootCertificate"
+    (tmp_path / "maker.pem").write_text(maker.pem)
+
+    def made(settings: Settings) -> Settings:
+        from msgspec.structs import replace
+
+        security = replace(settings.security, manufacturer_ca_file=str(tmp_path / "maker.pem"))
+        return replace(settings, security=security)
+
+    async def scene(bench: SimBench) -> None:
+        async def install(root: Root) -> str:
+            order = {"certificateType": use, "certificate": root.pem}
+            return str((await bench.csms.call("InstallCertificate", order))["status"])
+
+        async def delete(root: Root) -> str:
+            order = {"certificateHashData": root.hash_data()}
+            return str((await bench.csms.call("DeleteCertificate", order))["status"])
+
+        assert await install(Root("the CSMS's own")) == "Rejected"
+        assert await delete(maker) == "Failed"
+        assert await install(maker) == "Accepted"
+        assert await delete(maker) == "Failed", "nor after it was installed once more"
+        next_one = Root("next", signer=maker)
+        assert await install(next_one) == "Accepted"
+        assert await install(Root("the CSMS's own", signer=next_one)) == "Rejected"
+        await bench.power_cut()
+        await bench.start()
+        await bench.csms.wait_connected()
+        assert await delete(maker) == "Failed", "nor by the next process"
+        assert await delete(next_one) == "Accepted"
+
+    run(scene, change=made)
+
+
+def security_log(bench: SimBench) -> list[dict[str, str]]:
+    text = (bench.directory / "security.log").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_changes_of_who_is_trusted_are_in_the_security_log() -> None:
+    async def scene(bench: SimBench) -> None:
+        named = {"component": {"name": "SecurityCtrlr"}, "variable": {"name": "OrganizationName"}}
+        item = named | {"attributeValue": "Somebody else"}
+        await bench.csms.call("SetVariables", {"setVariableData": [item]})
+        data = {
+            "ocppVersion": "OCPP20",
+            "ocppTransport": "JSON",
+            "ocppCsmsUrl": "ws://other.invalid/x",
+            "messageTimeout": 30,
+            "securityProfile": 1,
+            "ocppInterface": "Wired0",
+        }
+        order = {"configurationSlot": 3, "connectionData": data}
+        assert (await bench.csms.call("SetNetworkProfile", order))["status"] == "Accepted"
+        await asyncio.sleep(1)
+        words = [
+            line["info"]
+            for line in security_log(bench)
+            if line["type"] == "ReconfigurationOfSecurityParameters"
+        ]
+        assert words == [
+            "SecurityCtrlr/OrganizationName changed",
+            "network slot 3: security profile 1",
+        ]
+
+    run(scene)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "nonsense",
+        '[2,"1","Reset",{"type":"Sometimes"}]',
+        '[2,"1","Reset",{}]',
+        '[2,"1","NoSuchThing",{}]',
+    ],
+)
+def test_what_is_no_ocpp_is_in_the_security_log(frame: str) -> None:
+    async def scene(bench: SimBench) -> None:
+        for _ in range(3):
+            await bench.csms.send_text(frame)
+        await asyncio.sleep(1)
+        types = [line["type"] for line in security_log(bench)]
+        assert types.count("InvalidMessages") == 1
+
+    run(scene)
 
 
 EVERY_ORDER: tuple[tuple[str, dict[str, Any]], ...] = (

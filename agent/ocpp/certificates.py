@@ -31,6 +31,8 @@ class Root(Struct, frozen=True):
     facts: CertificateFacts
     is_fallback: bool = False
     """Replaced by one that no CSMS has been reached with yet (M05.FR.12)."""
+    is_of_file: bool = False
+    """It came with charger.yaml."""
 
     @property
     def key(self) -> str:
@@ -89,8 +91,15 @@ class Certificates:
         return root.key in self._roots or self.count < MOST
 
     def must_sign(self, use: str) -> tuple[Root, ...]:
-        """Who must have signed a new root: the one it replaces; none: nobody (M05.FR.10)."""
-        if not self.is_strict or use != CSMS:
+        """Who must have signed a new root, one of them; none: nobody. A CSMS's root: the one it
+        replaces (M05.FR.10). A maker's: one that came with the station, or a CSMS could sign
+        firmware itself."""
+        if use == MANUFACTURER:
+            return tuple(root for root in self.roots(MANUFACTURER) if root.is_of_file)
+        return self._replaced()
+
+    def _replaced(self) -> tuple[Root, ...]:
+        if not self.is_strict:
             return ()
         return tuple(root for root in self.roots(CSMS) if not root.is_fallback)
 
@@ -121,11 +130,13 @@ class Certificates:
     def install(self, root: Root) -> list[Save]:
         """Replaces what is replaced by it (M05.FR.10, FR.12, FR.17)."""
         saves: list[Save] = []
-        for old in self.must_sign(root.use):
+        for old in self._replaced() if root.use == CSMS else ():
             if old.key != root.key:
                 saves += [self._drop(r) for r in self.roots(CSMS) if r.is_fallback]
                 saves.append(self._keep(replace(old, is_fallback=True)))
-        return [*saves, self._keep(root)]
+        same = self._roots.get(root.key)
+        is_of_file = same is not None and same.is_of_file
+        return [*saves, self._keep(replace(root, is_of_file=is_of_file))]
 
     def delete(self, root: Root) -> list[Save]:
         """A fallback is the root again when the one that replaced it goes."""
@@ -158,7 +169,14 @@ def period_problem(facts: CertificateFacts, now: Now) -> str:
     return "it is not valid yet" if now.utc_s() < facts.not_before_s else ""
 
 
-def first_saves(found: Iterable[tuple[str, CertificateFacts]], use: str) -> tuple[Save, ...]:
-    """Roots of the technician's file, for the store."""
-    roots = {root.key: root for root in (Root(use, pem, facts) for pem, facts in found)}
-    return tuple(Save(key, msgspec.json.encode(root).decode()) for key, root in roots.items())
+def first_saves(
+    found: Iterable[tuple[str, CertificateFacts]], use: str, saved: Mapping[str, str]
+) -> tuple[Save, ...]:
+    """Roots of the technician's file, for the store. A maker's that the file had before goes: no
+    CSMS can delete it. One of a CSMS stays: that may still be needed to reach it."""
+    named = (Root(use, pem, facts, is_of_file=True) for pem, facts in found)
+    roots = {root.key: root for root in named}
+    before = Certificates(saved).roots(use) if use == MANUFACTURER else ()
+    gone = [Save(r.key, None) for r in before if r.is_of_file and r.key not in roots]
+    new = [Save(key, msgspec.json.encode(root).decode()) for key, root in roots.items()]
+    return (*gone, *new)

@@ -70,6 +70,17 @@ VARIABLES = tuple(variable for block in BLOCKS for variable in block.VARIABLES)
 PENDING_ORDERS = frozenset({"TriggerMessage", "GetBaseReport", "GetReport"})
 """CALLs of the CSMS whose follow-ups may leave before the boot is accepted (B02.FR.02)."""
 
+NO_OCPP = frozenset(
+    {
+        "FormatViolation",
+        "NotImplemented",
+        "OccurrenceConstraintViolation",
+        "PropertyConstraintViolation",
+        "TypeConstraintViolation",
+    }
+)
+"""Errors of a message that is not as OCPP 2.0.1 has it."""
+
 Turn = tuple[list[object], list[object]]
 """(events for the pure rooms, effects for the runtime)"""
 
@@ -229,6 +240,8 @@ class Router:
             extra = messages.validate_response(action, payload)
         except CallError as error:
             noted: list[object] = [ef.Log(4, f"CSMS: {action} answer cannot be used: {error}")]
+            words = f"an answer to {action} with {error.code}"
+            noted.append(ef.Announce(ev.SecurityNoted("InvalidMessages", words)))
             return noted + self._unusable(message_id, "unusable answer", now, is_result=True)
         noted = [ef.Log(6, f"CSMS: {action} answer: {text}") for text in extra]
         return noted + self.connection.response(message_id, payload, now)
@@ -372,7 +385,10 @@ def _failing(call: rpc.Call) -> Iterator[None]:
 def _refused(call: rpc.Call, error: CallError) -> list[object]:
     refusal = ef.SendFrame(rpc.error(call.message_id, error.code, error.description))
     level = 3 if error.code == "InternalError" else 5
-    return [refusal, ef.Log(level, f"CSMS: {call.action} answered with {error}")]
+    told: list[object] = [refusal, ef.Log(level, f"CSMS: {call.action} answered with {error}")]
+    if error.code in NO_OCPP:
+        told.append(ef.Announce(ev.SecurityNoted("InvalidMessages", f"a CALL with {error.code}")))
+    return told
 
 
 def _shown(record: ef.Record) -> list[object]:

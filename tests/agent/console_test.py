@@ -230,6 +230,67 @@ async def test_a_stranger_is_refused(path: str, monkeypatch: pytest.MonkeyPatch)
             await asked(path, {"cmd": "status"})
 
 
+Logins = list[tuple[str, bool]]
+
+
+@contextlib.asynccontextmanager
+async def guarded(path: str, told: Logins) -> AsyncIterator[None]:
+    """A console that tells who comes."""
+    commands = COMMANDS | {"service": lambda _: {}, "queue": lambda _: {}, "probe": lambda _: {}}
+    commands["limit"] = commands["probe"]
+    console_ = Console(path, commands, lambda user, accepted: told.append((user, accepted)))
+    task = asyncio.create_task(console_.run())
+    await asyncio.sleep(0)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+ME = "root" if os.geteuid() == 0 else f"uid {os.geteuid()}"
+
+
+@pytest.mark.parametrize(
+    ("request_", "is_login"),
+    [
+        ({"cmd": "status"}, False),
+        ({"cmd": "probe"}, False),
+        ({"cmd": "limit"}, False),
+        ({"cmd": "probe", "cards": True}, True),
+        ({"cmd": "queue"}, True),
+        ({"cmd": "service"}, True),
+        ({"cmd": "nonsense"}, False),
+    ],
+)
+async def test_who_orders_or_sees_cards_is_told_of_who_looks_is_not(
+    path: str, request_: dict[str, Any], is_login: bool
+) -> None:
+    told: Logins = []
+    async with guarded(path, told):
+        for _ in range(2):
+            with contextlib.suppress(ConsoleError):
+                await asked(path, request_)
+    assert told == ([(ME, True)] if is_login else [])
+
+
+async def test_a_visit_is_told_of_once_in_ten_minutes_for_each_user(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: Logins = []
+    users = [0, 12345, 0, 12345, 23456]
+    monkeypatch.setattr(console, "peer", lambda _: (users.pop(0), frozenset({12345})))
+    async with guarded(path, told):
+        for _ in range(4):
+            with contextlib.suppress(ConsoleError):
+                await asked(path, {"cmd": "service"})
+        assert told == [("root", True), ("uid 12345", False)]
+        monkeypatch.setattr(console, "LOGIN_S", 0.0)
+        with pytest.raises(ConsoleError, match="may not ask"):
+            await asked(path, {"cmd": "status"})
+        assert told[2:] == [("uid 23456", False)]
+
+
 async def test_the_peer_is_known_by_user_and_groups() -> None:
     one, other = socket.socketpair(socket.AF_UNIX)
     with one, other:

@@ -1,18 +1,22 @@
 """Certificate files of the technician: each content is taken over once, then the CSMS decides."""
 
+import asyncio
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from agent.core.effects import Save
+from agent.core.effects import Log, Save
 from agent.credentials import TAKEN_KEY, certificates_of_file
 from agent.errors import SettingsError
 from agent.jobs.certificates import facts_of
+from agent.ocpp import certificates
 from agent.ocpp.certificates import CSMS, MANUFACTURER, Certificates
 from agent.ocpp.station_certificate import StationCertificate
-from agent.settings import Security
+from agent.settings import Security, Settings
 from hil.parts.pki import Root
+from hil.sim import SimBench
+from hil.virtual_time import run_virtual
 
 
 def after(saved: dict[str, str], saves: tuple[Save, ...]) -> dict[str, str]:
@@ -54,6 +58,24 @@ def test_the_makers_root_is_there_from_the_factory(tmp_path: Path) -> None:
     (root,) = known.roots(MANUFACTURER)
     state = after(state, tuple(known.delete(root)))
     assert certificates_of_file(security, state, facts_of) == ()
+
+
+def test_another_root_in_the_makers_file_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+    """No CSMS can delete it. What a CSMS had installed beside it stays; the way back is open."""
+    first, second = Root("first"), Root("second")
+    path = tmp_path / "maker.pem"
+    state: dict[str, str] = {}
+    for root in (first, second, first):
+        security = Security(manufacturer_ca_file=file_of(path, root.pem))
+        state = after(state, certificates_of_file(security, state, facts_of))
+        (known,) = Certificates(state).roots(MANUFACTURER)
+        assert known.facts.fingerprint == root.fingerprint
+    beside = certificates.Root(MANUFACTURER, second.pem, facts_of(second.pem)[0][1])
+    state = after(state, tuple(Certificates(state).install(beside)))
+    security = Security(manufacturer_ca_file=file_of(path, Root("third").pem))
+    state = after(state, certificates_of_file(security, state, facts_of))
+    names = {root.facts.common_name for root in Certificates(state).roots(MANUFACTURER)}
+    assert names == {"second", "third"}
 
 
 def test_a_root_that_the_csms_deleted_does_not_come_back_until_the_file_changes(
@@ -98,6 +120,32 @@ def test_the_library_is_not_needed_for_files_that_are_known(tmp_path: Path) -> N
         raise AssertionError("read again")
 
     assert certificates_of_file(security, state, never) == ()  # type: ignore[arg-type]
+
+
+def test_a_password_file_that_is_gone_for_a_while_is_no_bug(tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("sixteen-letters!")
+
+    def named(settings: Settings) -> Settings:
+        (csms,) = settings.csms
+        csms = msgspec.structs.replace(csms, password_file=str(secret), lab_unsecured=False)
+        return msgspec.structs.replace(settings, csms=(csms,))
+
+    async def scene() -> None:
+        async with SimBench(change=named) as bench:
+            await bench.csms.wait_for("BootNotification")
+            secret.rename(tmp_path / "away")
+            await bench.network.drop()
+            await asyncio.sleep(300)
+            told = [effect.text for effect in bench.effects if isinstance(effect, Log)]
+            assert any("password cannot be read" in text for text in told)
+            await bench.network.accept()
+            await asyncio.sleep(300)
+            assert not bench.csms.is_connected, "nobody dials without its password"
+            (tmp_path / "away").rename(secret)
+            await bench.csms.wait_connected(timeout_s=600)
+
+    run_virtual(scene())
 
 
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:

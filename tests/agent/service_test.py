@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent import cli, console
-from agent.service import ServiceError, serviced
+from agent.service import ServiceError, login, serviced
 from hil.sim import SimBench
 from hil.virtual_time import run_virtual
 
@@ -80,3 +80,9 @@ def test_the_verb_asks_the_running_station(
     assert cli.main(["service", str(LAB), *words]) == 0
     assert asked == [question]
     assert capsys.readouterr().out == shown
+
+
+def test_a_refused_user_is_told_in_the_form_of_the_standard() -> None:
+    event = login("uid 1000", False)
+    assert event.type == "MaintenanceLoginFailed"
+    assert event.info == "{'user': 'uid 1000', 'origin': 'console'}"

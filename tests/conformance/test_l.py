@@ -123,8 +123,7 @@ def test_the_makers_root_of_the_file_vouches_for_a_signer(tmp_path: Path) -> Non
         return replace(settings, security=Security(manufacturer_ca_file=f"{tmp_path}/maker.pem"))
 
     async def scene(octt: Octt) -> None:
-        wanted = await firmware(octt)
-        wanted["signingCertificate"] = maker.signer()
+        wanted = await firmware(octt, maker=maker)
         answer = await octt.call("UpdateFirmware", {"requestId": REQUEST_ID, "firmware": wanted})
         assert answer["status"] == "Accepted", answer
 

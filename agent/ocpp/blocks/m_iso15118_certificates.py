@@ -23,6 +23,7 @@ from agent.ocpp.block import (
 )
 from agent.ocpp.certificates import (
     CSMS,
+    MANUFACTURER,
     MOST,
     USES,
     Root,
@@ -35,6 +36,10 @@ from agent.ocpp.view import View
 
 CHECK_WAIT_S = 25.0
 """Less than a CSMS waits; a slow board loads its crypto library in a few seconds."""
+WHO_MUST_SIGN = {
+    CSMS: "the root it replaces did not sign it",
+    MANUFACTURER: "no root that came with the station signed it",
+}
 ALGORITHM = "SHA256"
 """What hash data is told with; the others are understood (M04.FR.07)."""
 
@@ -80,7 +85,7 @@ def _judge(use: str, pem: str, checked: CertificateChecked, view: View, now: Now
     root = Root(use, pem, checked.chain[0])
     signers = {signer.facts.fingerprint for signer in view.certificates.must_sign(use)}
     if signers and checked.vouched_by not in signers:
-        return _refusal("Rejected", "InvalidCertificate", "the root it replaces did not sign it")
+        return _refusal("Rejected", "InvalidCertificate", WHO_MUST_SIGN[use])
     if not view.certificates.has_room_for(root):
         return _refusal("Rejected", "OutOfStorage", f"no room for more than {MOST}")
     return Answer({"status": "Accepted"}, events=(RootInstalled(root),))
@@ -155,9 +160,9 @@ def _delete(payload: Payload, view: View, now: Now) -> Answer:
 
 
 def _needed(root: Root, view: View) -> str:
-    """Why the station could not connect any more without it, or ""."""
+    """Why the station could not connect or be updated any more without it, or ""."""
     if root.use != CSMS:
-        return ""
+        return "it came with the station, and only its file replaces it" if root.is_of_file else ""
     if root.facts.fingerprint == view.certificates.in_use:
         return "the link that this came on is secured with it"
     uses_tls = any(slot.security_profile > 1 for slot in view.connection.slots)
@@ -188,6 +193,9 @@ def _closed(event: LinkClosed, view: View, now: Now) -> Consequences:
 
 
 def _heard(event: FrameReceived, view: View, now: Now) -> Consequences:
+    """A link without TLS proves nothing of a root."""
+    if not view.certificates.in_use:
+        return Consequences()
     return Consequences(effects=tuple(view.certificates.heard()))
 
 

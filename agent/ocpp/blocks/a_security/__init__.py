@@ -23,6 +23,7 @@ from agent.ocpp.block import Consequences, Incoming, OnEvent, OnResponse, Outgoi
 from agent.ocpp.blocks.a_security import certificate, noted
 from agent.ocpp.blocks.a_security.declared import VARIABLES
 from agent.ocpp.device_model import VariablesSet
+from agent.ocpp.network import NetworkProfileSet
 from agent.ocpp.station_certificate import IdentityInstalled, IdentityRefused
 from agent.ocpp.view import View
 
@@ -32,16 +33,15 @@ PASSWORD_KEY = "var/SecurityCtrlr/BasicAuthPassword"
 Take = Callable[[Any, View, Now], Consequences]
 
 
-def _variables_set(event: VariablesSet, view: View, now: Now) -> Consequences:
+def _password_set(event: VariablesSet, view: View, now: Now) -> Consequences:
     """A01.FR.03, FR.11, FR.12: the next link is opened with the new password, at once."""
     newest = next((c.value for c in event.changes if c.key == PASSWORD_KEY), None)
     if newest is None:
         return Consequences()
     saved = view.passwords.changed(view.connection.credential, newest)
     told = Log(5, "security: the CSMS changed the password of Basic authentication")
-    event_ = SecurityNoted("ReconfigurationOfSecurityParameters", "BasicAuthPassword changed")
     again = view.connection.redial("the password changed")
-    return Consequences((event_,), (saved, told, *again))
+    return Consequences(effects=(saved, told, *again))
 
 
 def _opened(event: LinkOpened, view: View, now: Now) -> Consequences:
@@ -86,15 +86,16 @@ ON_RESPONSE: OnResponse = {"SignCertificate": certificate.sign_answered}
 ON_EVENT: OnEvent = {
     Started: _each(noted.started, certificate.started),
     SecurityNoted: noted.noted,
-    ClockSet: noted.clock_set,
-    VariablesSet: _variables_set,
+    ClockSet: noted.clock_moved,
+    VariablesSet: _each(noted.variables_set, _password_set),
+    NetworkProfileSet: noted.profile_set,
     LinkOpened: _each(noted.link_opened, _opened),
     LinkClosed: noted.link_closed,
     FrameReceived: _each(_heard, certificate.heard),
     CsmsReached: _reached,
     OutboxHead: noted.outbox_seen,
     MessageTriggered: certificate.triggered,
-    Tick: certificate.ticked,
+    Tick: _each(noted.clock_moved, certificate.ticked),
     KeyMade: certificate.key_made,
     IdentityInstalled: certificate.installed,
     IdentityRefused: certificate.refused,

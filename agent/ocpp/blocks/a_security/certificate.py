@@ -52,9 +52,14 @@ def ticked(event: Tick, view: View, now: Now) -> Consequences:
 
 def renews(view: View) -> bool:
     """The CSMS is there, and a request is under way or a certificate in use."""
+    is_wanted = _shows_one(view) or view.station_certificate.request is not None
+    return view.connection.online and is_wanted
+
+
+def _shows_one(view: View) -> bool:
+    """The link is one of security profile 3."""
     connection = view.connection
-    is_used = connection.slots[connection.slot].security_profile == 3
-    return connection.online and (is_used or view.station_certificate.request is not None)
+    return connection.slots[connection.slot].security_profile == 3
 
 
 def key_made(event: KeyMade, view: View, now: Now) -> Consequences:
@@ -152,7 +157,9 @@ def refused(event: IdentityRefused, view: View, now: Now) -> Consequences:
 
 
 def heard(event: FrameReceived, view: View, now: Now) -> Consequences:
-    """A02.FR.10, FR.29."""
+    """A02.FR.10, FR.29; a link that shows no certificate proves none."""
+    if not _shows_one(view):
+        return Consequences()
     effects, gave_up = view.station_certificate.heard()
     words = "the CSMS was reached with the certificate before it only"
     events = (SecurityNoted("DiscardedRenewedClientCertificate", words),) if gave_up else ()

@@ -9,9 +9,13 @@ from agent.core.events import (
     OutboxHead,
     SecurityNoted,
     Started,
+    Tick,
 )
 from agent.ocpp.block import Consequences
+from agent.ocpp.device_model import VariablesSet
+from agent.ocpp.entry import PREFIX
 from agent.ocpp.messages import dump, open_stamp
+from agent.ocpp.network import PRIORITY_KEY, NetworkProfileSet
 from agent.ocpp.security import CRITICAL
 from agent.ocpp.view import View
 
@@ -22,6 +26,11 @@ TECH_INFO = 255
 """Characters of techInfo."""
 SAME_AGAIN_S = 60.0
 """A trifle that repeats itself is not written sooner: it must not push the rest out of the log."""
+
+OF_SECURITY = (f"{PREFIX}SecurityCtrlr/", PRIORITY_KEY)
+"""How the state keys of variables begin that decide who is trusted."""
+STEP_S = 1.0
+"""The least that TimeAdjustmentReportingThreshold may say; clocks breathe by less."""
 
 TRIFLES = frozenset({"InvalidMessages"})
 """What anybody who can send a frame can cause as often as he likes."""
@@ -74,14 +83,35 @@ def outbox_seen(event: OutboxHead, view: View, now: Now) -> Consequences:
     return Consequences(events=(SecurityNoted("MemoryExhaustion", words),))
 
 
+def variables_set(event: VariablesSet, view: View, now: Now) -> Consequences:
+    """ReconfigurationOfSecurityParameters, A01.FR.11; the new values are not told (A01.FR.12)."""
+    names = [c.key.removeprefix(PREFIX) for c in event.changes if c.key.startswith(OF_SECURITY)]
+    return _reconfigured(f"{', '.join(names)} changed") if names else Consequences()
+
+
+def profile_set(event: NetworkProfileSet, view: View, now: Now) -> Consequences:
+    profile = event.profile
+    return _reconfigured(
+        f"network slot {event.number}: security profile {profile.security_profile}"
+    )
+
+
+def _reconfigured(words: str) -> Consequences:
+    return Consequences((SecurityNoted("ReconfigurationOfSecurityParameters", words),))
+
+
 def link_opened(event: LinkOpened, view: View, now: Now) -> Consequences:
     view.security.of_outage.clear()
     return Consequences()
 
 
-def clock_set(event: ClockSet, view: View, now: Now) -> Consequences:
-    """SettingSystemTime; the loop's clock is as it was, what it means in UTC changed."""
-    before_s, view.security.utc_offset_s = view.security.utc_offset_s, now.utc_offset_s
+def clock_moved(event: ClockSet | Tick, view: View, now: Now) -> Consequences:
+    """SettingSystemTime, by the CSMS, by NTP or by hand: the loop's clock is as it was, what it
+    means in UTC changed."""
+    before_s = view.security.utc_offset_s
+    if before_s is not None and abs(now.utc_offset_s - before_s) < STEP_S:
+        return Consequences()
+    view.security.utc_offset_s = now.utc_offset_s
     threshold_s = float(view.variables.value("ClockCtrlr", "TimeAdjustmentReportingThreshold"))
     if before_s is None or abs(now.utc_offset_s - before_s) <= threshold_s:
         return Consequences()
