@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from drivers.bus.modbus_request import READ_HOLDING, READ_INPUT, Request
 from drivers.bus.place import host_of
 from drivers.bus.serial_port import FIRST_PAUSE_S, cannot_open, is_pty, next_pause_s
-from drivers.bus.turns import Turns
+from drivers.bus.turns import Rank, Turns
 from drivers.contract import Counters, NoAnswer, PortError, ProtocolError, SerialLine
 
 if TYPE_CHECKING:
@@ -83,6 +83,11 @@ class ModbusLine:
             if not self._users:
                 self._close()
 
+    @property
+    def is_shared(self) -> bool:
+        """Several devices use the line."""
+        return self._users > 1
+
     def doubts(self, unit: int) -> int:
         """Grows whenever an old answer of `unit` may be under way: get in step, then trust."""
         return self._line_doubts + self._unit_doubts.get(unit, 0)
@@ -106,19 +111,23 @@ class ModbusLine:
         return await self.ask(Request(unit, function, address, count), timeout_s, delay_s)
 
     async def ask(
-        self, request: Request, timeout_s: float = 1.0, delay_s: float = 0.0, urgent: bool = False
+        self,
+        request: Request,
+        timeout_s: float = 1.0,
+        delay_s: float = 0.0,
+        rank: Rank = Rank.OTHER,
     ) -> list[int]:
         """What was read or written; raises PortError, NoAnswer, ProtocolError, Refused.
 
-        An urgent request overtakes those that wait, an urgent write also the pause after a failed
-        request. Cancelling is safe: it counts as a failed request.
+        A higher rank overtakes those that wait, an order also the pause after a failed request.
+        Cancelling is safe: it counts as a failed request.
         """
-        async with self._turns.taken(urgent):
+        async with self._turns.taken(rank):
             task = asyncio.current_task()
             cancelled = task.cancelling() if task else 0
             try:
-                client = await self._opened(urgent)
-                await self._silence(delay_s, at_once=urgent and bool(request.values))
+                client = await self._opened(at_once=rank is not Rank.OTHER)
+                await self._silence(delay_s, at_once=rank is Rank.ORDER)
                 self._drain(client)
                 return await self._exchange(client, request, timeout_s)
             finally:
@@ -219,11 +228,11 @@ class ModbusLine:
         except (OSError, termios.error) as error:
             raise self._port_lost() from error
 
-    async def _opened(self, urgent: bool) -> "Client":
+    async def _opened(self, at_once: bool) -> "Client":
         if self._client is not None and self._client.connected:
             return self._client
         loop = asyncio.get_running_loop()
-        if loop.time() < self._open_at_s and not urgent:
+        if loop.time() < self._open_at_s and not at_once:
             raise self._cannot_open()
         self._close()
         if CLIENT not in sys.modules:

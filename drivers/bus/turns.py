@@ -1,9 +1,20 @@
-"""Who may use a line next: urgent orders first, everybody else in the order they came."""
+"""Who may use a line next: orders first, then views of controllers, then everybody else."""
 
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from enum import IntEnum
+
+
+class Rank(IntEnum):
+    """Who overtakes whom; within a rank they go in the order they came."""
+
+    ORDER = 0
+    """A write of a controller: it may be a stop."""
+    VIEW = 1
+    """A read of a controller."""
+    OTHER = 2
 
 
 class Turns:
@@ -11,14 +22,13 @@ class Turns:
 
     def __init__(self) -> None:
         self._taken = False
-        self._urgent: deque[asyncio.Future[None]] = deque()
-        self._others: deque[asyncio.Future[None]] = deque()
+        self._waiting: dict[Rank, deque[asyncio.Future[None]]] = {rank: deque() for rank in Rank}
 
     @asynccontextmanager
-    async def taken(self, urgent: bool = False) -> AsyncIterator[None]:
-        """The line is yours within; an urgent one overtakes all that wait, but no exchange."""
+    async def taken(self, rank: Rank = Rank.OTHER) -> AsyncIterator[None]:
+        """The line is yours within; a higher rank overtakes all that wait, but no exchange."""
         if self._taken:
-            await self._wait(self._urgent if urgent else self._others)
+            await self._wait(self._waiting[rank])
         self._taken = True
         try:
             yield
@@ -37,7 +47,7 @@ class Turns:
 
     def _pass_on(self) -> None:
         """The next one that still waits has it; it stays taken in between."""
-        for queue in (self._urgent, self._others):
+        for queue in self._waiting.values():
             while queue:
                 next_one = queue.popleft()
                 if not next_one.done():

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 
 from drivers.bus.modbus_line import ModbusLine, Refused
 from drivers.bus.modbus_request import READ_HOLDING, WRITE_REGISTER, WRITE_REGISTERS, Request
+from drivers.bus.turns import Rank
 from drivers.contract import (
     DeviceFound,
     DeviceLost,
@@ -15,6 +16,7 @@ from drivers.contract import (
     PilotReading,
     PilotSeen,
     PilotState,
+    PortError,
     PowerPath,
     Report,
 )
@@ -26,6 +28,9 @@ LET_GO_S = 6.0
 FAILURES_UNTIL_LOST = 3
 RETRY_S = 0.1
 """Between two attempts to tell a stop."""
+LONGEST_PERIOD_S = 16.0
+"""A lost device is asked more and more rarely, down to this, where others on its line are to be
+seen in time; an order asks it at once."""
 LAST_WORDS = 3
 """Attempts to stop when the driver is ended."""
 
@@ -170,12 +175,18 @@ class ModbusPilot(ABC):
                         self._failures = 0
                     except DriverError as error:
                         self._fail(error, report)
-                        if self._must_stop and not self._lost:
+                        if self._lost and self._line.is_shared and not isinstance(error, PortError):
+                            due_s = time() + self._lost_period_s()
+                        elif self._must_stop:
                             due_s = time() + RETRY_S
                             self._wake.clear()
                     await self._rest(due_s - time())
             finally:
                 await self._say_last_words()
+
+    def _lost_period_s(self) -> float:
+        doublings = min(self._failures - FAILURES_UNTIL_LOST + 1, 16)
+        return min(self._options.poll_s * 2.0**doublings, LONGEST_PERIOD_S)
 
     async def _turn(self, report: Report) -> None:
         """One round: stop, get in step, set up, tell, look. Raises DriverError."""
@@ -251,12 +262,12 @@ class ModbusPilot(ABC):
     # --- requests -----------------------------------------------------------------------------
 
     async def _ask(self, request: Request) -> list[int]:
-        """A stop that was ordered meanwhile goes first."""
+        """A stop that was ordered meanwhile goes first. A device that is lost does not hold up what
+        others on the line are told and show."""
         if self._must_stop and not request.values:
             await self._tell_now()
-        return await self._line.ask(
-            request, self._options.timeout_s, self._options.delay_s, urgent=True
-        )
+        rank = Rank.OTHER if self._lost else Rank.ORDER if request.values else Rank.VIEW
+        return await self._line.ask(request, self._options.timeout_s, self._options.delay_s, rank)
 
     async def _read(self, address: int, count: int, function: int = READ_HOLDING) -> list[int]:
         return await self._ask(Request(self._options.unit, function, address, count))

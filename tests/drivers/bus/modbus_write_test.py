@@ -12,6 +12,7 @@ from drivers.bus.modbus_request import (
     WRITE_REGISTERS,
     Request,
 )
+from drivers.bus.turns import Rank
 from drivers.contract import NoAnswer, ProtocolError, SerialLine
 
 TIMEOUT_S = 0.15
@@ -112,7 +113,7 @@ async def test_a_late_echo_is_not_taken_for_that_of_the_next_write(line, device)
     with pytest.raises(NoAnswer):
         await line.ask(SET_16, TIMEOUT_S)
     with pytest.raises(ProtocolError, match="another request"):
-        await line.ask(Request(1, WRITE_REGISTER, 1000, values=(0,)), 2.0, urgent=True)
+        await line.ask(Request(1, WRITE_REGISTER, 1000, values=(0,)), 2.0, rank=Rank.ORDER)
 
 
 async def test_a_stop_does_not_keep_the_pause_after_a_failure(line, device) -> None:
@@ -120,7 +121,7 @@ async def test_a_stop_does_not_keep_the_pause_after_a_failure(line, device) -> N
     device.answers = [(0.0, "010603e80000")]
     stop = Request(1, WRITE_REGISTER, 1000, values=(0,))
     async with asyncio.timeout(60):
-        assert await line.ask(stop, urgent=True) == [0]
+        assert await line.ask(stop, rank=Rank.ORDER) == [0]
 
 
 async def test_a_stop_goes_before_the_reads_that_wait(line, device) -> None:
@@ -130,7 +131,7 @@ async def test_a_stop_goes_before_the_reads_that_wait(line, device) -> None:
     ]
     await asyncio.sleep(0)
     stop = Request(1, WRITE_REGISTER, 1000, values=(0,))
-    assert await line.ask(stop, 30.0, urgent=True) == [0]
+    assert await line.ask(stop, 30.0, rank=Rank.ORDER) == [0]
     failed, read = await asyncio.gather(*reads, return_exceptions=True)
     assert isinstance(failed, NoAnswer)
     assert read == [7]

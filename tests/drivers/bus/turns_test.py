@@ -1,6 +1,6 @@
 import asyncio
 
-from drivers.bus.turns import Turns
+from drivers.bus.turns import Rank, Turns
 
 
 class Users:
@@ -11,11 +11,11 @@ class Users:
         self.order: list[str] = []
         self.busy = 0
 
-    def start(self, name: str, urgent: bool = False) -> "asyncio.Task[None]":
-        return asyncio.create_task(self._use(name, urgent))
+    def start(self, name: str, rank: Rank = Rank.OTHER) -> "asyncio.Task[None]":
+        return asyncio.create_task(self._use(name, rank))
 
-    async def _use(self, name: str, urgent: bool) -> None:
-        async with self.turns.taken(urgent):
+    async def _use(self, name: str, rank: Rank) -> None:
+        async with self.turns.taken(rank):
             self.busy += 1
             assert self.busy == 1
             self.order.append(name)
@@ -23,11 +23,12 @@ class Users:
             self.busy -= 1
 
 
-async def test_an_urgent_one_overtakes_those_that_wait_but_not_the_one_that_is_on() -> None:
+async def test_an_order_overtakes_views_and_they_the_rest_but_nobody_the_one_that_is_on() -> None:
     users = Users()
-    tasks = [users.start("a"), users.start("b"), users.start("c"), users.start("stop", True)]
-    await asyncio.gather(*tasks)
-    assert users.order == ["a", "stop", "b", "c"]
+    others = [users.start("a"), users.start("b"), users.start("c")]
+    views = [users.start("view", Rank.VIEW), users.start("another", Rank.VIEW)]
+    await asyncio.gather(*others, *views, users.start("stop", Rank.ORDER))
+    assert users.order == ["a", "stop", "view", "another", "b", "c"]
 
 
 async def test_who_is_cancelled_while_waiting_holds_up_nobody() -> None:

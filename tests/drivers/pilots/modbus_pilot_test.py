@@ -15,7 +15,7 @@ from drivers.contract import (
     PowerPath,
 )
 from hil.parts.modbus_slave import WRITE_REGISTER, WRITE_REGISTERS, Fault
-from tests.drivers.pilots.modbus_bench import HERE, Bench, play
+from tests.drivers.pilots.modbus_bench import HERE, OPTIONS, Bench, play
 
 KINDS = ("evse_wb", "phoenix")
 SLOWEST_ANSWER_S = 0.6
@@ -131,6 +131,38 @@ def test_a_stop_overtakes_the_reads_of_dead_meters_on_its_line(kind: str) -> Non
                 bench.driver.stop()
                 await bench.until(lambda n=written: len(bench.controller.writes) > n, 3.6)
                 await bench.until(lambda: not bench.closed)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    play(kind, scene)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dead_controllers_on_its_line_hold_up_neither_a_stop_nor_what_is_seen(kind: str) -> None:
+    async def scene(bench: Bench) -> None:
+        dead = [
+            bench.registry.build(f"d{unit}", replace(OPTIONS[kind], unit=unit))
+            for unit in (7, 8, 9, 10)
+        ]
+        tasks = [asyncio.create_task(driver.run(lambda _: None)) for driver in dead]
+        try:
+            await bench.charging()
+            await asyncio.sleep(10)
+            settled = len(bench.seen)
+            for wait_s in (0.0, 0.3, 0.9, 1.4):
+                bench.driver.allow_power(13)
+                await bench.until(lambda: bench.closed)
+                await asyncio.sleep(5 + wait_s)
+                written = len(bench.controller.writes)
+                bench.driver.stop()
+                await bench.until(lambda n=written: len(bench.controller.writes) > n, 2.1)
+                await bench.until(lambda: not bench.closed)
+            views = [o for o in bench.seen[settled:] if isinstance(o, PilotSeen)]
+            seen_s = [view.reading.at_s for view in views]
+            gaps_s = [after - before for before, after in pairwise(seen_s)]
+            assert max(gaps_s) < 3.0, "older views are no views to the guard"
         finally:
             for task in tasks:
                 task.cancel()
