@@ -1,14 +1,53 @@
-"""What one turn of the inbox comes to: rows of one commit, orders that still stand after it."""
+"""The inbox, and what one turn of it comes to: rows of one commit, orders that still stand."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from agent.core import effects as ef
 from agent.core import events as ev
 from agent.core.events import Now
 from agent.store.rows import Batch, HeadRow, NewRow, TokenRow
+from drivers.contract import Permit
+
+INBOX_LENGTH = 1_000
+"""While nothing can be stored, frames beyond this are dropped: their sender gets no answer, either
+way. Facts of the charger are few and all kept."""
+
+
+class Posted(Struct, frozen=True):
+    """A fact in the inbox."""
+
+    event: object
+    permit: Permit
+    """Of the moment it was posted."""
+    at_s: float
+    """Loop time it was posted at."""
+
+
+def thinned(inbox: Iterable[Posted]) -> deque[Posted]:
+    """Readings pile up while nothing can be stored: only the newest of each meter counts, and the
+    newest of each signature that it was asked for."""
+    room = INBOX_LENGTH
+    newest: set[object] = set()
+    kept: deque[Posted] = deque()
+    for posted in reversed(tuple(inbox)):
+        event = posted.event
+        place: object = type(event)
+        if isinstance(event, ev.MeterRead):
+            place = event.evse_id, event.reading.signing
+        if isinstance(event, ev.MeterRead | ev.LinkHeard) and place in newest:
+            continue
+        if isinstance(event, ev.FrameReceived):
+            room -= 1
+            if room < 0:
+                continue
+        newest.add(place)
+        kept.appendleft(posted)
+    return kept
 
 
 def standing_orders(effects: Sequence[object]) -> list[object]:

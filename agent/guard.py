@@ -24,8 +24,13 @@ METER_AGE_S = 10.0
 """A meter that was not read for this long (or three of its intervals) stops the sale."""
 UNKNOWN_PATH_S = 5.0
 """How long the power path may be unknown while power is allowed."""
+NEEDLESS_S = 2.0
+"""How long (or for two reports) a path may be closed though the EV asks for no power: the device
+opens it within 0.1 s, its reports come later (IEC 61851-1 A.6 seq. 8.1)."""
 OVER_CURRENT_S = 10.0
 """How long more than (offer + 0.5 A) x 1.1 may flow; the EV has 5 s to follow, the meter lags."""
+FOLLOW_S = 5.0
+"""An EV that still draws what it was offered so long ago follows in time (IEC 61851-1 A.6)."""
 CUT_AGAIN_S = 2.0
 """A path that stays closed gets an emergency stop this often until it is seen open."""
 RELAX_S = 1.0
@@ -51,9 +56,15 @@ class Guarded:
         self.meter_age_s = max(METER_AGE_S, 3 * meter_interval_s)
         self.pilot_age_s = max(3.0, 3 * pilot.capabilities.report_interval_s)
         self.opens_within_s = pilot.capabilities.opens_within_s + TICK_S
+        needless_s = max(NEEDLESS_S, 2 * pilot.capabilities.report_interval_s)
+        self.needless_at_most_s = min(needless_s, self.opens_within_s)
         self.inputs: frozenset[tuple[str, str]] = frozenset()
         """(device, fault) of the board's own inputs that speak against power now."""
+        self.is_unlocked = False
+        """Its plug lock said last that it is open."""
         self.allowed_a: float | None = None
+        self.falling: tuple[tuple[float, float], ...] = ()
+        """(until, A) of offers that were lowered less than FOLLOW_S ago."""
         self.last_stop = Permit(0)
         self.must_be_open_s = 0.0
         """Not allowed: a path still closed then is cut off; later, when it is cut off again."""
@@ -87,11 +98,19 @@ class Guarded:
 
     def see_current(self, reading: MeterReading) -> None:
         """Over-current counts from one reading to a later one, never from silence."""
-        self.meter = reading
-        bound_a = ((self.allowed_a or 0.0) + 0.5) * 1.1
-        too_much = self.allowed_a is not None and any(a > bound_a for a in reading.current_a)
-        since_s = self.over_since_s = _since(too_much, self.over_since_s, reading.at_s)
-        self.is_over = since_s is not None and reading.at_s - since_s > OVER_CURRENT_S
+        self.meter, at_s = reading, reading.at_s
+        allowed_a, drawn_a = self.allowed_a, max(reading.current_a, default=0.0)
+        too_much = allowed_a is not None and _exceeds(drawn_a, allowed_a)
+        since_s = self.over_since_s = _since(too_much, self.over_since_s, at_s)
+        lasts = since_s is not None and at_s - since_s > OVER_CURRENT_S
+        before_a = [amps for until_s, amps in self.falling if until_s > at_s]
+        self.is_over = lasts and _exceeds(drawn_a, max([allowed_a or 0.0, *before_a]))
+
+    def lower(self, limit_a: float, now_s: float) -> None:
+        """Less is offered than before; the EV has FOLLOW_S to follow."""
+        falling = [entry for entry in self.falling if entry[0] > now_s]
+        self.falling = (*falling, (now_s + FOLLOW_S, self.allowed_a or 0.0))
+        self.allowed_a = limit_a
 
 
 def _since(holds: bool, since_s: float | None, at_s: float) -> float | None:
@@ -99,6 +118,11 @@ def _since(holds: bool, since_s: float | None, at_s: float) -> float | None:
     if not holds:
         return None
     return at_s if since_s is None else since_s
+
+
+def _exceeds(drawn_a: float, offer_a: float) -> bool:
+    """More than the tolerance of EV and meter explains."""
+    return drawn_a > (offer_a + 0.5) * 1.1
 
 
 class Guard:
@@ -152,6 +176,14 @@ class Guard:
                 self._void(guarded)
             self._check(place, guarded)
 
+    def see_lock(self, place: Place, locked: bool) -> None:
+        """Where the plug lock stands; open, the plug could be pulled under load."""
+        guarded = self._places[place]
+        guarded.is_unlocked = not locked and guarded.pilot.capabilities.has_lock
+        if guarded.is_unlocked and guarded.allowed_a is None:
+            self._void(guarded)
+        self._check(place, guarded)
+
     def lost(self, place: Place, cause: str) -> None:
         """The pilot controller stopped answering: what it said last counts no more."""
         guarded = self._places[place]
@@ -190,9 +222,10 @@ class Guard:
             trouble = _path_trouble(guarded)
         if trouble is not None:
             return trouble
+        if guarded.allowed_a is None:  # a raise forgives no current that is too high for it, too
+            guarded.over_since_s, guarded.is_over, guarded.falling = None, False, ()
         guarded.allowed_a = limit_a
         guarded.is_cut = False
-        guarded.over_since_s, guarded.is_over = None, False
         guarded.pilot.allow_power(limit_a)
         return None
 
@@ -200,7 +233,7 @@ class Guard:
         """Lowers the offer; does nothing where power is not allowed."""
         guarded = self._places[place]
         if guarded.allowed_a is not None and limit_a < guarded.allowed_a:
-            guarded.allowed_a = limit_a
+            guarded.lower(limit_a, self._read_s())
             guarded.pilot.allow_power(limit_a)
 
     def stop(self, place: Place, *, emergency: bool) -> None:
@@ -229,8 +262,7 @@ class Guard:
             return
         trouble = self._trouble(guarded)
         if trouble is not None:
-            harsh = trouble.startswith(WELDED) or guarded.has_hard_fault
-            self._stop(place, trouble, emergency=harsh)
+            self._stop(place, trouble, emergency=guarded.has_hard_fault)
 
     def _check_stopped(self, place: Place, guarded: Guarded) -> None:
         """A path that stays closed after a stop is cut off until it is seen open."""
@@ -270,8 +302,10 @@ class Guard:
         if guarded.unknown_since_s is not None and now_s - guarded.unknown_since_s > UNKNOWN_PATH_S:
             return "power path unknown"
         needless_s = guarded.needless_since_s
-        if needless_s is not None and now_s - needless_s > guarded.opens_within_s:
-            return f"{WELDED}: power path stays closed although the EV asks for no power"
+        if needless_s is not None and now_s - needless_s > guarded.needless_at_most_s:
+            return "power path stays closed although the EV asks for no power"
+        if guarded.is_unlocked:
+            return "the plug lock is open"
         if meter is None or now_s - meter.at_s > guarded.meter_age_s:
             return "no fresh meter reading"
         if guarded.is_over:

@@ -7,14 +7,14 @@ safe, durable, energise, tell.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from agent.asking import ask_store
-from agent.batches import outbox_row, standing_orders, to_batch
+from agent.batches import Posted, outbox_row, standing_orders, thinned, to_batch
 from agent.core import effects as ef
 from agent.core import events as ev
 from agent.core.events import Now
@@ -24,9 +24,11 @@ from agent.guard import Guard
 from agent.ocpp.router import Router
 from agent.store.db import Store
 from agent.store.rows import Batch, Committed, StoreFault
-from drivers.contract import Payer, Permit, Signing
+from drivers.contract import Payer, Signing
 
 log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 EVENTS_PER_BATCH = 32
 """Fewer than the session takes frames at once: each event may be a CALL with its answer."""
@@ -39,15 +41,12 @@ IDLE_S = 3.0
 SLOW_COMMIT_S = 2.0
 """A commit that takes longer is a disk fault: nothing new is energised until a fast one."""
 HUNG_COMMIT_S = 10.0
-"""A commit that takes longer keeps the core blind: power stops."""
+"""A commit, or a question to the store, that takes longer keeps the core blind: power stops."""
 HELD_UP_S = 1.0
 """A commit that takes longer is given to those who wait for an answer meanwhile."""
 COMMIT_RETRY_S = 1.0
 TELL_AGAIN_S = 600.0
 """The same fault of the disk stands in the journal at most this often."""
-INBOX_LENGTH = 1_000
-"""While nothing can be stored, frames beyond this are dropped: their sender gets no answer, either
-way. Facts of the charger are few and all kept."""
 DISK_PROBE = "meta/disk_probe"
 """Written in every turn during a disk fault, so that its end is seen."""
 CORE_ASKED_S = 1.0
@@ -63,16 +62,6 @@ class ClockReading(Struct, frozen=True):
     utc_s: float
     is_synced: bool
     boot_id: str
-
-
-class Posted(Struct, frozen=True):
-    """A fact in the inbox."""
-
-    event: object
-    permit: Permit
-    """Of the moment it was posted."""
-    at_s: float
-    """Loop time it was posted at."""
 
 
 class Hardware(Protocol):
@@ -346,15 +335,11 @@ class Runtime:
                 self.guard.stop_all("events cannot be stored")
             await asyncio.sleep(COMMIT_RETRY_S)
             self.moves += 1
-            self._thin_inbox()
+            self._inbox = thinned(self._inbox)
 
     async def _try_commit(self, batch: Batch) -> Committed:
         began_s = self._read_clock().mono_s
-        hung = asyncio.get_running_loop().call_later(HUNG_COMMIT_S, self._commit_hangs)
-        try:
-            committed = await self.store.commit(batch)
-        finally:
-            hung.cancel()
+        committed = await self._of_disk(self.store.commit(batch))
         took_s = self._read_clock().mono_s - began_s
         if took_s > SLOW_COMMIT_S:
             self._disk_fails(f"the disk took {took_s:.1f} s; check or replace the card")
@@ -362,7 +347,16 @@ class Runtime:
             self._disk_works()
         return committed
 
-    def _commit_hangs(self) -> None:
+    async def _of_disk(self, work: Awaitable[_T]) -> _T:
+        """The core hears nothing meanwhile: work that hangs stops power. Cancelling is as safe as
+        it is for the work."""
+        hung = asyncio.get_running_loop().call_later(HUNG_COMMIT_S, self._disk_hangs)
+        try:
+            return await work
+        finally:
+            hung.cancel()
+
+    def _disk_hangs(self) -> None:
         self._disk_fails("the disk does not answer; check or replace the card")
         self.guard.stop_all("events cannot be stored in time")
 
@@ -378,24 +372,6 @@ class Runtime:
         if self.disk_fault is not None:
             log.warning("events are stored again")
         self.disk_fault = None
-
-    def _thin_inbox(self) -> None:
-        """Readings pile up while nothing can be stored: only the newest of each meter counts."""
-        room = INBOX_LENGTH
-        newest: set[object] = set()
-        kept: deque[Posted] = deque()
-        for posted in reversed(self._inbox):
-            event = posted.event
-            place = event.evse_id if isinstance(event, ev.MeterRead) else type(event)
-            if isinstance(event, ev.MeterRead | ev.LinkHeard) and place in newest:
-                continue
-            if isinstance(event, ev.FrameReceived):
-                room -= 1
-                if room < 0:
-                    continue
-            newest.add(place)
-            kept.appendleft(posted)
-        self._inbox = kept
 
     def _energise(self, effect: object) -> None:
         match effect:
@@ -415,7 +391,8 @@ class Runtime:
             case ef.ReadMeter(evse_id, signing, payer):
                 self._hardware.read_meter(evse_id, signing, payer)
             case ef.LookUp() | ef.FindRows() | ef.FindMessages():
-                if (fact := await ask_store(self.store, effect)) is not None:
+                fact = await self._of_disk(ask_store(self.store, effect))
+                if fact is not None:
                     self.post(fact)
             case ef.Dial():
                 self._wire.dial(effect)

@@ -44,6 +44,9 @@ def snapshot(
             for connector_id in evse.connectors
         ],
     }
+    placeless = [f.transaction for f in view.station.granting.floating if f.transaction is not None]
+    if placeless:
+        answer["waiting_for_a_cable"] = [one.transaction_id for one in placeless]
     if view.station.main_meter is not None:
         answer["main_meter"] = _main_meter(view.station.main_meter)
     if view.station.local.manager is not None:

@@ -8,6 +8,7 @@ from msgspec import Struct, convert
 from msgspec.structs import replace
 
 from agent.core import events as ev
+from agent.core.connector import STILL_CLOSES_S
 from agent.core.events import IdToken
 from agent.core.main_meter import STATION
 from agent.core.site import ConnectorSite, EnergyManager, EvseSite, Safety, Site
@@ -30,6 +31,7 @@ from drivers.contract import (
     Meter,
     MeterSeen,
     Observation,
+    PilotCapabilities,
     PilotController,
     PilotReading,
     PilotSeen,
@@ -124,6 +126,7 @@ def site_of(settings: Settings, wiring: Wiring) -> Site:
                     capabilities.min_a,
                     connector.cable == "fixed",
                     capabilities.has_lock,
+                    _still_closes_s(capabilities),
                 )
             )
         evses.append(EvseSite(evse.id, tuple(connectors)))
@@ -143,6 +146,13 @@ def site_of(settings: Settings, wiring: Wiring) -> Site:
         convert(settings.safety, Safety, from_attributes=True),
         convert(settings.energy_manager, EnergyManager | None, from_attributes=True),
     )
+
+
+def _still_closes_s(capabilities: PilotCapabilities) -> float:
+    """A controller that did not hear a stop is lost, and known to be, after three reports; one
+    that did hear it has opened in the time it promises."""
+    lost_s = 3 * capabilities.report_interval_s + 1.0
+    return max(STILL_CLOSES_S, min(lost_s, capabilities.opens_within_s))
 
 
 def features(settings: Settings, wiring: Wiring) -> frozenset[str]:
@@ -206,6 +216,7 @@ class Senses:
                 pass
             case InputSeen(device, input_name, active, at_s) if input_name == PLUG_LOCK:
                 for place in self._places.get(device, ()):
+                    self._guard.see_lock(place, active)
                     self._post(ev.LockSeen(*place, active, at_s))
             case InputSeen(device, input_name, active) if (device, input_name) in self._bays:
                 self._post(ev.BayChanged(self._bays[device, input_name], active))

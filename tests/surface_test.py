@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from agent.batches import INBOX_LENGTH
 from agent.console import REQUEST_BYTES, Console
 from agent.core import effects as ef
 from agent.csms.words import MAX_BYTES
@@ -23,7 +24,6 @@ from agent.jobs.security_log import MOST_BYTES as MOST_LOG_BYTES
 from agent.ocpp import certificates, customers, rpc, turns
 from agent.ocpp.blocks.a_security.certificate import MAX_CHAIN_SIZE
 from agent.ocpp.charging import rules
-from agent.runtime import INBOX_LENGTH
 from agent.settings import Settings
 from hil.desk import DeskBench
 from hil.parts.csms import Refused, Silent, StationError

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 
+from agent.core.effects import Log
 from agent.core.events import Now, StopCause
 from agent.core.limits import MIN_OFFER_A
 from agent.core.site import Safety
 
 STATION = 0
+NO_MAINS = "no_mains"
 Limits = Mapping[int, float | None]
 """EVSE (0: the station) -> A per phase; None: no limit."""
 
@@ -20,16 +22,30 @@ class Caps:
         """What the profiles allow."""
         self._held: dict[int, tuple[float | None, float]] = {}
         """A raise that waits: the limit in force before, and until when."""
-        self._mains_until_s: float | None = None
+        self._mains_until_s: dict[int, float] = {}
+        """Until when load stays away since the mains returned, by EVSE; STATION: everywhere."""
         self._silent_since_s: float | None = None
 
     # --- facts ----------------------------------------------------------------------------
 
-    def started(self, cause: StopCause, now: Now) -> None:
-        """Nobody has heard of the CSMS yet; after a loss of mains load comes back by and by."""
+    def started(self, cause: StopCause, now: Now) -> list[object]:
+        """Nobody has heard of the CSMS yet."""
         self._silent_since_s = now.mono_s
-        if cause is StopCause.POWER_LOSS:
-            self._mains_until_s = now.mono_s + self._by_chance_s(now)
+        return self._mains_returned(STATION, now) if cause is StopCause.POWER_LOSS else []
+
+    def cleared(self, evse_id: int, fault: str, now: Now) -> list[object]:
+        """A fault is over; the board may have run on while the mains were gone."""
+        return self._mains_returned(evse_id, now) if fault == NO_MAINS else []
+
+    def _mains_returned(self, evse_id: int, now: Now) -> list[object]:
+        """Load comes back by and by."""
+        wait_s = self._by_chance_s(now)
+        if not wait_s:
+            return []
+        self._mains_until_s[evse_id] = now.mono_s + wait_s
+        where = f"EVSE {evse_id}" if evse_id else "station"
+        text = f"{where}: the mains returned, load waits {wait_s:.0f} s (safety.random_delay_s)"
+        return [Log(5, f"{text}; a card or the start button begins a charge now")]
 
     def reached(self) -> None:
         self._silent_since_s = None
@@ -59,10 +75,12 @@ class Caps:
 
     def now(self, now: Now) -> dict[int, float | None]:
         """Limits in force. The station's is one for all; a silent CSMS counts per EVSE."""
-        limits = {evse_id: self.in_force(evse_id, now) for evse_id in self._told}
-        if self._mains_until_s is not None and now.mono_s < self._mains_until_s:
-            limits[STATION] = 0.0
-        return limits
+        return {evse_id: self.in_force(evse_id, now) for evse_id in self._told}
+
+    def mains_are_young(self, evse_id: int, now: Now) -> bool:
+        """After their return nothing is offered for a time by chance, but to who is there."""
+        until_s = [self._mains_until_s.get(key, now.mono_s) for key in (STATION, evse_id)]
+        return now.mono_s < max(until_s)
 
     def in_force(self, evse_id: int, now: Now) -> float | None:
         """What the profiles allow, but for a raise that waits."""
@@ -94,7 +112,8 @@ class Caps:
     def deadline(self, now: Now) -> float | None:
         """When something of this changes by itself."""
         times = [until_s for _, until_s in self._held.values()]
-        times += [t for t in (self._mains_until_s, self._silent_s()) if t is not None]
+        times += self._mains_until_s.values()
+        times += [t for t in (self._silent_s(),) if t is not None]
         return min((t for t in times if t > now.mono_s), default=None)
 
     def _silent_s(self) -> float | None:

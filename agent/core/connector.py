@@ -18,7 +18,9 @@ GUARD_STOPS_WITHIN_S = 600.0
 
 STILL_CLOSES_S = 2.0
 """After power was taken back an open path may still close for this long: the contacts were on their
-way, or the view was older than the order."""
+way, or the view was older than the order. Longer where a lost controller is noticed later."""
+LEAST_CABLE_A = 13.0
+"""The smallest coding of a loose cable there is (IEC 61851-1 table B.2)."""
 
 PATH_FAULTS = frozenset({"welded_contactor", "open_unconfirmed"})
 """Concluded from a power path that did not open; seen open, they are over."""
@@ -35,11 +37,15 @@ class Connector:
         connector_id: int,
         fixed_cable: bool = True,
         has_lock: bool = False,
+        still_closes_s: float = STILL_CLOSES_S,
     ) -> None:
         self.evse_id = evse_id
         self.connector_id = connector_id
         self.fixed_cable = fixed_cable
+        self.still_closes_s = still_closes_s
         self.reading = NOTHING_SEEN
+        self.temperature_c: float | None = None
+        """As last told; a sensor that falls silent has not cooled down."""
         self.plugged = False
         self.plugged_at_s = 0.0
         self.session_over = False
@@ -55,10 +61,14 @@ class Connector:
         self.operative = True
         self.ordered_a: float | None = None
         """Limit of the last order to energise; None: ordered off."""
+        self.offer_changed_s = float("-inf")
+        """When that order was given, or the pilot was first seen to follow it."""
         self.offered_since_s: float | None = None
         """Since when power is ordered without a break."""
         self.withdrawn_s: float | None = None
         """When power was ordered off, as long as the path may close all the same."""
+        self.withdrawn_a = 0.0
+        """What was offered then, until the path is seen open."""
         self.was_woken = False
         """The plugged EV had its pause of the offer, or has taken power and needs none."""
         self.is_hot = False
@@ -90,6 +100,14 @@ class Connector:
     def standing_faults(self) -> frozenset[str]:
         """What is wrong now, as far as it can be seen."""
         return self.reading.faults | self.extra_faults | self.judged_faults
+
+    @property
+    def cable_a(self) -> float | None:
+        """Most that a loose cable carries; one whose coding nobody tells is taken for the thinnest.
+        None: fixed, or not plugged in."""
+        if self.fixed_cable:
+            return None
+        return self.reading.cable_a or (LEAST_CABLE_A if self.plugged else None)
 
     @property
     def demands(self) -> bool:
@@ -130,12 +148,17 @@ class Connector:
     def see(self, reading: PilotReading) -> bool:
         """Takes a report; True when the plug went in or out."""
         was_plugged, before = self.plugged, self.reading.power_path
+        if reading.offered_a != self.reading.offered_a:
+            self.offer_changed_s = max(self.offer_changed_s, reading.at_s)
         self.reading = reading
         self.plugged = plugged(reading, was_plugged)
+        if reading.temperature_c is not None:
+            self.temperature_c = reading.temperature_c
         if reading.power_path is not PowerPath.OPEN:
             self.open_since_s = None
         else:
             self.judged_faults -= PATH_FAULTS
+            self.withdrawn_a = 0.0
             if before is not PowerPath.OPEN or self.open_since_s is None:
                 self.open_since_s = reading.at_s
         if self.plugged and not was_plugged:
@@ -177,12 +200,20 @@ class Connector:
         """An open path is not the last word yet: power is allowed, or was a moment ago."""
         if self.ordered_a is not None:
             return True
-        return self.withdrawn_s is not None and now_s < self.withdrawn_s + STILL_CLOSES_S
+        settles_s = self.settles_s
+        return settles_s is not None and now_s < settles_s
+
+    @property
+    def settles_s(self) -> float | None:
+        """When an open path counts though the controller says nothing more."""
+        return None if self.withdrawn_s is None else self.withdrawn_s + self.still_closes_s
 
     def order(self, limit_a: float | None, now_s: float) -> None:
         """Remembers the order that is given now; None: off."""
         if limit_a is None and self.ordered_a is not None:
-            self.withdrawn_s = now_s
+            self.withdrawn_s, self.withdrawn_a = now_s, self.ordered_a
+        if limit_a != self.ordered_a:
+            self.offer_changed_s = now_s
         self.ordered_a = limit_a
         if limit_a is None:
             self.offered_since_s = None

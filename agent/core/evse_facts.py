@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from agent.core.connector import STILL_CLOSES_S, Connector
+from agent.core.connector import Connector
 from agent.core.ending import Ending
 from agent.core.events import IdToken
 from agent.core.metering import Metering
@@ -20,6 +20,8 @@ class Grant(Struct, frozen=True):
     group: IdToken | None
     deadline_s: float
     remote_start_id: int | None = None
+    in_person: bool = False
+    """Presented at the station itself."""
 
 
 class Opening(Struct, frozen=True):
@@ -156,5 +158,5 @@ class EvseFacts:
 
     def settles_s(self) -> float | None:
         """When an open path counts though the controller says nothing more."""
-        times = [c.withdrawn_s for c in self.connectors.values() if c.withdrawn_s is not None]
-        return max(times) + STILL_CLOSES_S if times else None
+        times = [c.settles_s for c in self.connectors.values()]
+        return max((t for t in times if t is not None), default=None)

@@ -3,7 +3,7 @@
 Whether a token is good is judged in `core.authorization`; here is what follows from that.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
@@ -67,6 +67,19 @@ class Granting:
             return [Show(0, "No card is needed here; plug in the cable")]
         outcome = self._authorization.present(question, policy, self.online, now)
         return self._conclude(outcome, policy, now)
+
+    def hurry(self, event: ev.TokenPresented, waits: Callable[[int], bool]) -> list[object]:
+        """Who comes to a charge that waits for the time by chance after a loss of mains wants it
+        now, rather than to end it; `waits`: of an EVSE. Empty: this token waits nowhere."""
+        for evse in self._served(event.evse_ids):
+            grant = evse.grant
+            if grant is None or grant.in_person or not waits(evse.evse_id):
+                continue
+            if not event.token.same_as(grant.token):
+                continue
+            evse.grant = replace(grant, in_person=True)
+            return [Show(evse.evse_id, "Charging begins now")]
+        return []
 
     def looked_up(self, event: ev.LookedUp, policy: Policy, now: Now) -> list[object]:
         question, info = self._authorization.open.get(event.token.key), event.info
@@ -217,7 +230,8 @@ class Granting:
                 return self._cancel(waits, question.token, now)
         usable = [e for e in served if not info.evse_ids or e.evse_id in info.evse_ids]
         deadline_s = now.mono_s + policy.ev_connection_timeout_s
-        grant = Grant(question.token, info.group, deadline_s, question.remote_start_id)
+        remote_id = question.remote_start_id
+        grant = Grant(question.token, info.group, deadline_s, remote_id, remote_id is None)
         takers = [e for e in usable if e.free or e.resumes(grant.token)]
         if not takers and any(e.resetting for e in usable):
             return [Show(0, RESTARTS)]

@@ -17,6 +17,8 @@ MIN_OFFER_A = 6.0
 SETTLE_S = 5.0
 """An EV has this long to follow a new offer; between two raises as much passes (IEC 61851-1)."""
 
+NOTHING: Mapping[Place, float] = {}
+
 _ROUNDING_A = 1e-6
 
 
@@ -54,6 +56,12 @@ class Demand(Struct, frozen=True):
     unconfirmed_a: float = 0.0
     """May still flow though nothing is offered: power path not seen open. Taken off the supply."""
 
+    @property
+    def most_a(self) -> float:
+        """What no offer may exceed, whoever else wants power."""
+        limit_a, profile_a = self.ceiling.limit_a, self.profile_limit_a
+        return limit_a if profile_a is None else min(limit_a, profile_a)
+
 
 def share(
     demands: Mapping[Place, Demand], supply_a: float, station_limit_a: float | None = None
@@ -80,11 +88,8 @@ def _tenths(current_a: float) -> int:
 
 def _bounds(demand: Demand) -> tuple[int, int]:
     """(least, most) it can be offered, in tenths; never more than the smallest ceiling."""
-    most_a = demand.ceiling.limit_a
-    if demand.profile_limit_a is not None:
-        most_a = min(most_a, demand.profile_limit_a)
     least = ceil(max(demand.ceiling.min_a, MIN_OFFER_A) * 10 - _ROUNDING_A)
-    return least, _tenths(most_a)
+    return least, _tenths(demand.most_a)
 
 
 def _admit(demands: Mapping[Place, Demand], supply: int) -> dict[Place, tuple[int, int]]:
@@ -127,6 +132,10 @@ class _Lane(Struct):
     falling: tuple[tuple[float, float], ...] = ()
     """(until, current) of offers lowered less than SETTLE_S ago."""
 
+    def has_settled(self, now_s: float) -> bool:
+        """The EV had its time to follow the last change."""
+        return now_s >= self.changed_at_s + SETTLE_S
+
     def drawn_a(self, now_s: float) -> float:
         return max([self.offered_a, *(amps for until, amps in self.falling if until > now_s)])
 
@@ -140,8 +149,9 @@ class _Lane(Struct):
 
 
 class Pacer:
-    """Turns shares into offers: lowers at once, raises at most once in 5 s per place, and only
-    into what others were lowered out of at least 5 s ago.
+    """Turns shares into offers: one change in 5 s per place, raises only into what others were
+    lowered out of at least 5 s ago. What a ceiling or the supply does not allow any more is
+    lowered at once (docs/decisions, "less current does not wait").
     """
 
     def __init__(self, least_a: Mapping[Place, float] | None = None) -> None:
@@ -149,31 +159,51 @@ class Pacer:
         self._least_a = dict(least_a or {})
         self._lanes: dict[Place, _Lane] = {}
         self._wanted: dict[Place, float] = {}
+        self._held: Mapping[Place, float] = NOTHING
 
     def pace(
-        self, shares: Mapping[Place, float], supply_a: float, now_s: float
+        self,
+        shares: Mapping[Place, float],
+        supply_a: float,
+        now_s: float,
+        most_a: Mapping[Place, float] | None = None,
+        held_a: Mapping[Place, float] = NOTHING,
     ) -> dict[Place, float]:
-        """Offer for each place now, never above its share; a place without a share gets none.
+        """Offer for each place now; a place without a share gets none.
 
         `supply_a` is what was shared out: less the station's limit and the unconfirmed currents.
+        `most_a`: what each place may have at most; a share below it makes room for others, and
+        may wait until the EV has followed the last change. Default: the shares. `held_a`: what
+        flows at a place whatever it is offered; others are not raised into it.
         """
+        self._held = held_a
+        most_a = shares if most_a is None else most_a
         self._wanted = {**dict.fromkeys(self._lanes, 0.0), **shares}
         for place, wanted_a in self._wanted.items():
             lane = self._lanes.setdefault(place, _Lane())
-            if wanted_a < lane.offered_a:
-                lane.offer(wanted_a, now_s)
+            is_due = wanted_a == 0.0 or lane.has_settled(now_s)
+            if is_due or lane.offered_a > most_a.get(place, 0.0):
+                self._lower(place, now_s)
+        if sum(lane.offered_a for lane in self._lanes.values()) > supply_a + _ROUNDING_A:
+            for place in self._wanted:
+                self._lower(place, now_s)
         for place in self._waiting():
             self._raise(place, supply_a, now_s)
         return {place: self._lanes[place].offered_a for place in self._wanted}
 
     def deadline(self, now_s: float) -> float | None:
-        """When an offer that waits may be raised; None when none waits."""
-        waiting = self._waiting()
-        if not waiting:
-            return None
-        free = [self._lanes[place].changed_at_s + SETTLE_S for place in waiting]
-        settled = [until for lane in self._lanes.values() for until, _ in lane.falling]
-        return min((at_s for at_s in free + settled if at_s > now_s), default=None)
+        """When an offer that waits may be changed; None when none waits."""
+        lanes, waiting = self._lanes, self._waiting()
+        above = [p for p, amps in self._wanted.items() if amps < lanes[p].offered_a]
+        times = [lanes[place].changed_at_s + SETTLE_S for place in waiting + above]
+        if waiting:
+            times += [until for lane in lanes.values() for until, _ in lane.falling]
+        return min((at_s for at_s in times if at_s > now_s), default=None)
+
+    def _lower(self, place: Place, now_s: float) -> None:
+        lane = self._lanes[place]
+        if self._wanted[place] < lane.offered_a:
+            lane.offer(self._wanted[place], now_s)
 
     def _waiting(self) -> list[Place]:
         """Places offered less than their share, the longest unchanged first."""
@@ -183,9 +213,13 @@ class Pacer:
 
     def _raise(self, place: Place, supply_a: float, now_s: float) -> None:
         lane = self._lanes[place]
-        if now_s < lane.changed_at_s + SETTLE_S:
+        if not lane.has_settled(now_s):
             return
-        others_a = sum(other.drawn_a(now_s) for key, other in self._lanes.items() if key != place)
+        others_a = sum(
+            max(other.drawn_a(now_s), self._held.get(key, 0.0))
+            for key, other in self._lanes.items()
+            if key != place
+        )
         offer_a = min(self._wanted[place], _tenths(supply_a - others_a) / 10)
         if offer_a > lane.offered_a and offer_a >= self._least_a.get(place, MIN_OFFER_A):
             lane.offer(offer_a, now_s)

@@ -7,7 +7,7 @@ from agent.core.connector import Connector
 from agent.core.effects import AllowPower, LockPlug, StopPower, WithdrawCurrent
 from agent.core.events import Now
 from agent.core.evse import Evse
-from agent.core.limits import Ceiling, Demand, Pacer, Place, share
+from agent.core.limits import SETTLE_S, Ceiling, Demand, Pacer, Place, share
 from agent.core.local_limit import LocalLimits
 from agent.core.policy import Policy
 from agent.core.rates import Rates
@@ -32,14 +32,21 @@ class Orders:
 
     def ceiling(self, connector: Connector) -> Ceiling:
         site = self._sites[connector.place]
-        cable_a = None if site.fixed_cable else connector.reading.cable_a
-        return Ceiling(site.controller_a, site.connector_a, cable_a, site.min_a)
+        return Ceiling(site.controller_a, site.connector_a, connector.cable_a, site.min_a)
+
+    def hardware_limit_a(self, evse: Evse | None) -> float:
+        """Most that any connector of the EVSE (None: the supply) can offer, A per phase."""
+        if evse is None:
+            return self._supply_a
+        return min(self._supply_a, max(self.ceiling(c).limit_a for c in _all(evse)))
 
     def deadline(self, evses: Mapping[int, Evse], now: Now) -> float | None:
         times = [self._pacer.deadline(now.mono_s), self.caps.deadline(now)]
         times.append(self.local.deadline(now.mono_s))
+        connectors = [connector for evse in evses.values() for connector in _all(evse)]
+        times += [c.offer_changed_s + SETTLE_S for c in connectors if c.ordered_a is not None]
         if self._wake_up_s:
-            times += [c.wakes_s(self._wake_up_s) for e in evses.values() for c in _all(e)]
+            times += [connector.wakes_s(self._wake_up_s) for connector in connectors]
         return min((t for t in times if t is not None and t > now.mono_s), default=None)
 
     def give(self, evses: Mapping[int, Evse], policy: Policy, now: Now) -> list[object]:
@@ -55,7 +62,10 @@ class Orders:
             supply_a = min(supply_a, station_a)
         shares = share(demands, self._supply_a, limits.get(0))
         unconfirmed_a = sum(demand.unconfirmed_a for demand in demands.values())
-        offers = self._pacer.pace(shares, max(0.0, supply_a - unconfirmed_a), now.mono_s)
+        most_a = {place: demand.most_a for place, demand in demands.items()}
+        spare_a = max(0.0, supply_a - unconfirmed_a)
+        held_a = {c.place: _held_a(c, evse) for evse in evses.values() for c in _all(evse)}
+        offers = self._pacer.pace(shares, spare_a, now.mono_s, most_a, held_a)
         for evse in evses.values():
             wanting = evse.wants_power()
             if wanting is not None and evse.starved != (shares[wanting.place] == 0.0):
@@ -92,6 +102,9 @@ class Orders:
         failsafe_a = self.caps.failsafe_a(now)
         for evse in evses.values():
             wanting = evse.wants_power()
+            in_person = evse.grant is not None and evse.grant.in_person
+            is_young = self.caps.mains_are_young(evse.evse_id, now)
+            waits_a = 0.0 if is_young and not in_person else None
             for connector in evse.connectors.values():
                 wants = connector is wanting
                 cool_a = self._cool_a(connector)
@@ -100,7 +113,7 @@ class Orders:
                     wants_power=wants,
                     is_charging=connector.ordered_a is not None,
                     asked_at_s=connector.plugged_at_s,
-                    profile_limit_a=_least(limits.get(evse.evse_id), failsafe_a, cool_a),
+                    profile_limit_a=_least(limits.get(evse.evse_id), failsafe_a, cool_a, waits_a),
                     unconfirmed_a=0.0 if wants else _unconfirmed_a(connector, evse),
                 )
         return demands
@@ -116,7 +129,7 @@ class Orders:
     def _cool_a(self, connector: Connector) -> float:
         """What the temperature of the device allows."""
         most_a = self.ceiling(connector).limit_a
-        cool_a = self.caps.derated_a(most_a, connector.reading.temperature_c, connector.is_hot)
+        cool_a = self.caps.derated_a(most_a, connector.temperature_c, connector.is_hot)
         connector.is_hot = cool_a == 0.0
         return cool_a
 
@@ -129,14 +142,22 @@ def _all(evse: Evse) -> list[Connector]:
     return list(evse.connectors.values())
 
 
+def _held_a(connector: Connector, evse: Evse) -> float:
+    """What an EV that wants power and is offered none may still draw: nobody else's yet."""
+    is_off = connector.ordered_a is None and evse.wants_power() is connector
+    return _unconfirmed_a(connector, evse) if is_off else 0.0
+
+
 def _unconfirmed_a(connector: Connector, evse: Evse) -> float:
     """What may still flow: the path is not seen open, so what the pilot offers or the meter shows
-    (unless another connector of the EVSE draws it)."""
+    (unless another connector of the EVSE draws it); before the meter was read, what was offered."""
     if connector.reading.power_path is PowerPath.OPEN:
         return 0.0
     meter = evse.metering.last
-    is_its_own = meter is not None and evse.wants_power() is None
+    is_its_own = meter is not None and evse.wants_power() in (None, connector)
     measured_a = max(meter.current_a, default=0.0) if meter is not None and is_its_own else 0.0
+    if not is_its_own or meter is None or meter.at_s <= connector.offer_changed_s:
+        measured_a = max(measured_a, connector.withdrawn_a)
     return max(connector.reading.offered_a or 0.0, measured_a)
 
 
@@ -150,7 +171,8 @@ def _order(connector: Connector, offer_a: float, now: Now) -> list[object]:
     if before_a is not None and offer_a < before_a:
         connector.order(offer_a, now.mono_s)
         return [WithdrawCurrent(*connector.place, offer_a)]
-    if (before_a is None or offer_a > before_a) and now.mono_s >= connector.hold_until_s:
+    due_s = connector.hold_until_s if before_a is None else connector.offer_changed_s + SETTLE_S
+    if (before_a is None or offer_a > before_a) and now.mono_s >= due_s:
         connector.order(offer_a, now.mono_s)
         return [AllowPower(*connector.place, offer_a, now.permit)]
     return []

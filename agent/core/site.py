@@ -2,6 +2,8 @@
 
 from msgspec import Struct
 
+from agent.core.connector import STILL_CLOSES_S
+
 
 class ConnectorSite(Struct, frozen=True):
     """What never changes about a connector: ratings in A per phase."""
@@ -12,6 +14,8 @@ class ConnectorSite(Struct, frozen=True):
     min_a: float = 6.0
     fixed_cable: bool = True
     has_lock: bool = False
+    still_closes_s: float = STILL_CLOSES_S
+    """How long after a stop an open path is not believed yet."""
 
 
 class EvseSite(Struct, frozen=True):

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from agent.core import events as ev
 from agent.core.asked_values import tell_asked
@@ -49,7 +50,9 @@ class Station:
             e.evse_id: Evse(
                 e.evse_id,
                 tuple(
-                    Connector(e.evse_id, c.connector_id, c.fixed_cable, c.has_lock)
+                    Connector(
+                        e.evse_id, c.connector_id, c.fixed_cable, c.has_lock, c.still_closes_s
+                    )
                     for c in e.connectors
                 ),
             )
@@ -116,11 +119,7 @@ class Station:
 
     def hardware_limit_a(self, evse_id: int) -> float:
         """Most that any connector of the EVSE (0: the supply) can offer, A per phase."""
-        if evse_id == 0:
-            return self.site.supply_a
-        connectors = self.evses[evse_id].connectors.values()
-        ceilings = [self._orders.ceiling(connector).limit_a for connector in connectors]
-        return min(max(ceilings), self.site.supply_a)
+        return self._orders.hardware_limit_a(self.evses.get(evse_id))
 
     def is_operative(self, evse_id: int, connector_id: int = 0) -> bool:
         """What ChangeAvailability last said of this level (0: the one above)."""
@@ -187,7 +186,7 @@ class Station:
 
     def _started(self, event: ev.Started, now: Now) -> list[object]:
         effects: list[object] = [StopPower(*c.place) for c in self._connectors()]
-        self._orders.caps.started(event.cause, now)
+        effects += self._orders.caps.started(event.cause, now)
         for key, text in self._saved.items():
             try:
                 transaction = restore(text, now)
@@ -227,10 +226,12 @@ class Station:
 
     def _fault_cleared(self, event: ev.FaultCleared, now: Now) -> list[object]:
         evse = self.evses[event.evse_id]
-        return evse.fault(event.connector_id, event.fault, False, now, self.policy)
+        told = self._orders.caps.cleared(event.evse_id, event.fault, now)
+        return told + evse.fault(event.connector_id, event.fault, False, now, self.policy)
 
     def _presented(self, event: ev.TokenPresented, now: Now) -> list[object]:
-        return self.granting.presented(event, self.policy, now)
+        hurried = self.granting.hurry(event, partial(self._orders.caps.mains_are_young, now=now))
+        return hurried or self.granting.presented(event, self.policy, now)
 
     def _looked_up(self, event: ev.LookedUp, now: Now) -> list[object]:
         return self.granting.looked_up(event, self.policy, now)

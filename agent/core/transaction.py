@@ -58,7 +58,13 @@ class Transaction(Struct):
         self.samples = (*self.samples, sample)
         if len(self.samples) > SAMPLES_AT_MOST:
             self.samples = self.samples[::2]
-        self.last = sample.reading
+        self._saw(sample.reading)
+
+    def _saw(self, reading: MeterReading) -> None:
+        """A signed value comes after plain ones that are younger: what was told is not taken
+        back."""
+        if self.last is None or reading.energy_wh >= self.last.energy_wh:
+            self.last = reading
 
     def record(
         self,
@@ -80,7 +86,7 @@ class Transaction(Struct):
         tell_place = self.connector_id is not None and (is_asked or not self.told_place)
         self.told_place = self.told_place or tell_place
         for sample in samples:
-            self.last = sample.reading
+            self._saw(sample.reading)
             self.told_begin = self.told_begin or sample.context == "Transaction.Begin"
         record = Record(
             event_type=event_type,

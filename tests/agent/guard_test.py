@@ -5,7 +5,15 @@ from collections.abc import Iterable
 import pytest
 from msgspec.structs import replace
 
-from agent.guard import CUT_AGAIN_S, OVER_CURRENT_S, RELAX_S, TICK_S, UNKNOWN_PATH_S, Guard
+from agent.guard import (
+    CUT_AGAIN_S,
+    NEEDLESS_S,
+    OVER_CURRENT_S,
+    RELAX_S,
+    TICK_S,
+    UNKNOWN_PATH_S,
+    Guard,
+)
 from drivers.contract import (
     MeterReading,
     Permit,
@@ -26,7 +34,9 @@ class Pilot:
 
     def __init__(self, report_interval_s: float = 1.0) -> None:
         self.orders: list[str] = []
-        self.capabilities = PilotCapabilities(True, True, OPENS_WITHIN_S, report_interval_s)
+        self.capabilities = PilotCapabilities(
+            True, True, OPENS_WITHIN_S, report_interval_s, has_lock=True
+        )
 
     def allow_power(self, limit_a: float) -> None:
         self.orders.append(f"allow {limit_a:g}")
@@ -78,6 +88,9 @@ class Scene:
         reading = MeterReading(self.now_s, 1000.0, current_a=(current_a, 0.0, 0.0))
         self.guard.see_meter(evse_id, reading)
 
+    def lock(self, locked: bool) -> None:
+        self.guard.see_lock(HERE, locked)
+
     def allowed(self, limit_a: float = 16.0) -> "Scene":
         """Power allowed and flowing."""
         self.pilot("B", "open")
@@ -120,10 +133,11 @@ TROUBLE = [
     (lambda s: s.wait(UNKNOWN_PATH_S + 2, path="unknown"), "stop", "power path unknown"),
     (lambda s: s.guard.stop_all("events cannot be stored"), "stop", "events cannot be stored"),
     (
-        lambda s: s.wait(OPENS_WITHIN_S + TICK_S + 2, state="B"),
-        "emergency",
-        "welded_contactor: power path stays closed although the EV asks for no power",
+        lambda s: s.wait(NEEDLESS_S + 2, state="B"),
+        "stop",
+        "power path stays closed although the EV asks for no power",
     ),
+    (lambda s: s.lock(False), "stop", "the plug lock is open"),
 ]
 
 
@@ -144,7 +158,8 @@ BEFORE_TROUBLE = [
     lambda s: s.wait(3, pilot=False),
     lambda s: s.wait(9, meter=False),
     lambda s: s.wait(UNKNOWN_PATH_S - 1, path="unknown"),
-    lambda s: s.wait(OPENS_WITHIN_S, state="B"),
+    lambda s: s.wait(NEEDLESS_S, state="B"),
+    lambda s: s.lock(True),
 ]
 
 
@@ -209,6 +224,60 @@ def test_silence_of_a_slow_meter_is_not_an_over_current() -> None:
     assert scene.stops == []
     scene.meter(32.0)
     assert scene.causes == ["over_current: more flows than is offered"]
+
+
+def test_raises_forgive_no_over_current() -> None:
+    """A limit that moves every few seconds would otherwise begin the count anew each time."""
+    scene = Scene().allowed(6.0)
+    for second in range(20):
+        scene.wait(1, meter=False)
+        scene.meter(32.0)
+        if scene.stops:
+            break
+        if second % 5 == 4:
+            assert scene.guard.allow(HERE, 6.0 + second / 10, scene.guard.permit) is None
+    assert scene.causes == ["over_current: more flows than is offered"]
+    assert second <= OVER_CURRENT_S + 1
+
+
+def test_a_raise_that_explains_the_current_ends_the_count() -> None:
+    scene = Scene().allowed(6.0)
+    for second in range(30):
+        if second == 8:
+            assert scene.guard.allow(HERE, 16.0, scene.guard.permit) is None
+        scene.wait(1, meter=False)
+        scene.meter(16.0)
+    assert scene.stops == []
+
+
+def test_an_ev_that_follows_a_ramp_four_seconds_behind_is_left_alone() -> None:
+    scene = Scene().allowed(32.0)
+    offers = [32.0] * 4
+    for _ in range(26):
+        offers.append(offers[-1] - 1.0)
+        scene.guard.withdraw(HERE, offers[-1])
+        scene.wait(1, meter=False)
+        scene.meter(offers[-4])
+    assert scene.stops == []
+    for _ in range(15):
+        scene.guard.withdraw(HERE, offers[-1])
+        scene.wait(1, meter=False)
+        scene.meter(16.0)
+    assert scene.causes[0] == "over_current: more flows than is offered", "it stays behind"
+
+
+def test_a_charge_after_a_stop_is_not_judged_by_the_one_before() -> None:
+    scene = Scene().allowed(6.0)
+    for _ in range(9):
+        scene.wait(1, meter=False)
+        scene.meter(16.0)
+    scene.guard.stop(HERE, emergency=False)
+    scene.pilot("B", "open")
+    assert scene.guard.allow(HERE, 6.0, scene.guard.permit) is None
+    for _ in range(9):
+        scene.wait(1, meter=False)
+        scene.meter(16.0)
+    assert scene.stops == []
 
 
 # --- permits ---
@@ -384,6 +453,38 @@ def test_a_path_that_closes_without_permission_is_cut_at_once() -> None:
     scene.wait(1, state="C", path="closed")
     assert scene.orders == ["emergency"]
     assert scene.causes == ["welded_contactor: power path closed although it must be open"]
+
+
+def test_a_path_that_does_not_open_when_the_ev_lets_go_is_stopped_then_cut() -> None:
+    scene = Scene().allowed()
+    scene.wait(NEEDLESS_S + 2, state="B")
+    assert scene.orders == ["stop"]
+    scene.wait(OPENS_WITHIN_S + TICK_S + 1, state="B")
+    assert scene.orders == ["stop", "emergency"]
+    assert scene.causes[1:] == ["welded_contactor: power path closed although it must be open"]
+
+
+# --- the plug lock ---
+
+
+def test_no_order_passes_while_the_plug_lock_is_open() -> None:
+    scene = Scene()
+    scene.pilot("B", "open")
+    scene.meter()
+    permit = scene.guard.permit
+    scene.lock(False)
+    assert scene.guard.allow(HERE, 16.0, scene.guard.permit) == "the plug lock is open"
+    scene.lock(True)
+    assert scene.guard.allow(HERE, 16.0, permit) is not None, "decided before it was seen open"
+    assert scene.guard.allow(HERE, 16.0, scene.guard.permit) is None
+
+
+def test_the_lock_of_a_connector_that_needs_none_stops_nothing() -> None:
+    scene = Scene().allowed()
+    pilot = scene.pilots[HERE]
+    pilot.capabilities = replace(pilot.capabilities, has_lock=False)
+    scene.lock(False)
+    assert (scene.orders, scene.stops) == ([], [])
 
 
 # --- emergency stops ---

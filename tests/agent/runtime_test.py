@@ -71,7 +71,7 @@ class Bench:
         self.log: list[str] = []
         self.batches: list[Batch] = []
         self.faults = 0
-        self.delay_s = 0.0
+        self.delay_s = self.read_delay_s = 0.0
         self.head: HeadRow | None = None
         self.permit = Permit(0)
         self.moves = 0
@@ -125,6 +125,8 @@ class Bench:
 
     async def look_up(self, value_key: str, type: str) -> str | None:
         self.log.append(f"look up {value_key}")
+        if self.read_delay_s:
+            await asyncio.sleep(self.read_delay_s)
         return None
 
     # the guard
@@ -398,6 +400,45 @@ def test_a_commit_that_hangs_stops_power() -> None:
         assert b.log == ["commit", "stop all"]
         await asyncio.sleep(60)
         assert b.log[2] == "send x"
+
+    bench(scene)
+
+
+def test_a_question_to_the_store_that_hangs_stops_power_too() -> None:
+    """The core hears nothing while it waits, whatever it waits for."""
+
+    async def scene(b: Bench) -> None:
+        b.read_delay_s = 30.0
+        b.station.plan["e"] = [ef.LookUp(IdToken("C", "ISO14443"))]
+        b.runtime.post("e")
+        await asyncio.sleep(9)
+        assert b.log == ["look up c"]
+        await asyncio.sleep(2)
+        assert b.log == ["look up c", "stop all"]
+        assert b.runtime.disk_fault == "the disk does not answer; check or replace the card"
+        await asyncio.sleep(30)
+        b.runtime.post("more")
+        await asyncio.sleep(1)
+        assert b.runtime.disk_fault is None
+
+    bench(scene)
+
+
+def test_a_signed_reading_is_not_pushed_out_by_the_plain_ones_after_it() -> None:
+    async def scene(b: Bench) -> None:
+        b.faults = 50
+        b.station.plan["e"] = [SAVE]
+        b.runtime.post("e")
+        await asyncio.sleep(0.5)
+        b.runtime.post(ev.MeterRead(1, MeterReading(0.0, 1.0, signing=Signing.END)))
+        for number in range(10):
+            b.runtime.post(ev.MeterRead(1, MeterReading(1.0 + number, 1.0, signing=Signing.LATER)))
+            await asyncio.sleep(1)
+        b.faults = 0
+        await asyncio.sleep(2)
+        reads = [e.reading.signing for e in b.station.seen if isinstance(e, ev.MeterRead)]
+        assert Signing.END in reads
+        assert len(reads) <= 4
 
     bench(scene)
 

@@ -9,6 +9,7 @@ import pytest
 from agent.devices import DeviceSeen
 from agent.log import LastErrors, last_errors
 from agent.status import report
+from agent.status_table import table
 from drivers.contract import Counters
 from hil.scenarios.day import begin
 from hil.sim import SimBench
@@ -41,6 +42,28 @@ def test_the_status_follows_link_boot_queue_and_charge() -> None:
             assert status["link"] in ("down", "dialling")
             assert status["queue"] >= 4
             assert "disk" not in status
+
+    run_virtual(scene())
+
+
+def test_a_transaction_that_waits_for_a_cable_is_shown_by_its_id() -> None:
+    """It has no EVSE yet, so it stands in no row."""
+
+    async def scene() -> None:
+        start = {"TxCtrlr.TxStartPoint": "Authorized"}
+        async with SimBench(evse_count=2, variables=start) as bench:
+            await bench.csms.wait_for("StatusNotification")
+            assert "waiting_for_a_cable" not in bench.agent.status()
+            bench.swipe(CARD)
+            await bench.until(lambda: bool(bench.csms.transactions))
+            status = bench.agent.status()
+            assert status["waiting_for_a_cable"] == list(bench.csms.transactions)
+            assert f"waiting for a cable: {status['waiting_for_a_cable'][0]}" in table(status)
+            bench.plug_in(1)
+            await asyncio.sleep(5)
+            status = bench.agent.status()
+            assert "waiting_for_a_cable" not in status
+            assert status["connectors"][0]["transaction_id"] in bench.csms.transactions
 
     run_virtual(scene())
 

@@ -147,11 +147,20 @@ class Play:
         saved: dict[str, str] | None = None,
         safety: Safety = Safety(),
         energy_manager: EnergyManager | None = None,
+        still_closes_s: float = 2.0,
         **policy: object,
     ) -> None:
         self.site = Site(
             tuple(
-                EvseSite(n, tuple(ConnectorSite(c, 32.0, 32.0, 6.0, fixed_cable) for c in ids))
+                EvseSite(
+                    n,
+                    tuple(
+                        ConnectorSite(
+                            c, 32.0, 32.0, 6.0, fixed_cable, still_closes_s=still_closes_s
+                        )
+                        for c in ids
+                    ),
+                )
                 for n, ids in enumerate(evses, 1)
             ),
             supply_a,

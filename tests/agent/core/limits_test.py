@@ -174,6 +174,25 @@ def test_an_offer_is_lowered_at_once_and_raised_after_five_seconds() -> None:
     assert pacer.deadline(6.5) is None
 
 
+def test_a_share_that_makes_room_for_others_waits_until_the_ev_has_followed() -> None:
+    most_a = {A: 32.0, B: 32.0}
+    pacer = Pacer()
+    pacer.pace({A: 20.0}, 40.0, 0.0, most_a)
+    assert pacer.pace({A: 16.0}, 40.0, 1.0, most_a) == {A: 20.0}
+    assert pacer.deadline(1.0) == 5.0
+    assert pacer.pace({A: 16.0}, 40.0, 5.0, most_a) == {A: 16.0}
+    assert pacer.pace({A: 12.0}, 15.0, 6.0, most_a) == {A: 12.0}, "the supply does not carry it"
+    assert pacer.pace({A: 8.0}, 15.0, 7.0, {A: 9.0}) == {A: 8.0}, "nor does its cable"
+
+
+def test_nobody_is_raised_into_what_is_held() -> None:
+    pacer = Pacer()
+    pacer.pace({A: 16.0}, 32.0, 0.0)
+    pacer.pace({A: 0.0}, 32.0, 10.0)
+    assert pacer.pace({A: 0.0, B: 32.0}, 32.0, 16.0, None, {A: 16.0}) == {A: 0.0, B: 16.0}
+    assert pacer.pace({A: 0.0, B: 32.0}, 32.0, 22.0) == {A: 0.0, B: 32.0}
+
+
 def test_one_is_raised_only_when_the_other_has_let_go() -> None:
     pacer = Pacer()
     pacer.pace({A: 32.0}, 32.0, 0.0)

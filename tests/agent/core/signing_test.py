@@ -4,9 +4,10 @@ import pytest
 
 from agent.core import effects as ef
 from agent.core import events as ev
-from agent.core.events import IdToken
+from agent.core.events import IdToken, Now
 from agent.core.metering import SIGN_WAIT_S, Metering
-from drivers.contract import MeterReading, Payer, SignedData, Signing
+from agent.core.transaction import Transaction
+from drivers.contract import MeterReading, Payer, Permit, SignedData, Signing
 
 SIGNED = SignedData("T0NNRg==", "ECDSA-secp256r1-SHA256", "OCMF")
 
@@ -302,3 +303,15 @@ def test_values_wait_while_a_session_begins(play) -> None:
     assert asked(effects) == [Signing.VALUE], "and then it is their turn"
     p.meter(signing=Signing.VALUE, signature=SIGNED)
     assert [sample.reading.signature for sample in metered(p)] == [SIGNED]
+
+
+def test_a_signed_value_that_comes_late_takes_back_nothing_that_was_told() -> None:
+    """After a power cut the Ended is made of the last value: no less than the CSMS was told."""
+    now = Now(50.0, 0.0, True, "boot", Permit(0), lambda: 0.5, lambda: "id")
+    transaction = Transaction("tx", 1, "boot", 0.0)
+    for at_s, signing in ((10.0, Signing.LATER), (12.0, Signing.LATER), (11.0, Signing.VALUE)):
+        sample = ef.MeterSample("Sample.Periodic", reading(at_s, signing))
+        transaction.record("Updated", "MeterValuePeriodic", now, samples=(sample,))
+    assert transaction.last == reading(12.0, Signing.LATER)
+    transaction.keep(ef.MeterSample("Sample.Clock", reading(11.5, Signing.VALUE)))
+    assert transaction.last == reading(12.0, Signing.LATER)

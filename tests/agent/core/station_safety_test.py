@@ -5,7 +5,7 @@ import pytest
 from agent.core import effects as ef
 from agent.core import events as ev
 from agent.core.caps import Caps
-from agent.core.events import StopCause
+from agent.core.events import IdToken, StopCause
 from agent.core.site import Safety
 
 
@@ -55,6 +55,115 @@ def test_the_plug_stays_locked_while_the_path_may_still_close(play) -> None:
     stopped = p.swipe()
     assert not kinds(stopped, ef.LockPlug)
     assert ef.LockPlug(1, 1, False) in p.wait(3)
+
+
+def test_a_controller_that_is_found_lost_later_keeps_the_plug_longer(play) -> None:
+    """It may not have heard the stop, and nobody knows yet."""
+    p = play(fixed_cable=False, still_closes_s=16.0)
+    p.pilot("B", cable_a=32.0)
+    p.swipe()
+    p.wait(6)
+    p.pilot("C", cable_a=32.0)
+    p.swipe()
+    assert not kinds(p.wait(15.9), ef.LockPlug)
+    assert ef.LockPlug(1, 1, False) in p.wait(0.2)
+
+
+# --- the cable ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("cable_a", "offer_a"), [(None, 13.0), (20.0, 20.0), (63.0, 32.0)])
+def test_a_loose_cable_whose_coding_nobody_tells_is_taken_for_the_thinnest(
+    play, cable_a: float | None, offer_a: float
+) -> None:
+    p = play(fixed_cable=False)
+    p.pilot("B", cable_a=cable_a)
+    p.swipe()
+    p.wait(6)
+    assert p.ledger.allowed == {(1, 1): offer_a}
+
+
+def test_a_coding_that_gets_lost_during_the_charge_lowers_at_once(play) -> None:
+    p = play(fixed_cable=False)
+    p.pilot("B", cable_a=20.0)
+    p.swipe()
+    p.wait(6)
+    p.pilot("C", cable_a=20.0, closed=True)
+    p.pilot("C", cable_a=None, closed=True)
+    assert p.ledger.allowed == {(1, 1): 13.0}
+    p.pilot("C", cable_a=20.0, closed=True)
+    p.wait(6)
+    assert p.ledger.allowed == {(1, 1): 20.0}
+
+
+def test_an_empty_socket_has_no_cable(play) -> None:
+    p = play(fixed_cable=False)
+    p.pilot("A")
+    assert p.station.hardware_limit_a(1) == 32.0
+
+
+# --- the pace of the offers -----------------------------------------------------------------------
+
+
+def offers(effects: list[object]) -> list[float]:
+    return [e.limit_a for e in effects if isinstance(e, ef.AllowPower | ef.WithdrawCurrent)]
+
+
+def test_an_order_that_was_held_up_is_not_followed_by_another_within_five_seconds(play) -> None:
+    """The share was there before; the controller and the EV hear of it only now."""
+    p = play()
+    p.do(ev.CurrentLimited(1, 10.0))
+    p.charging()
+    p.guard_stops("no fresh meter reading")
+    p.wait(1.5)
+    p.do(ev.CurrentLimited(1, 16.0))
+    assert offers(p.wait(1.0)) == [16.0], "2 s after the stop"
+    p.do(ev.CurrentLimited(1, 20.0))
+    assert not offers(p.wait(4.4))
+    assert offers(p.wait(0.2)) == [20.0]
+
+
+def test_a_fairer_share_waits_for_the_ev_to_follow_a_lower_ceiling_does_not(play) -> None:
+    p = play(((1,), (2,)), supply_a=32.0)
+    p.charging("ONE", (1, 1))
+    p.do(ev.CurrentLimited(1, 20.0))
+    p.do(ev.CurrentLimited(1, None))
+    p.wait(5.1)
+    assert p.ledger.allowed == {(1, 1): 32.0}
+    p.pilot("B", (2, 2))
+    p.swipe("TWO", (2,))
+    assert p.ledger.allowed == {(1, 1): 32.0}, "raised a moment ago: the second EV waits"
+    p.wait(5)
+    assert p.ledger.allowed == {(1, 1): 16.0}
+    p.do(ev.CurrentLimited(1, 12.0))
+    assert p.ledger.allowed == {(1, 1): 12.0}
+    p.do(ev.CurrentLimited(0, 11.0))
+    assert p.ledger.allowed == {(1, 1): 11.0}
+    p.do(ev.CurrentLimited(0, None))
+    p.wait(11)
+    assert p.ledger.allowed == {(1, 1): 12.0, (2, 2): 20.0}
+
+
+# --- an EV that gets nothing but goes on ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_measured", [True, False])
+def test_what_a_starved_ev_still_draws_is_given_to_nobody_else(play, is_measured: bool) -> None:
+    """It was told to stop and has not; its controller opens under load after 6 s, or never."""
+    p = play(((1,), (2,)), supply_a=20.0)
+    p.charging("ONE", (1, 1))
+    p.do(ev.CurrentLimited(1, 0.0))
+    assert p.ledger.allowed == {}
+    p.pilot("B", (2, 2))
+    p.swipe("TWO", (2,))
+    p.wait(6)
+    if is_measured:
+        p.meter(1, current_a=(16.0, 16.0, 16.0))
+    p.wait(1)
+    assert p.ledger.allowed == {}
+    p.pilot("C", (1, 1), closed=False)
+    p.wait(6)
+    assert p.ledger.allowed == {(2, 2): 20.0}
 
 
 # --- what waits for service -----------------------------------------------------------------------
@@ -124,14 +233,65 @@ def test_a_record_of_latched_faults_that_cannot_be_read_counts_as_welded(play) -
 # --- load comes back by and by --------------------------------------------------------------------
 
 
+FOR_ALL = {"auth_enabled": False}
+BUTTON = ev.TokenPresented(IdToken("", "NoAuthorization"), (1,))
+
+
 def test_after_the_mains_returned_nothing_is_offered_for_a_time_by_chance(play) -> None:
-    p = play(safety=Safety(random_delay_s=600.0))  # the bench's chance is a half
+    p = play(safety=Safety(random_delay_s=600.0), **FOR_ALL)  # the bench's chance is a half
     p.pilot("B")
-    p.swipe()
     p.wait(298)
     assert p.ledger.allowed == {}
     p.wait(4)
     assert p.ledger.allowed == {(1, 1): 32.0}
+
+
+def test_a_remote_start_waits_for_the_time_by_chance_too(play) -> None:
+    p = play(safety=Safety(random_delay_s=600.0))
+    p.pilot("B")
+    p.do(ev.StartRequested(1, IdToken("APP", "Central"), None, 7))
+    p.wait(298)
+    assert p.ledger.allowed == {}
+    p.wait(4)
+    assert p.ledger.allowed == {(1, 1): 32.0}
+
+
+def test_who_comes_in_person_does_not_wait_for_the_time_by_chance(play) -> None:
+    """He comes at a time of his own; nobody else comes with him."""
+    p = play(((1,), (2,)), safety=Safety(random_delay_s=600.0))
+    p.pilot("B", (1, 1))
+    p.swipe("CARD", (1,))
+    p.pilot("B", (2, 2))
+    p.do(ev.StartRequested(2, IdToken("APP", "Central"), None, 7))
+    p.wait(6)
+    assert p.ledger.allowed == {(1, 1): 32.0}, "the other one waits on"
+
+
+def test_the_start_button_begins_a_charge_that_waits_and_then_ends_it(play) -> None:
+    p = play(safety=Safety(random_delay_s=600.0), **FOR_ALL)
+    p.pilot("B")
+    p.wait(60)
+    assert p.ledger.allowed == {}
+    p.do(BUTTON)
+    p.wait(6)
+    assert p.ledger.allowed == {(1, 1): 32.0}
+    p.do(BUTTON)
+    p.wait(6)
+    assert p.ledger.allowed == {}
+
+
+def test_mains_that_return_while_the_board_runs_on_bring_load_back_by_and_by(play) -> None:
+    p = play(((1,), (2,)), safety=Safety(random_delay_s=600.0), **FOR_ALL)
+    p.start(cause=StopCause.REBOOT)
+    p.raise_fault("no_mains", (1, 0))
+    p.pilot("B", (2, 2))
+    p.wait(10)
+    p.clear_fault("no_mains", (1, 0))
+    p.pilot("B", (1, 1))
+    p.wait(298)
+    assert p.ledger.allowed == {(2, 2): 32.0}, "the other one has never been without"
+    p.wait(4)
+    assert p.ledger.allowed.keys() == {(1, 1), (2, 2)}
 
 
 def test_a_restart_of_the_process_alone_delays_nothing(play) -> None:
@@ -245,6 +405,19 @@ def test_a_hot_charge_is_lowered_stopped_and_taken_up_when_it_has_cooled_down(pl
         p.pilot("C", closed=offer_a is not None, temperature_c=temperature_c)
         p.wait(10)
         assert p.ledger.allowed.get((1, 1)) == offer_a, temperature_c
+
+
+def test_a_sensor_that_falls_silent_has_not_cooled_down(play) -> None:
+    p = play(safety=HOT)
+    p.charging()
+    p.pilot("C", closed=True, temperature_c=81.0)
+    p.pilot("B", temperature_c=None)
+    p.wait(60)
+    assert p.ledger.allowed == {}
+    p.pilot("B", temperature_c=70.0)
+    p.pilot("B", temperature_c=59.0)
+    p.wait(10)
+    assert p.ledger.allowed == {(1, 1): 32.0}
 
 
 # --- an EV that sleeps ----------------------------------------------------------------------------
