@@ -5,6 +5,7 @@ import os
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from msgspec.structs import replace
 
 from agent.core import events as ev
 from agent.core.events import IdToken, TokenInfo
@@ -13,20 +14,15 @@ from agent.core.policy import Policy
 from agent.settings import EnergyManager, Safety
 from drivers.contract import PilotState
 from drivers.sim.connector import Ev
-from tests.safety_machine_parts import BAD_CARD, GOOD_CARDS
-from tests.safety_machine_rig import Rig
+from tests.safety_machine_more import CARDS, PLACES, POINTS, WAITS, More
+from tests.safety_machine_parts import GOOD_CARDS
+from tests.safety_machine_rig import INPUTS, Rig
 
 STEPS = int(os.environ.get("CHARGEPOINT_SAFETY_STEPS", "10000"))
 """`make safety-long` asks for a million."""
 STEPS_A_DAY = 40
 """So many come true of a day of fifty at the least."""
 
-PLACES = st.sampled_from([(1, 1), (2, 1)])
-CARDS = st.sampled_from([*sorted(GOOD_CARDS), BAD_CARD])
-POINTS = st.sampled_from(
-    [{"PowerPathClosed"}, {"EVConnected"}, {"Authorized"}, {"EVConnected", "Authorized"}]
-)
-WAITS = st.sampled_from([0.0, 0.02, 0.3, 1.0, 2.0, 5.0, 11.0])
 EVS = st.sampled_from(
     [
         Ev(),
@@ -49,7 +45,7 @@ class Progress:
 
 
 def machine(progress: Progress) -> type[RuleBasedStateMachine]:
-    class Machine(RuleBasedStateMachine):
+    class Machine(More, RuleBasedStateMachine):
         @initialize(
             socket=st.booleans(),
             supply_a=st.sampled_from([10.0, 20.0, 40.0, 63.0]),
@@ -59,22 +55,49 @@ def machine(progress: Progress) -> type[RuleBasedStateMachine]:
             invalid=st.booleans(),
             rcd=st.booleans(),
             manager=st.sampled_from([None, None, EnergyManager(silent_s=30, failsafe_a=9.0)]),
+            is_careful=st.booleans(),
+            is_free=st.sampled_from([False, False, False, True]),
+            connectors=st.sampled_from([1, 1, 2]),
         )
-        def begin(self, socket, supply_a, start, stop, side, invalid, rcd, manager):
+        def begin(
+            self,
+            socket,
+            supply_a,
+            start,
+            stop,
+            side,
+            invalid,
+            rcd,
+            manager,
+            is_careful,
+            is_free,
+            connectors,
+        ):
             policy = Policy(
                 tx_start_point=frozenset(start),
                 tx_stop_point=frozenset(stop),
                 stop_tx_on_ev_side_disconnect=side,
                 stop_tx_on_invalid_id=invalid,
                 local_authorize_offline=False,
+                auth_enabled=not is_free,
             )
             safety = Safety(rcd_needs_service=rcd, wake_up_s=30)
+            if is_careful:
+                safety = replace(
+                    safety,
+                    random_delay_s=60,
+                    csms_silent_s=10,
+                    failsafe_a=8.0,
+                    derate_from_c=60,
+                    stop_at_c=80,
+                )
             self.rig = Rig(
                 socket=socket,
                 supply_a=supply_a,
                 policy=policy,
                 safety=safety,
                 energy_manager=manager,
+                connectors=connectors,
             )
             self.rig.wait(1.0)
 
@@ -100,6 +123,7 @@ def machine(progress: Progress) -> type[RuleBasedStateMachine]:
 
         @rule(place=PLACES, kind=EVS, cable_a=st.sampled_from([13.0, 20.0, 32.0]), wait_s=WAITS)
         def plug_in(self, place, kind, cable_a, wait_s):
+            place = self.rig.at(place)
             cable = cable_a if self.rig.socket else None
             if not self.rig.board.connector(*place).ev_connected:
                 self.rig.do(self.rig.board.plug_in, *place, kind, cable)
@@ -107,11 +131,13 @@ def machine(progress: Progress) -> type[RuleBasedStateMachine]:
 
         @rule(place=PLACES, wait_s=WAITS)
         def plug_out(self, place, wait_s):
+            place = self.rig.at(place)
             self.rig.do(self.rig.board.plug_out, *place)
             self._then(wait_s)
 
         @rule(place=PLACES, wants=st.sampled_from(["B", "C", "C", "D"]), wait_s=WAITS)
         def ev_state(self, place, wants, wait_s):
+            place = self.rig.at(place)
             if self.rig.board.connector(*place).ev is not None:
                 self.rig.do(self.rig.board.ev_state, *place, wants)
             self._then(wait_s)
@@ -130,9 +156,14 @@ def machine(progress: Progress) -> type[RuleBasedStateMachine]:
         )
         def a_good_charge(self, place, kind, card, cable_a, wait_s):
             """The way most things go, so that the others meet power that flows."""
+            place = self.rig.at(place)
             rig = self.rig
             rig.store.delay_s, rig.store.refuses = 0.0, False
             rig.deaf.clear()
+            for board in rig.boards:
+                rig.do(rig.find_board, board)
+                for name, calm in INPUTS.items():
+                    rig.do(rig.turn, board, name, calm)
             for fault in ("rcd", "ground", "pilot_lost", "meter_lost"):
                 rig.do(rig.board.clear_fault, *place, fault)
             if not self.rig.welded:
@@ -177,6 +208,7 @@ def machine(progress: Progress) -> type[RuleBasedStateMachine]:
             wait_s=WAITS,
         )
         def energy_manager_speaks(self, place, is_new, of_all, limit_a, lifetime_s, wait_s):
+            place = self.rig.at(place)
             if is_new:
                 self._new_ev(place)
                 self._good_card(place)
@@ -199,6 +231,7 @@ def machine(progress: Progress) -> type[RuleBasedStateMachine]:
             wait_s=WAITS,
         )
         def fault(self, place, fault, lasts_s, wait_s):
+            place = self.rig.at(place)
             self.rig.do(self.rig.board.raise_fault, *place, fault)
             if lasts_s is not None:
                 self.rig.wait(lasts_s)
@@ -213,6 +246,7 @@ def machine(progress: Progress) -> type[RuleBasedStateMachine]:
         )
         def trouble_while_storing(self, place, after_s, lasts_s, trouble):
             """An order waits for the disk while its reason goes away, and perhaps comes back."""
+            place = self.rig.at(place)
             rig = self.rig
             self._new_ev(place)
             rig.store.delay_s = 1.5
@@ -242,11 +276,13 @@ def machine(progress: Progress) -> type[RuleBasedStateMachine]:
 
         @rule(place=PLACES, wait_s=WAITS)
         def weld(self, place, wait_s):
+            place = self.rig.at(place)
             self.rig.do(self.rig.board.weld, *place)
             self._then(wait_s)
 
         @rule(place=PLACES, repaired=st.booleans(), wait_s=WAITS)
         def service(self, place, repaired, wait_s):
+            place = self.rig.at(place)
             if repaired:
                 self.rig.do(self.rig.board.clear_fault, *place, "welded_contactor")
                 self.rig.wait(1.0)
@@ -256,6 +292,7 @@ def machine(progress: Progress) -> type[RuleBasedStateMachine]:
         @rule(place=PLACES, cold=st.booleans())
         def welded_and_forgotten(self, place, cold):
             """The contacts weld under load, come loose by themselves, and the station restarts."""
+            place = self.rig.at(place)
             rig = self.rig
             self._new_ev(place)
             self._good_card(place)
@@ -272,7 +309,8 @@ def machine(progress: Progress) -> type[RuleBasedStateMachine]:
 
         @rule(place=PLACES, jammed=st.booleans(), moves=st.booleans(), wait_s=WAITS)
         def lock(self, place, jammed, moves, wait_s):
-            self.rig.board.pilots[f"pilot{place[0]}"].lock_jammed = jammed
+            place = self.rig.at(place)
+            self.rig.places[place].lock_jammed = jammed
             if moves:
                 self.rig.do(self.rig.lock_moves, place, False)
             self._then(wait_s)
@@ -286,29 +324,32 @@ def machine(progress: Progress) -> type[RuleBasedStateMachine]:
             lasts_s=st.sampled_from([3.0, 20.0, 40.0, None]),
         )
         def nothing_heard(self, kind, place, is_new, lasts_s):
+            place = self.rig.at(place)
             if is_new:
                 self._new_ev(place)
                 self._good_card(place)
                 self.rig.wait(3.0)
-            self.rig.deaf.add(f"{kind}{place[0]}")
+            self.rig.deaf.add(self.rig.device(kind, place))
             self._then(lasts_s or 1.0)
             if lasts_s is not None:
-                self.rig.deaf.discard(f"{kind}{place[0]}")
+                self.rig.deaf.discard(self.rig.device(kind, place))
 
         @rule(place=PLACES, times=st.sampled_from([1, 20]))
         def frozen(self, place, times):
             """The same report again and again, and nothing else."""
-            self.rig.deaf.add(f"pilot{place[0]}")
+            place = self.rig.at(place)
+            self.rig.deaf.add(self.rig.device("pilot", place))
             for _ in range(times):
-                self.rig.deaf.discard(f"pilot{place[0]}")
+                self.rig.deaf.discard(self.rig.device("pilot", place))
                 self.rig.do(self.rig.again, place)
-                self.rig.deaf.add(f"pilot{place[0]}")
+                self.rig.deaf.add(self.rig.device("pilot", place))
                 self.rig.wait(1.0)
-            self.rig.deaf.discard(f"pilot{place[0]}")
+            self.rig.deaf.discard(self.rig.device("pilot", place))
             self._then(0.0)
 
         @rule(place=PLACES, state=st.sampled_from(["A", "B", "E", "F", "unknown"]), wait_s=WAITS)
         def glitch(self, place, state, wait_s):
+            place = self.rig.at(place)
             self.rig.do(self.rig.glitch, place, PilotState(state))
             self._then(wait_s)
 
@@ -348,7 +389,12 @@ def machine(progress: Progress) -> type[RuleBasedStateMachine]:
             self._then(wait_s)
 
         def teardown(self):
-            if hasattr(self, "rig"):
+            if not hasattr(self, "rig"):
+                return
+            try:
+                if not self.rig.is_broken:
+                    self.rig.settle()
+            finally:
                 self.rig.close()
 
     return Machine

@@ -2,12 +2,14 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import msgspec
 
 from agent.core import effects as ef
 from agent.core import events as ev
 from agent.core.events import IdToken, Now, TokenInfo
-from agent.store.rows import Batch, Committed, StoreFault
+from agent.store.rows import Batch, Committed, NewRow, StoreFault
 
 ANSWER_S = 0.1
 GOOD_CARDS = frozenset({"04AAAAAA", "04BBBBBB"})
@@ -22,6 +24,7 @@ TOLD = (
     ef.LockPlug,
     ef.Save,
     ef.SaveToken,
+    ef.Restart,
 )
 
 
@@ -34,6 +37,7 @@ class MemoryStore:
         self.refuses = False
         self.busy = 0
         self.on_commit: Callable[[], None] = lambda: None
+        self.on_rows: Callable[[Sequence[NewRow]], None] = lambda rows: None
 
     async def commit(self, batch: Batch) -> Committed:
         self.busy += 1
@@ -46,6 +50,7 @@ class MemoryStore:
                 self.saved.pop(key, None)
                 if value is not None:
                     self.saved[key] = value
+            self.on_rows([row for row in batch.enqueue if row.action == "TransactionEvent"])
             self.on_commit()
         finally:
             self.busy -= 1
@@ -72,7 +77,8 @@ class Office:
     def translate(self, effect: object, now: Now) -> list[object]:
         if isinstance(effect, ef.Record):
             number = f"m-{next(self._ids)}"
-            return [ef.Enqueue(number, "TransactionEvent", "{}", False, effect.event_type)]
+            body = msgspec.json.encode(effect).decode()
+            return [ef.Enqueue(number, "TransactionEvent", body, False, effect.event_type)]
         if isinstance(effect, ef.AskCsms):
             asyncio.get_running_loop().call_later(ANSWER_S, self._answer, effect.token)
         return [effect] if isinstance(effect, TOLD) else []

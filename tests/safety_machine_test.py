@@ -4,17 +4,24 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from agent.batches import standing_orders
+from agent.core.caps import Caps
 from agent.core.connector import Connector
 from agent.core.effects import Save
+from agent.core.ending import end_transaction
+from agent.core.evse import Evse
 from agent.core.evse_facts import EvseFacts
 from agent.core.latches import Latches
-from agent.core.limits import Ceiling, Demand
+from agent.core.limits import Ceiling, Demand, _Lane
 from agent.core.local_limit import LocalLimits
+from agent.core.metering import Metering
 from agent.core.orders import Orders
+from agent.core.transaction import Transaction
 from agent.guard import Guard, Guarded
 from agent.runtime import Runtime
+from drivers.contract import MeterReading
 from tests.safety_machine import STEPS, STEPS_A_DAY, play
 from tests.safety_machine_rig import Rig
 
@@ -204,6 +211,81 @@ def no_memory(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Latches, "_save", lambda latches: Save("elsewhere", "1"))
 
 
+def no_pace(patch: pytest.MonkeyPatch) -> None:
+    """An offer is raised as soon as there is more."""
+    patch.setattr("agent.core.limits.SETTLE_S", 0.0)
+    patch.setattr("agent.core.orders.SETTLE_S", 0.0)
+
+
+def no_failsafe(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Caps, "failsafe_a", lambda caps, now: None)
+
+
+def no_heat(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Caps, "derated_a", lambda caps, limit_a, temperature_c, is_hot: limit_a)
+
+
+def no_delay(patch: pytest.MonkeyPatch) -> None:
+    """All charge at once when the mains return."""
+    patch.setattr(Caps, "mains_are_young", lambda caps, evse_id, now: False)
+
+
+def no_account(patch: pytest.MonkeyPatch) -> None:
+    """What an EV that was told to stop still draws is given to another one."""
+    patch.setattr("agent.core.orders._unconfirmed_a", lambda connector, evse: 0.0)
+    patch.setattr(_Lane, "drawn_a", lambda lane, now_s: lane.offered_a)
+
+
+def no_ear_for_the_lock(patch: pytest.MonkeyPatch) -> None:
+    """The guard does not hear of the lock; the core may be waiting for the disk."""
+    patch.setattr(Guard, "see_lock", lambda guard, place, locked: None)
+
+
+def no_end(patch: pytest.MonkeyPatch) -> None:
+    """The last event of a transaction gets lost."""
+
+    def end(*arguments: Any) -> list[object]:
+        effects = end_transaction(*arguments)
+        return [e for e in effects if getattr(e, "event_type", "") != "Ended"]
+
+    patch.setattr("agent.core.evse_ending.end_transaction", end)
+
+
+def no_unplugging(patch: pytest.MonkeyPatch) -> None:
+    """An EV that left ends nothing."""
+    patch.setattr(Evse, "_unplugged", lambda evse, connector, now, policy: None)
+
+
+def no_number(patch: pytest.MonkeyPatch) -> None:
+    """The number of the next event is not kept over a restart."""
+    save = Transaction.save
+
+    def forgetful(transaction: Transaction, now: Any) -> Save:
+        next_seq_no, transaction.next_seq_no = transaction.next_seq_no, 1
+        try:
+            return save(transaction, now)
+        finally:
+            transaction.next_seq_no = next_seq_no
+
+    patch.setattr(Transaction, "save", forgetful)
+
+
+def no_fresh_begin(patch: pytest.MonkeyPatch) -> None:
+    """The begin value of a charge is the first thing the meter ever said."""
+    take = Metering.take
+
+    def remember(metering: Metering, reading: MeterReading) -> None:
+        take(metering, reading)
+        vars(metering).setdefault("first", reading)
+
+    def first(evse: Evse, *of: Any) -> MeterReading | None:
+        found = vars(evse.metering).get("first")
+        return replace(found, at_s=evse.metering.last.at_s) if found is not None else None
+
+    patch.setattr(Metering, "take", remember)
+    patch.setattr(Evse, "_begin_reading", first)
+
+
 SEEDED: dict[str, tuple[str, Patch]] = {
     "C or D": ("state", no_state),
     "authorised": ("authorised", no_authorisation),
@@ -224,6 +306,16 @@ SEEDED: dict[str, tuple[str, Patch]] = {
     "a session row first": ("row", no_row),
     "service after welding": ("welded", no_latch),
     "service after welding and a restart": ("welded", no_memory),
+    "one change in five seconds": ("pace", no_pace),
+    "the failsafe current": ("limit", no_failsafe),
+    "a cool controller": ("limit", no_heat),
+    "load comes back by and by": ("mains", no_delay),
+    "what still flows": ("supply", no_account),
+    "a lock that opens": ("lock", no_ear_for_the_lock),
+    "every end is told": ("ledger", no_end),
+    "every transaction ends": ("ledger", no_unplugging),
+    "numbers without a gap": ("ledger", no_number),
+    "nothing is sold twice": ("energy", no_fresh_begin),
 }
 
 

@@ -98,20 +98,18 @@ class Extras:
 
 
 class Cable:
-    """Rating of the plugged cable, as far as $GC tells it: firmware that reads the cable's coding
-    lowers its configured maximum by it, in B and C alone, so not while it sleeps."""
+    """Most that the controller lets the plugged cable carry, by $GC: firmware that reads the cable's
+    coding lowers its configured maximum by it, in B and C alone, so not while it sleeps. Firmware
+    that reads none tells its maximum: a socket needs the other one (PP_AUTO_AMPACITY)."""
 
     def __init__(self) -> None:
         self.rated_a: float | None = None
-        """None: nothing is plugged, it is not coded lower, or nobody knows."""
-        self._configured_a: int | None = None
+        """None: nothing is plugged, or it was not looked at yet."""
 
     def told(self, most_a: int, before: View | None, after: View) -> None:
         """`most_a`: fourth value of $GC, asked between two views."""
         if not after.flags & EV_CONNECTED:
             self.rated_a = None
         looked = [view is not None and view.state in PLUGGED for view in (before, after)]
-        if not any(looked):
-            self._configured_a = most_a
-        elif all(looked) and self._configured_a is not None:
-            self.rated_a = float(most_a) if most_a < self._configured_a else None
+        if all(looked):
+            self.rated_a = float(most_a)

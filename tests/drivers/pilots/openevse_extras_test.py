@@ -204,7 +204,7 @@ PLUGGED, CHARGES = View(0.0, 0x02, 2, 0x0100, 32), View(0.0, 0x03, 3, 0x0140, 32
         ([(32, FREE, FREE)], None),
         ([(32, FREE, FREE), (13, PLUGGED, PLUGGED)], 13.0),
         ([(32, FREE, FREE), (13, PLUGGED, CHARGES)], 13.0),
-        ([(32, FREE, FREE), (32, PLUGGED, PLUGGED)], None),
+        ([(32, FREE, FREE), (32, PLUGGED, PLUGGED)], 32.0),
         ([(32, FREE, FREE), (13, ASLEEP, PLUGGED)], None),
         ([(13, None, PLUGGED)], None),
         ([(32, FREE, FREE), (13, PLUGGED, PLUGGED), (32, ASLEEP, ASLEEP)], 13.0),
@@ -212,7 +212,7 @@ PLUGGED, CHARGES = View(0.0, 0x02, 2, 0x0100, 32), View(0.0, 0x03, 3, 0x0140, 32
         ([(32, FREE, FREE), (13, PLUGGED, PLUGGED), (20, PLUGGED, PLUGGED)], 20.0),
     ],
 )
-def test_a_maximum_that_falls_with_the_plug_is_the_rating_of_the_cable(
+def test_the_maximum_while_plugged_is_what_the_cable_may_carry(
     told: list[tuple[int, View | None, View]], rated_a: float | None
 ) -> None:
     cable = Cable()
