@@ -98,9 +98,9 @@ class Extras:
 
 
 class Cable:
-    """Most that the controller lets the plugged cable carry, by $GC: firmware that reads the cable's
-    coding lowers its configured maximum by it, in B and C alone, so not while it sleeps. Firmware
-    that reads none tells its maximum: a socket needs the other one (PP_AUTO_AMPACITY)."""
+    """Most that the controller lets the plugged cable carry, by $GC: firmware that reads the coding
+    of the cable lowers its configured maximum by it, in B and C alone, so not while it sleeps.
+    Firmware that reads none tells its maximum: a socket needs the other one (PP_AUTO_AMPACITY)."""
 
     def __init__(self) -> None:
         self.rated_a: float | None = None
