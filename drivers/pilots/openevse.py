@@ -14,6 +14,7 @@ from drivers.contract import (
     MeterSeen,
     NoAnswer,
     OpenEvseOptions,
+    Payer,
     PilotCapabilities,
     PilotReading,
     PilotSeen,
@@ -152,7 +153,7 @@ class OpenEvse:
             self._extras.order_lock(locked)
             self._wake.set()
 
-    def read_soon(self, signing: Signing = Signing.NONE) -> None:
+    def read_soon(self, signing: Signing = Signing.NONE, payer: Payer | None = None) -> None:
         """See contract.Meter; nothing here signs."""
         if self._meter is not None:
             self._meter.ask_soon(asyncio.get_running_loop().time())

@@ -1,15 +1,24 @@
-"""The rigs: CHARGEPOINT_RIG=rig.yaml adds a real controller to the simulated ones."""
+"""The rigs: CHARGEPOINT_RIG=rig.yaml adds a real controller or meter to the simulated ones."""
 
 import os
 from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.contract.real_rig import RealRig
+from drivers.registry import roles_of
+from tests.contract.real_rig import RealRig, rig_file
 from tests.contract.rigs import SIMULATED, Rig, Watch
 
 Scenario = Callable[[Rig, Watch], Awaitable[None]]
-NAMES = [*SIMULATED, *(["real"] if os.environ.get("CHARGEPOINT_RIG") else [])]
+
+
+def is_real(role: str) -> bool:
+    """The rig file is of such a device: "pilot" or "meter"."""
+    path = os.environ.get("CHARGEPOINT_RIG")
+    return bool(path) and role in roles_of(rig_file(str(path)).device)[:1]
+
+
+NAMES = [*SIMULATED, *(["real"] if is_real("pilot") else [])]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

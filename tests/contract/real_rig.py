@@ -1,4 +1,4 @@
-"""A real controller on a bench: a rig file names the device, and a command for each thing to do."""
+"""A real device on a bench: a rig file names it, and a command for each thing to do."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -17,7 +17,7 @@ class RigFile(msgspec.Struct, forbid_unknown_fields=True):
     """See hil/README.md."""
 
     device: DeviceOptions
-    do: dict[str, str]
+    do: dict[str, str] = {}
     """Shell command for each EV state and each thing that can be done."""
     lines: dict[str, SerialLine] = {}
     contacts: str = ""
@@ -26,12 +26,24 @@ class RigFile(msgspec.Struct, forbid_unknown_fields=True):
     """Between two scenarios, with the EV unplugged."""
 
 
+def rig_file(path: str) -> RigFile:
+    """Raises OSError, YAMLError or ValidationError, which say where the file is wrong."""
+    with open(path, encoding="utf-8") as file:
+        return msgspec.convert(yaml.safe_load(file), RigFile)
+
+
+async def command(text: str) -> None:
+    """Runs a command of the file to its end."""
+    process = await asyncio.create_subprocess_shell(text)
+    code = await process.wait()
+    assert code == 0, f"{text!r} ended with {code}"
+
+
 class RealRig:
     """Implements rigs.Rig; the clock is the real one."""
 
     def __init__(self, path: str) -> None:
-        with open(path, encoding="utf-8") as file:
-            self._file = msgspec.convert(yaml.safe_load(file), RigFile)
+        self._file = rig_file(path)
         missing = [state for state in EV_STATES[:3] if state not in self._file.do]
         assert not missing, f"{path}: `do` has no command for {missing}; add them"
         self.name = path
@@ -58,7 +70,7 @@ class RealRig:
 
     async def do(self, what: str) -> None:
         assert what in self._file.do, f"{self.name}: `do` has no command for {what!r}; add it"
-        await self._shell(self._file.do[what])
+        await command(self._file.do[what])
 
     def is_closed(self) -> bool:
         if not self._file.contacts:
@@ -71,8 +83,3 @@ class RealRig:
         said = done.stdout.strip()
         assert said in ("open", "closed"), f"`contacts` printed {said!r}, not open or closed"
         return said == "closed"
-
-    async def _shell(self, command: str) -> None:
-        process = await asyncio.create_subprocess_shell(command)
-        code = await process.wait()
-        assert code == 0, f"{command!r} ended with {code}"

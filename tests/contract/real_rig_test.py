@@ -1,17 +1,20 @@
-"""The hook for a real controller, tried on a pretended one: all goes through the rig file."""
+"""The hook for a real device, tried on pretended ones: all goes through the rig file."""
 
 import asyncio
 from pathlib import Path
 
 import pytest
 
-from drivers.contract import PilotState, PowerPath
+from drivers.contract import DeviceLost, PilotState, PowerPath
 from drivers.sim.connector import Ev
 from drivers.sim.live import LiveWorld
 from drivers.sim.world import World
+from hil.parts.modbus_slave import ModbusSlave, Unit
 from hil.parts.openevse import OpenEvse
 from hil.parts.pty_port import PtyPort
-from tests.contract.real_rig import RealRig
+from tests.contract.conftest import is_real
+from tests.contract.meter_rigs import SILENCE, SWAP, Device, real
+from tests.contract.real_rig import RealRig, rig_file
 from tests.contract.rigs import HERE, Watch
 
 RIG = """\
@@ -88,3 +91,46 @@ async def test_a_command_that_fails_is_named(tmp_path) -> None:
     (tmp_path / "rig.yaml").write_text(text)
     with pytest.raises(AssertionError, match="'exit 3' ended with 3"):
         await RealRig(str(tmp_path / "rig.yaml")).ev("B")
+
+
+async def test_a_rig_file_of_a_meter_silences_and_swaps_it(tmp_path, monkeypatch) -> None:
+    port, device = PtyPort(), Device("eastron_sdm630_v2")
+    port.open()
+    slave = ModbusSlave(port, {1: Unit(device.counted)})
+    answer = port.on_bytes
+
+    def heard(data: bytes) -> None:
+        if (tmp_path / "swapped").exists():
+            device.values |= {"serial": 4712.0}
+        if not (tmp_path / "silent").exists():
+            answer(data)
+
+    port.on_bytes = heard
+    (tmp_path / "rig.yaml").write_text(
+        f"device: {{driver: modbus_meter, line: bus, model: eastron_sdm630_v2, interval_s: 0.1}}\n"
+        f"lines: {{bus: {{port: {port.path}}}}}\n"
+        f"do: {{silence: touch {tmp_path}/silent, speak: rm {tmp_path}/silent, "
+        f"swap: touch {tmp_path}/swapped}}\n"
+    )
+    monkeypatch.setenv("CHARGEPOINT_RIG", str(tmp_path / "rig.yaml"))
+    assert (is_real("meter"), is_real("pilot")) == (True, False)
+    async with real("real") as rig:
+        assert rig.features >= {SILENCE, SWAP}
+        task = asyncio.create_task(rig.meter.run(rig.seen.append))
+        await rig.until(2)
+        assert rig.readings()[-1].serial == "4711"
+        await rig.do(SILENCE)
+        await rig.until(1, DeviceLost, after=0)
+        await rig.do(SWAP)
+        await rig.do("speak")
+        await rig.until(2)
+        assert rig.readings()[-1].serial == "4712"
+        assert slave.requests
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    port.unplug()
+
+
+def test_a_rig_file_without_commands_is_enough_for_a_meter(tmp_path) -> None:
+    (tmp_path / "rig.yaml").write_text("device: {driver: modbus_meter, line: x, model: abb_b23}\n")
+    assert rig_file(str(tmp_path / "rig.yaml")).do == {}
