@@ -2,6 +2,7 @@
 nothing; the only room that knows all others."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 import random
@@ -55,7 +56,7 @@ from agent.store.db import Store, open_store
 from agent.store.file import DATABASE
 from agent.store.rows import Batch, StoreFault
 from agent.wiring import Senses, Wiring, features, site_of, wire
-from drivers.contract import Device, Observation, Payer, Signing
+from drivers.contract import Device, Observation, Patient, Payer, Signing
 
 if TYPE_CHECKING:
     from agent.frame_trace import FrameTrace
@@ -65,6 +66,8 @@ log = logging.getLogger(__name__)
 WIRING = "wiring.json"
 LOG_KEPT_KEY = "meta/security_log"
 """State key that says: there is a security log."""
+GREETED_WITHIN_S = 2.0
+"""So long a driver that may wait does, where no CSMS can be greeted."""
 RESTART_EXIT_CODE = 0
 REBOOT_EXIT_CODE = 150
 """Asks the service manager for a restart of the board; the first code that is left to services."""
@@ -97,6 +100,8 @@ class Agent:
         self._notices: tuple[str, ...] = ()
         self._first_saves: list[ef.Save] = []
         self._senses: Senses
+        self._greeted = asyncio.Event()
+        """A frame has left."""
         self._book = DeviceBook(settings, wiring.devices)
         self._session: Session
         self._jobs: Workroom
@@ -242,7 +247,7 @@ class Agent:
             lambda user, accepted: self.runtime.post(login(user, accepted)),
         )
         devices = [
-            asyncio.create_task(device.run(self._report_of_driver), name=name)
+            asyncio.create_task(self._run_device(device), name=name)
             for name, device in self.wiring.devices.items()
         ]
         others = [
@@ -258,6 +263,14 @@ class Agent:
             await _first_to_end(runtime, tasks)
         finally:
             await self._shut(tasks)
+
+    async def _run_device(self, device: Device) -> None:
+        """One with a large library to load would hold up the first frame."""
+        if isinstance(device, Patient) and device.may_wait:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GREETED_WITHIN_S):
+                    await self._greeted.wait()
+        await device.run(self._report_of_driver)
 
     async def _live(self) -> None:
         """A disk that takes nothing holds up the first commit, not the console or the guard."""
@@ -325,7 +338,9 @@ class Agent:
 
     def _watched(self, effect: object) -> None:
         """Each effect as it is carried out: lamps show what the CSMS is told."""
-        if isinstance(effect, ef.StatusChanged):
+        if isinstance(effect, ef.SendFrame):
+            self._greeted.set()
+        elif isinstance(effect, ef.StatusChanged):
             self._senses.lamps.see_status((effect.evse_id, effect.connector_id), effect.status)
         self._watch(effect)
 

@@ -243,6 +243,14 @@ class Counting(Protocol):
     counters: Counters
 
 
+@runtime_checkable
+class Patient(Protocol):
+    """A driver that switches nothing and first of all loads a large library: it begins when the
+    station has greeted its CSMS, or soon after the start."""
+
+    may_wait: bool
+
+
 class Device(Protocol):
     """A driver of one device. Constructing it does no I/O."""
 

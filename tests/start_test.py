@@ -27,6 +27,35 @@ sys.exit(main(["run", sys.argv[1]]))
 """
 """The daemon's own way up to the point where it would open its ports and dial."""
 
+GREETS = """
+import json, sys
+from agent.app import Agent
+from agent.cli import main
+from agent.csms import library
+
+class Link:
+    trusted_by = ""
+
+    def listen(self, hear):
+        pass
+
+    def send_at_once(self, text):
+        print(json.dumps([text, sorted(sys.modules)]), flush=True)
+        sys.stdout.flush()
+        __import__("os")._exit(0)
+
+    async def receive(self):
+        await __import__("asyncio").Event().wait()
+
+async def connect(dial, credentials, on_pong):
+    library.client()
+    return Link()
+
+Agent.__init__.__kwdefaults__["connect"] = connect
+sys.exit(main(["run", sys.argv[1]]))
+"""
+"""The same up to its first frame."""
+
 NOT_AT_START = {
     "a tool of the benches": ("hil", "ocpp", "jsonschema", "fastjsonschema"),
     "certificates, at their first use": ("cryptography",),
@@ -44,11 +73,32 @@ NOT_AT_START = {
 }
 
 
+NOT_BEFORE_THE_FIRST_FRAME = {
+    "what the link's library never uses here": (
+        *("importlib.metadata", "urllib.request", "http.client", "email", "zipfile", "tempfile"),
+        "python_socks",
+    ),
+    "the meters' line, which may wait": ("pymodbus",),
+    "certificates, at their first use": ("cryptography",),
+}
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], bool, int]:
-    """(modules, are cycles collected, objects that no collection looks at) of a daemon for two
-    OpenEVSE, two Modbus meters and a card reader."""
-    directory = tmp_path_factory.mktemp("start")
+    """(modules, are cycles collected, objects that no collection looks at)."""
+    said = said_by(BUILT, tmp_path_factory.mktemp("start"))
+    return msgspec.json.decode(said, type=tuple[list[str], bool, int])
+
+
+@pytest.fixture(scope="module")
+def greeted(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[str]]:
+    """(the first frame, modules when it leaves)."""
+    said = said_by(GREETS, tmp_path_factory.mktemp("greeted"))
+    return msgspec.json.decode(said, type=tuple[str, list[str]])
+
+
+def said_by(program: str, directory: Path) -> str:
+    """What a daemon for two OpenEVSE, two Modbus meters and a card reader prints."""
     names = (*PILOTS.values(), LINE, READER)
     file = directory / "charger.yaml"
     file.write_text(
@@ -60,10 +110,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], bool, in
             sample_interval_s=60,
         ).text()
     )
-    words = [sys.executable, "-c", BUILT, str(file)]
+    words = [sys.executable, "-c", program, str(file)]
     done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    return msgspec.json.decode(done.stdout, type=tuple[list[str], bool, int])
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +123,18 @@ def loaded(built: tuple[list[str], bool, int]) -> set[str]:
 
 @pytest.mark.parametrize("why", NOT_AT_START)
 def test_the_daemon_is_built_without(why: str, loaded: set[str]) -> None:
-    rooms = NOT_AT_START[why]
-    found = {m for m in loaded if any(m == room or m.startswith(f"{room}.") for room in rooms)}
-    assert found == set()
+    assert within(NOT_AT_START[why], loaded) == set()
+
+
+@pytest.mark.parametrize("why", NOT_BEFORE_THE_FIRST_FRAME)
+def test_the_first_frame_leaves_without(why: str, greeted: tuple[str, list[str]]) -> None:
+    text, modules = greeted
+    assert "BootNotification" in text
+    assert within(NOT_BEFORE_THE_FIRST_FRAME[why], set(modules)) == set()
+
+
+def within(rooms: tuple[str, ...], loaded: set[str]) -> set[str]:
+    return {m for m in loaded if any(m == room or m.startswith(f"{room}.") for room in rooms)}
 
 
 def test_the_daemon_is_built_with_what_its_file_names(loaded: set[str]) -> None:

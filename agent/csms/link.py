@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from agent.core.effects import Dial
+from agent.csms.library import client, connection_closed, open_state
 from agent.csms.tls import Trust, client_context, trusted_by
 from agent.csms.words import (
     MAX_BYTES,
@@ -24,7 +25,6 @@ from agent.errors import LinkError
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
-    from websockets.exceptions import ConnectionClosed
 
 SUBPROTOCOL = "ocpp2.0.1"
 CLOSE_TIMEOUT_S = 2.0
@@ -58,6 +58,9 @@ class Link(Protocol):
     async def send(self, text: str) -> None:
         """Raises LinkError when the link is gone or takes nothing for a long time."""
 
+    def listen(self, hear: Callable[[str], None] | None) -> None:
+        """Frames may go to `hear` as they come, where none waits for `receive`; None: no more."""
+
     async def receive(self) -> str:
         """The next frame. Raises LinkError when the link is gone; safe to cancel."""
 
@@ -81,18 +84,21 @@ class WebsocketLink:
 
     def send_at_once(self, text: str) -> bool:
         protocol, transport = self._connection.protocol, self._connection.transport
-        is_open = protocol.state is _open_state() and not transport.is_closing()
+        is_open = protocol.state is open_state() and not transport.is_closing()
         if not is_open or len(text) > AT_ONCE_CHARS or transport.get_write_buffer_size():
             return False
         protocol.send_text(text.encode())
         transport.writelines(protocol.data_to_send())
         return True
 
+    def listen(self, hear: Callable[[str], None] | None) -> None:
+        self._connection.hear = hear  # type: ignore[attr-defined]
+
     async def send(self, text: str) -> None:
         try:
             async with asyncio.timeout(SEND_TIMEOUT_S):
                 await self._connection.send(text)
-        except _connection_closed() as error:
+        except connection_closed() as error:
             raise LinkError(closing_words(error)) from None
         except TimeoutError:
             self._connection.transport.abort()
@@ -103,7 +109,7 @@ class WebsocketLink:
     async def receive(self) -> str:
         try:
             frame = await self._connection.recv()
-        except _connection_closed() as error:
+        except connection_closed() as error:
             raise LinkError(closing_words(error)) from None
         return frame if isinstance(frame, str) else frame.decode("utf-8", "replace")
 
@@ -133,7 +139,7 @@ async def connect_websocket(
     headers = {}
     if credentials.password is not None:
         headers["Authorization"] = basic_authorization(dial.user, credentials.password)
-    connector, connection_type = _client()
+    connector, connection_type = client()
     made: list[Any] = []
 
     def new_connection(*arguments: Any, **keywords: Any) -> Any:
@@ -182,39 +188,6 @@ def _alert_behind(error: Exception, made: list[Any]) -> Exception:
             alert: ssl.SSLError = connection.connection_exc
             return alert
     return error
-
-
-@cache
-def _client() -> tuple[Any, Any]:
-    """`websockets` client classes: no redirects, and pongs are heard. Imported on first use."""
-    from websockets.asyncio.client import ClientConnection, connect
-
-    class Connection(ClientConnection):
-        on_pong: Callable[[], None]
-
-        def acknowledge_pings(self, data: bytes) -> None:
-            super().acknowledge_pings(data)
-            self.on_pong()
-
-    class Connector(connect):
-        def process_redirect(self, exc: Exception) -> Exception | str:
-            return exc
-
-    return Connector, Connection
-
-
-@cache
-def _connection_closed() -> "type[ConnectionClosed]":
-    from websockets.exceptions import ConnectionClosed
-
-    return ConnectionClosed
-
-
-@cache
-def _open_state() -> object:
-    from websockets.protocol import OPEN
-
-    return OPEN
 
 
 @cache

@@ -150,6 +150,7 @@ class _Dialogue:
             await hang_up(link, said)
 
     async def _carry(self, link: Link) -> None:
+        link.listen(self._hear)
         reader = asyncio.create_task(self._read(link))
         writer = asyncio.create_task(self._write(link))
         try:
@@ -160,13 +161,17 @@ class _Dialogue:
                 if task.done():
                     task.result()
         finally:
+            link.listen(None)
             reader.cancel()
             writer.cancel()
             await asyncio.gather(reader, writer, return_exceptions=True)
 
+    def _hear(self, text: str) -> None:
+        self._post(FrameReceived(text))
+
     async def _read(self, link: Link) -> None:
         while True:
-            self._post(FrameReceived(await link.receive()))
+            self._hear(await link.receive())
 
     async def _write(self, link: Link) -> None:
         while True:

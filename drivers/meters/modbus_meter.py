@@ -58,6 +58,7 @@ class ModbusMeter:
     ) -> None:
         """Raises DriverError when the model has no usable register map; does no I/O on the line."""
         self.name = name
+        self.may_wait = True
         self.interval_s = options.interval_s
         self.counters = line.counters(options.unit)
         self._options = options

@@ -121,6 +121,9 @@ class MemoryLink:
         self._down.append(json.dumps([3, message_id, answer]))
         self._loop.call_later(self._network.latency_s, self._arrive_below)
 
+    def listen(self, hear: Callable[[str], None] | None) -> None:
+        """Never: each frame waits for `receive`."""
+
     async def receive(self) -> str:
         """The next frame; raises LinkError when the link has ended. Safe to cancel."""
         while not self._inbox:

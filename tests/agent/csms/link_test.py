@@ -98,6 +98,74 @@ async def test_a_frame_goes_at_once_only_where_that_takes_no_waiting() -> None:
     assert taken == ["ü" * 8_192]
 
 
+async def test_whole_frames_are_heard_as_they_come_and_in_their_order() -> None:
+    async def talk(connection: ServerConnection) -> None:
+        await connection.send("before")
+        assert await connection.recv() == "go"
+        await connection.send("ü")
+        await connection.send(["in ", "parts"])
+        await connection.send("after")
+        assert await connection.recv() == "enough"
+        await connection.send("unheard")
+        await connection.wait_closed()
+
+    async with csms(talk) as port:
+        link = await connect(dial_to(port))
+        assert await link.receive() == "before"
+        heard: list[str] = []
+        received: list[str] = []
+        link.listen(heard.append)
+        await link.send("go")
+        while "after" not in heard + received:
+            received.append(await link.receive())
+        link.listen(None)
+        await link.send("enough")
+        assert await link.receive() == "unheard"
+        await link.close()
+    assert heard == ["ü"]
+    assert received == ["in parts", "after"], "it came with the parts before it"
+
+
+async def waiting_frames(link: WebsocketLink, count: int) -> None:
+    while len(link._connection.recv_messages.frames) < count:  # noqa: ASYNC110 (the library's own)
+        await asyncio.sleep(0)
+
+
+async def test_a_frame_behind_one_that_waits_is_not_heard_before_it() -> None:
+    async def talk(connection: ServerConnection) -> None:
+        await connection.send("first")
+        assert await connection.recv() == "go"
+        await connection.send("second")
+        await connection.wait_closed()
+
+    async with csms(talk) as port:
+        link = await connect(dial_to(port))
+        heard: list[str] = []
+        await waiting_frames(link, 1)
+        link.listen(heard.append)
+        await link.send("go")
+        await waiting_frames(link, 2)
+        assert [await link.receive(), await link.receive()] == ["first", "second"]
+        await link.close()
+    assert heard == []
+
+
+async def test_a_frame_that_is_no_text_ends_the_link_whoever_listens() -> None:
+    async def talk(connection: ServerConnection) -> None:
+        connection.protocol.send_text(b"\xff\xfe")
+        connection.send_data()
+        await connection.wait_closed()
+
+    async with csms(talk) as port:
+        link = await connect(dial_to(port))
+        heard: list[str] = []
+        link.listen(heard.append)
+        with pytest.raises(LinkError, match="not UTF-8"):
+            await link.receive()
+        await link.close()
+    assert heard == []
+
+
 async def test_no_password_means_no_authorization_header() -> None:
     seen: list[str | None] = []
 

@@ -27,6 +27,7 @@ class FakeLink:
         self.send_error: LinkError | None = None
         self.takes_at_once = False
         self.close_s = 0.5
+        self.hear: Callable[[str], None] | None = None
 
     def send_at_once(self, text: str) -> bool:
         if not self.takes_at_once:
@@ -39,6 +40,9 @@ class FakeLink:
         if self.send_error:
             raise self.send_error
         self.sent.append(text)
+
+    def listen(self, hear: Callable[[str], None] | None) -> None:
+        self.hear = hear
 
     async def receive(self) -> str:
         frame = await self.frames.get()
@@ -97,6 +101,23 @@ def test_a_link_opens_carries_frames_and_ends_once() -> None:
         await peer.session.close()
         assert peer.events[-1] == LinkClosed("gone")
         assert link.sent == ["a", "b"]
+
+    run_virtual(run())
+
+
+def test_a_frame_may_be_heard_without_its_reader_while_the_link_is_open() -> None:
+    async def run() -> None:
+        peer = Peer()
+        peer.session.dial(DIAL)
+        await asyncio.sleep(2)
+        link = peer.links[0]
+        assert link.hear is not None
+        link.hear("hello")
+        assert peer.events == [LinkOpened(3), FrameReceived("hello")]
+        peer.session.hangup("enough")
+        await asyncio.sleep(0.1)
+        assert link.hear is None, "what comes during the goodbye is nobody's"
+        await peer.session.close()
 
     run_virtual(run())
 
