@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
@@ -9,8 +10,7 @@ from msgspec.structs import replace
 
 from agent.core import effects as ef
 from agent.core import events as ev
-from agent.core.events import Now
-from agent.store.rows import Batch, HeadRow, NewRow, TokenRow
+from agent.store.rows import Batch, Committed, HeadRow, NewRow, TokenRow
 from drivers.contract import Permit
 
 INBOX_LENGTH = 1_000
@@ -50,6 +50,16 @@ def thinned(inbox: Iterable[Posted]) -> deque[Posted]:
     return kept
 
 
+class Clock(Protocol):
+    """The moment of a commit."""
+
+    @property
+    def mono_s(self) -> float: ...
+
+    @property
+    def boot_id(self) -> str: ...
+
+
 def standing_orders(effects: Sequence[object]) -> list[object]:
     """What is left to energise of a batch: a stop takes back the order before it, and a lower
     limit holds for it, although both were carried out first."""
@@ -70,8 +80,11 @@ def standing_orders(effects: Sequence[object]) -> list[object]:
     return [*locks, *orders.values()]
 
 
-def to_batch(effects: Sequence[object], now: Now) -> Batch:
+def to_batch(effects: Sequence[object], clock: Clock) -> Batch:
     """Durable effects as rows; of several values for one key the last counts."""
+    settle = tuple(e.row_id for e in effects if isinstance(e, ef.SettleRow))
+    if len(settle) == len(effects):  # a queue drains
+        return Batch(settle=settle)
     saves: dict[str, str | None] = {}
     tokens: list[TokenRow] = []
     for effect in effects:
@@ -87,16 +100,16 @@ def to_batch(effects: Sequence[object], now: Now) -> Batch:
                 message_id=e.message_id,
                 action=e.action,
                 body=e.body,
-                boot_id=now.boot_id,
+                boot_id=clock.boot_id,
                 offline=e.offline,
                 event_type=e.event_type,
-                created_s=now.mono_s,
+                created_s=clock.mono_s,
             )
             for e in effects
             if isinstance(e, ef.Enqueue)
         ),
         save=tuple(saves.items()),
-        settle=tuple(e.row_id for e in effects if isinstance(e, ef.SettleRow)),
+        settle=settle,
         attempts=tuple((e.row_id, e.reason) for e in effects if isinstance(e, ef.CountAttempt)),
         set_aside=tuple((e.row_id, e.reason) for e in effects if isinstance(e, ef.SetAside)),
         freeze=tuple((e.row_id, e.body) for e in effects if isinstance(e, ef.FreezeBody)),
@@ -106,7 +119,19 @@ def to_batch(effects: Sequence[object], now: Now) -> Batch:
     )
 
 
-def outbox_row(row: HeadRow) -> ev.OutboxRow:
+def moves_outbox(durable: Sequence[object], committed: Committed) -> bool:
+    """More than answers was stored: who sends must hear what is oldest now. What is behind an
+    answered row is known there already."""
+    return committed.is_news or any(not isinstance(e, ef.SettleRow) for e in durable)
+
+
+def outbox_head(committed: Committed) -> ev.OutboxHead:
+    head = committed.head
+    following = tuple(_outbox_row(row) for row in committed.following)
+    return ev.OutboxHead(_outbox_row(head) if head else None, committed.waiting, following)
+
+
+def _outbox_row(row: HeadRow) -> ev.OutboxRow:
     return ev.OutboxRow(
         row_id=row.row_id,
         message_id=row.message_id,

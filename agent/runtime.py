@@ -13,8 +13,16 @@ from typing import Protocol, TypeVar
 import msgspec
 from msgspec import Struct
 
+from agent.alarm import Alarm
 from agent.asking import ask_store
-from agent.batches import Posted, outbox_row, standing_orders, thinned, to_batch
+from agent.batches import (
+    Posted,
+    moves_outbox,
+    outbox_head,
+    standing_orders,
+    thinned,
+    to_batch,
+)
 from agent.core import effects as ef
 from agent.core import events as ev
 from agent.core.events import Now
@@ -113,6 +121,8 @@ DURABLE = (
     ef.FetchHead,
 )
 
+BEFORE_TELLING = SAFE + DURABLE + ENERGISE
+
 WIRE_ONLY = (ev.FrameReceived, ev.OutboxHead, ev.LinkHeard)
 """Facts that mean nothing to the core; a queue that drains makes hundreds of them a second."""
 
@@ -158,6 +168,8 @@ class Runtime:
         self._watch = watch
         self._inbox: deque[Posted] = deque()
         self._woken: asyncio.Future[None] | None = None
+        self._due = Alarm(self._wake)
+        self._hung = Alarm(self._disk_hangs)
         self._turns = 0
         """Made since others had theirs."""
         self._core_deadline: tuple[float | None, float] | None = None
@@ -178,10 +190,14 @@ class Runtime:
 
     async def run(self) -> None:
         """Consumes the inbox until a Restart is ordered; cancelling leaves power to `app`."""
-        while self.restart is None:
-            await self._wait()
-            self.moves += 1
-            await self.perform(self._turn())
+        try:
+            while self.restart is None:
+                await self._wait()
+                self.moves += 1
+                await self.perform(self._turn())
+        finally:
+            self._due.close()
+            self._hung.close()
 
     # --- thinking ---------------------------------------------------------------------------
 
@@ -232,13 +248,12 @@ class Runtime:
         deadline_s = self.deadline(now)
         idle_s = now.mono_s + IDLE_S
         due_s = idle_s if deadline_s is None else max(deadline_s, self._last_tick_s + TICK_FLOOR_S)
-        loop = asyncio.get_running_loop()
-        self._woken = loop.create_future()
-        timer = loop.call_later(max(0.0, min(due_s, idle_s) - now.mono_s), self._wake)
+        self._woken = asyncio.get_running_loop().create_future()
+        self._due.set(max(0.0, min(due_s, idle_s) - now.mono_s))
         try:
             await self._woken
         finally:
-            timer.cancel()
+            self._due.stop()
             self._woken = None
         if not self._inbox and deadline_s is not None and due_s <= idle_s:
             self._last_tick_s = self.now().mono_s
@@ -305,12 +320,11 @@ class Runtime:
             self._energise(effect)
             self._watch(effect)
         for effect in effects:
-            if not isinstance(effect, SAFE + DURABLE + ENERGISE):
+            if not isinstance(effect, BEFORE_TELLING):
                 await self._tell(effect)
                 self._watch(effect)
-        if committed is not None and durable:
-            row = outbox_row(committed.head) if committed.head is not None else None
-            self.post(ev.OutboxHead(row, committed.waiting))
+        if committed is not None and moves_outbox(durable, committed):
+            self.post(outbox_head(committed))
 
     def _make_safe(self, effect: object) -> None:
         match effect:
@@ -326,7 +340,7 @@ class Runtime:
         """
         if self.disk_fault is not None:
             effects = [*effects, ef.Save(DISK_PROBE, msgspec.json.encode(self.disk_fault).decode())]
-        batch = to_batch(effects, self.now())
+        batch = to_batch(effects, self._read_clock())
         while True:
             try:
                 return await self._try_commit(batch)
@@ -350,11 +364,11 @@ class Runtime:
     async def _of_disk(self, work: Awaitable[_T]) -> _T:
         """The core hears nothing meanwhile: work that hangs stops power. Cancelling is as safe as
         it is for the work."""
-        hung = asyncio.get_running_loop().call_later(HUNG_COMMIT_S, self._disk_hangs)
+        self._hung.set(HUNG_COMMIT_S)
         try:
             return await work
         finally:
-            hung.cancel()
+            self._hung.stop()
 
     def _disk_hangs(self) -> None:
         self._disk_fails("the disk does not answer; check or replace the card")

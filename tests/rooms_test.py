@@ -106,6 +106,7 @@ BELONGS_TO = {
     "drivers.pilot_options": "drivers.contract",
     "drivers.reader_options": "drivers.contract",
     "agent.wiring": "agent.app",
+    "agent.alarm": "agent.runtime",
     "agent.asking": "agent.runtime",
     "agent.batches": "agent.runtime",
     "agent.boot": "agent.app",

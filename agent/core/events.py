@@ -383,6 +383,8 @@ class OutboxHead(Struct, frozen=True):
 
     row: OutboxRow | None
     waiting: int
+    following: tuple[OutboxRow, ...] = ()
+    """Rows behind it, as many as the store has at hand, in their order."""
 
 
 # --- security ---------------------------------------------------------------------------------

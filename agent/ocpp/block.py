@@ -11,6 +11,7 @@ from agent.ocpp.variable import Variable
 from agent.ocpp.view import View
 
 __all__ = [
+    "NOTHING",
     "Answer",
     "Block",
     "CallError",
@@ -68,6 +69,9 @@ class Consequences(Struct, frozen=True):
     events: tuple[object, ...] = ()
     effects: tuple[object, ...] = ()
 
+
+NOTHING = Consequences()
+"""Nothing follows, as from most facts."""
 
 Incoming = Mapping[str, Callable[[Payload, View, Now], Answer | Later]]
 """Action -> handler. The payload has passed the schema."""

@@ -343,9 +343,11 @@ class Connection:
     ) -> list[object]:
         if action in ("BootNotification", "Heartbeat"):
             self._time_asked_s = now.mono_s
-        flight = self._flight(now.new_id(), action, payload, now)
-        self.in_flight = msgspec.structs.replace(flight, stream=stream, precedes_boot=precedes_boot)
-        return [ef.SendFrame(rpc.call_text(flight.message_id, action, dump(payload)))]
+        message_id, deadline_s = now.new_id(), self._leaves(action, now)
+        self.in_flight = InFlight(
+            message_id, action, payload, now.mono_s, deadline_s, None, stream, precedes_boot
+        )
+        return [ef.SendFrame(rpc.call_text(message_id, action, dump(payload)))]
 
     def _send_row(self, row: OutboxRow, now: Now) -> list[object]:
         body = close_stamps(row.body, self.clocks.to_utc(row.boot_id, now))
@@ -353,20 +355,20 @@ class Connection:
         if row.action == "TransactionEvent" and self._waited_offline(row, now):
             body = body[:-1] + ',"offline":true}'
         self._front.sends(row, now)
-        flight = self._flight(row.message_id, row.action, {}, now)
-        self.in_flight = msgspec.structs.replace(flight, row=row)
+        deadline_s = self._leaves(row.action, now)
+        self.in_flight = InFlight(row.message_id, row.action, {}, now.mono_s, deadline_s, row)
         return [*frozen, ef.SendFrame(rpc.call_text(row.message_id, row.action, body))]
 
     def _waited_offline(self, row: OutboxRow, now: Now) -> bool:
         """Happened or still waited while the station was offline (E04.FR.03)."""
         return row.offline or row.boot_id != now.boot_id or row.created_s < self._online_since_s
 
-    def _flight(self, message_id: str, action: str, payload: Payload, now: Now) -> InFlight:
+    def _leaves(self, action: str, now: Now) -> float:
+        """Loop time by which its answer must be there."""
         self._last_sent_s, self._last_action = now.mono_s, action
         own_s = self.slots[self.slot].message_timeout_s
         timeout_s = self._seconds("MessageTimeout", "Default") if own_s is None else own_s
-        deadline_s = now.mono_s + timeout_s
-        return InFlight(message_id, action, payload, now.mono_s, deadline_s)
+        return now.mono_s + timeout_s
 
     def _heartbeat_at_s(self) -> float:
         """After a silence of ours, and once a day however much is said (G02.FR.05, FR.07)."""
@@ -376,8 +378,7 @@ class Connection:
     # --- how CALLs end ----------------------------------------------------------------------------
 
     def _settle(self, row: OutboxRow) -> list[object]:
-        self._front.leaves(row)
-        return [ef.SettleRow(row.row_id)]
+        return [ef.SettleRow(row.row_id), *self._front.leaves(row)]
 
     def _failed(self, flight: InFlight, reason: str, now: Now) -> list[object]:
         self.in_flight = None
@@ -392,13 +393,13 @@ class Connection:
         """E13.FR.02 to FR.04: a row is tried MessageAttempts times, then set aside."""
         attempts = row.attempts + 1
         if self._is_last(row):
-            self._front.leaves(row)
+            found = self._front.leaves(row)
             text = (
                 f"CSMS: {row.action} refused {attempts} times ({reason}), set aside;"
                 " `chargepoint queue --set-aside` shows it"
             )
             last = ef.CountAttempt(row.row_id, reason)
-            return [last, ef.SetAside(row.row_id, reason), ef.Log(3, text)]
+            return [last, ef.SetAside(row.row_id, reason), *found, ef.Log(3, text)]
         wait_s = self._seconds("MessageAttemptInterval", "TransactionEvent") * attempts
         self._front.retry(now.mono_s + wait_s)
         return [ef.CountAttempt(row.row_id, reason)]

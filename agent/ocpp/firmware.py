@@ -125,6 +125,14 @@ class Firmware:
         return self.update is not None and self.update.phase is not Phase.ENDED
 
     @property
+    def is_quiet(self) -> bool:
+        """Nothing becomes due by itself, and the CSMS has been told all."""
+        update = self.update
+        if update is None:
+            return True
+        return update.phase is Phase.ENDED and not update.untold and self._holds == self._told_hold
+
+    @property
     def is_installing(self) -> bool:
         """A restart now would cut it off."""
         return self.update is not None and self.update.phase is Phase.INSTALLING

@@ -11,7 +11,7 @@ from agent.core import effects as ef
 from agent.core import events as ev
 from agent.core.events import Now
 from agent.ocpp import messages, rpc
-from agent.ocpp.block import Answer, Block, CallError, Later, OutgoingCall, Payload
+from agent.ocpp.block import NOTHING, Answer, Block, CallError, Later, OutgoingCall, Payload
 from agent.ocpp.blocks import (
     a_security,
     b_provisioning,
@@ -112,12 +112,15 @@ class Router:
         self._take(self._link(event, now), events, effects, now)
         for take in ON_EVENT.get(type(event), ()):
             found = take(event, self.view, now)
+            if found is NOTHING:
+                continue
             events += found.events
             ordered = isinstance(event, ev.MessageTriggered)
             self._take(list(found.effects), events, effects, now, ordered=ordered)
         self._answers(events, effects, now)
         for due in (l_firmware.go_on(self.view, now), n_diagnostics.go_on(self.view)):
-            self._take(list(due.effects), events, effects, now)
+            if due is not NOTHING:
+                self._take(list(due.effects), events, effects, now)
         self._take(self._conclude(event, now), events, effects, now)
         self._take(self.connection.send_next(now), events, effects, now)
         effects += self._leaving.after(event, self.connection, now)

@@ -28,6 +28,10 @@ FRAME_START = re.compile(
 """Type and id of a frame whose rest cannot be parsed."""
 
 
+PLAIN_YES = re.compile(r'\[ ?3, ?"([ !#-\[\]-~]{1,36})", ?\{ ?\} ?\]')
+"""A CALLRESULT that says nothing more, the answer to most events: needs no parser."""
+
+
 class Call(Struct, frozen=True):
     message_id: str
     action: str
@@ -73,6 +77,9 @@ class _Refused(ValueError):
 
 def parse(text: str, max_bytes: int = MAX_BYTES) -> Frame:
     """What a text frame says. Never raises."""
+    plain = PLAIN_YES.fullmatch(text)
+    if plain is not None:
+        return CallResult(plain[1], {})
     if len(text) > max_bytes or len(text.encode("utf-8", "surrogatepass")) > max_bytes:
         return _unreadable(text, f"the frame is longer than {max_bytes} bytes")
     if _too_deep(text):
@@ -219,6 +226,8 @@ _DECODER = json.JSONDecoder(
 
 # --- out --------------------------------------------------------------------------------------
 
+_ascii = json.encoder.encode_basestring_ascii
+
 
 def call(message_id: str, action: str, payload: Payload) -> str:
     """A CALL. Raises ValueError for a payload that is no clean JSON."""
@@ -227,7 +236,7 @@ def call(message_id: str, action: str, payload: Payload) -> str:
 
 def call_text(message_id: str, action: str, body_json: str) -> str:
     """A CALL around a payload that already is JSON text."""
-    return f"[2,{json.dumps(message_id)},{json.dumps(action)},{body_json}]"
+    return f"[2,{_ascii(message_id)},{_ascii(action)},{body_json}]"
 
 
 def result(message_id: str, payload: Payload) -> str:

@@ -35,6 +35,8 @@ class _Database:
         self._last_row_id = 0
         self._is_log_doubtful = False
         """A commit failed: what it left in the log must not look like one that was lost."""
+        self._is_news = False
+        """See `Committed`."""
         self._connection, self.notices = open_file(path)
         try:
             with no_text_is_damage():
@@ -87,6 +89,7 @@ class _Database:
         self._damage = None
         log.error("%s", notice)
         self.notices = (notice, *self.notices)
+        self._is_news = True
         self._read()
 
     def commit(self, batch: Batch) -> Committed:
@@ -98,9 +101,12 @@ class _Database:
         if batch != _NOTHING:
             thinned = self._thinned
             try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                thinned += self._apply(batch)
-                self._connection.execute("COMMIT")
+                if self._is_one_answer(batch):
+                    self.outbox.settle(batch.settle)  # a transaction by itself
+                else:
+                    self._connection.execute("BEGIN IMMEDIATE")
+                    thinned += self._apply(batch)
+                    self._connection.execute("COMMIT")
             except BaseException:
                 # The first error tells what is wrong; a failed COMMIT may have rolled back.
                 with contextlib.suppress(sqlite3.Error):
@@ -116,9 +122,15 @@ class _Database:
             if batch == _NOTHING:
                 raise
             self._note(error)
-            return Committed(None, self.outbox.waiting)
+            return Committed(None, self.outbox.waiting, is_news=True)
+
+    def _is_one_answer(self, batch: Batch) -> bool:
+        """Nothing but one row goes, as for each event of a queue that drains."""
+        is_alone = len(batch.settle) == 1 and batch == Batch(settle=batch.settle)
+        return is_alone and not (self.tokens.has_uses or self.outbox.is_crowded)
 
     def _has_committed(self, batch: Batch, thinned: int) -> None:
+        self._is_news = self._is_news or thinned != self._thinned
         self._thinned = thinned
         self._last_row_id = self.outbox.last_row_id
         self.tokens.uses_are_kept()
@@ -152,7 +164,9 @@ class _Database:
 
     def head(self) -> Committed:
         self.outbox.recount()
-        return Committed(self.outbox.head(), self.outbox.waiting)
+        head, is_news = self.outbox.head(), self._is_news
+        self._is_news = False
+        return Committed(head, self.outbox.waiting, self.outbox.following(), is_news)
 
     def counts(self) -> Counts:
         self.outbox.recount()

@@ -7,6 +7,7 @@ who calls `forget` when it failed.
 import sqlite3
 from collections import deque
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -91,6 +92,10 @@ class Outbox:
             if len(self._ahead) < AHEAD:
                 self.waiting = len(self._ahead)
         return self._ahead[0] if self._ahead else None
+
+    def following(self) -> tuple[HeadRow, ...]:
+        """Those behind the oldest that are in memory."""
+        return tuple(islice(self._ahead, 1, None))
 
     def rows(self, after: int, limit: int) -> list[HeadRow]:
         """Waiting rows with an id above `after`, oldest first. Raises Damaged."""
@@ -199,6 +204,12 @@ class Outbox:
             if self._delete(row_id):
                 self._has_left(row_id)
                 self.set_aside_count += 1
+
+    @property
+    def is_crowded(self) -> bool:
+        """There is more than may stay: `thin` or `thin_set_aside` have something to do."""
+        has_too_many = self.waiting > self._sweep_above
+        return has_too_many or self.set_aside_count > self._set_aside_above
 
     def thin_set_aside(self) -> int:
         """Above the limit: the oldest Updated rows that were refused go; how many. A CSMS that

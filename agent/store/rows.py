@@ -77,6 +77,11 @@ class Committed(Struct, frozen=True):
 
     head: HeadRow | None
     waiting: int
+    following: tuple[HeadRow, ...] = ()
+    """Rows behind it, as many as are at hand."""
+    is_news: bool = False
+    """What was handed out before may not be true any more, though nobody ordered that: rows were
+    given up for lack of room, or the file was mended."""
 
 
 class Counts(Struct, frozen=True):

@@ -75,6 +75,11 @@ class Tokens:
         self._used[value_key, type_] = self._last_use
         return str(found[0])
 
+    @property
+    def has_uses(self) -> bool:
+        """Some wait for the next commit."""
+        return bool(self._used)
+
     def write_uses(self) -> None:
         if not self._used:
             return

@@ -72,7 +72,7 @@ class Bench:
         self.batches: list[Batch] = []
         self.faults = 0
         self.delay_s = self.read_delay_s = 0.0
-        self.head: HeadRow | None = None
+        self.committed = Committed(None, 0)
         self.permit = Permit(0)
         self.moves = 0
         self.is_synced = False
@@ -108,7 +108,7 @@ class Bench:
             self.faults -= 1
             self.log.append("fault")
             raise StoreFault("the disk is full; free space")
-        return Committed(self.head, 0)
+        return self.committed
 
     # the workroom
 
@@ -245,6 +245,50 @@ def test_asking_for_the_head_alone_writes_nothing() -> None:
         await asyncio.sleep(1)
         assert b.batches == [Batch()]
         assert ev.OutboxHead(None, 0) in b.router.seen
+
+    bench(scene)
+
+
+@pytest.mark.parametrize(
+    ("effects", "committed", "is_told"),
+    [
+        ([ef.SettleRow(1)], Committed(None, 3), False),
+        ([ef.SettleRow(1)], Committed(None, 3, is_news=True), True),
+        ([ef.SettleRow(1), ef.FetchHead()], Committed(None, 3), True),
+        ([ef.SettleRow(1), SAVE], Committed(None, 3), True),
+        ([ef.FreezeBody(1, "{}")], Committed(None, 3), True),
+    ],
+)
+def test_the_head_is_told_unless_nothing_but_answers_was_stored(
+    effects: list[object], committed: Committed, is_told: bool
+) -> None:
+    async def scene(b: Bench) -> None:
+        b.committed = committed
+        b.station.plan["e"] = effects
+        b.runtime.post("e")
+        await asyncio.sleep(1)
+        assert (ev.OutboxHead(None, 3) in b.router.seen) is is_told
+
+    bench(scene)
+
+
+def test_the_head_is_told_with_what_follows_it() -> None:
+    first, second = (
+        HeadRow(n, f"m{n}", "TransactionEvent", "{}", "b", False, "Updated", 0.0, n, "")
+        for n in (1, 2)
+    )
+
+    async def scene(b: Bench) -> None:
+        b.committed = Committed(first, 2, (second,))
+        b.station.plan["e"] = [ef.FetchHead()]
+        b.runtime.post("e")
+        await asyncio.sleep(1)
+        (told,) = (event for event in b.router.seen if isinstance(event, ev.OutboxHead))
+        assert told.row is not None
+        assert [(row.row_id, row.attempts) for row in (told.row, *told.following)] == [
+            (1, 1),
+            (2, 2),
+        ]
 
     bench(scene)
 

@@ -5,6 +5,7 @@ import msgspec
 from agent.core.effects import FindRows, Record
 from agent.core.events import Now, RowsFound, TransactionAnswered
 from agent.ocpp.block import (
+    NOTHING,
     Answer,
     Consequences,
     Incoming,
@@ -69,7 +70,7 @@ def _transaction_event(record: Record, view: View, now: Now) -> OutgoingCall:
 def _answered(request: Payload, response: Payload | None, view: View, now: Now) -> Consequences:
     """The CSMS may judge the token once more (E01.FR.12, E05)."""
     if response is None or "idTokenInfo" not in response or "idToken" not in request:
-        return Consequences()
+        return NOTHING
     return Consequences(
         events=(
             TransactionAnswered(

@@ -9,6 +9,7 @@ from agent.core.effects import CheckCertificate
 from agent.core.events import CertificateChecked, MessageTriggered, Now, SecurityNoted, Started
 from agent.core.jobs import JobDone, JobFailed, JobMoved
 from agent.ocpp.block import (
+    NOTHING,
     Answer,
     Consequences,
     Incoming,
@@ -141,6 +142,8 @@ def _rejected(reason: str) -> Answer:
 
 def go_on(view: View, now: Now) -> Consequences:
     """What has become due since the last fact."""
+    if view.firmware.is_quiet:
+        return NOTHING
     found = view.firmware.go_on(
         now,
         online=view.connection.online,

@@ -12,6 +12,7 @@ from agent.core.events import (
     SecurityNoted,
 )
 from agent.ocpp.block import (
+    NOTHING,
     Answer,
     Consequences,
     Incoming,
@@ -194,9 +195,8 @@ def _closed(event: LinkClosed, view: View, now: Now) -> Consequences:
 
 def _heard(event: FrameReceived, view: View, now: Now) -> Consequences:
     """A link without TLS proves nothing of a root."""
-    if not view.certificates.in_use:
-        return Consequences()
-    return Consequences(effects=tuple(view.certificates.heard()))
+    found = view.certificates.heard() if view.certificates.in_use else []
+    return Consequences(effects=tuple(found)) if found else NOTHING
 
 
 INCOMING: Incoming = {

@@ -8,6 +8,7 @@ import re
 from agent.core.events import LookedUp, MessagesFound, MessageTriggered, Now, Tick
 from agent.core.jobs import JobDone, JobFailed, JobMoved, UploadLog
 from agent.ocpp.block import (
+    NOTHING,
     Answer,
     Consequences,
     Incoming,
@@ -67,7 +68,8 @@ def _log_requested(event: LogRequested, view: View, now: Now) -> Consequences:
 
 def go_on(view: View) -> Consequences:
     """A notification that is due, or was lost with the link."""
-    return Consequences(effects=tuple(view.uploads.tell(online=view.connection.online)))
+    found = view.uploads.tell(online=view.connection.online)
+    return Consequences(effects=tuple(found)) if found else NOTHING
 
 
 def _told(request: Payload, response: Payload | None, view: View, now: Now) -> Consequences:

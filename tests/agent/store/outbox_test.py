@@ -36,6 +36,38 @@ async def test_rows_leave_in_the_order_recorded_even_far_beyond_what_is_in_memor
     assert store.counts().waiting == 0
 
 
+async def test_what_follows_the_head_comes_with_it() -> None:
+    store = await open_store(":memory:", inline=True)
+    await store.commit(Batch(enqueue=tuple(row(str(number)) for number in range(AHEAD + 2))))
+    committed = await store.head()
+    assert committed.head is not None
+    names = [committed.head.message_id, *(behind.message_id for behind in committed.following)]
+    assert names == [str(number) for number in range(AHEAD)]
+    committed = await store.commit(Batch(settle=(committed.head.row_id,)))
+    assert [behind.message_id for behind in committed.following] == names[2:]
+
+
+async def test_what_is_given_up_unordered_is_news_once() -> None:
+    store = await open_store(":memory:", inline=True, max_rows=4)
+    rows = tuple(row(str(number), "Updated") for number in range(4))
+    assert not (await store.commit(Batch(enqueue=rows))).is_news
+    committed = await store.commit(Batch(enqueue=(row("one too many"),)))
+    assert committed.is_news
+    assert store.counts().thinned > 0
+    assert committed.head is not None
+    assert not (await store.commit(Batch(settle=(committed.head.row_id,)))).is_news
+
+
+async def test_an_answer_alone_makes_room_where_there_is_too_little() -> None:
+    store = await open_store(":memory:", inline=True, max_rows=SWEEP)
+    rows = tuple(row(str(number), "Updated") for number in range(3 * SWEEP))
+    head = (await store.commit(Batch(enqueue=rows))).head
+    thinned = store.counts().thinned
+    assert head is not None
+    assert (await store.commit(Batch(settle=(head.row_id,)))).is_news
+    assert store.counts().thinned > thinned
+
+
 async def test_ids_are_not_used_again_after_the_outbox_was_empty(tmp_path: Path) -> None:
     path = str(tmp_path / "store.db")
     store = await open_store(path)

@@ -19,7 +19,7 @@ from agent.core.events import (
     Started,
     Tick,
 )
-from agent.ocpp.block import Consequences, Incoming, OnEvent, OnResponse, Outgoing
+from agent.ocpp.block import NOTHING, Consequences, Incoming, OnEvent, OnResponse, Outgoing
 from agent.ocpp.blocks.a_security import certificate, noted
 from agent.ocpp.blocks.a_security.declared import VARIABLES
 from agent.ocpp.device_model import VariablesSet
@@ -50,7 +50,8 @@ def _opened(event: LinkOpened, view: View, now: Now) -> Consequences:
 
 
 def _heard(event: FrameReceived, view: View, now: Now) -> Consequences:
-    return Consequences(effects=tuple(view.passwords.heard(view.connection.credential)))
+    found = view.passwords.heard(view.connection.credential)
+    return Consequences(effects=tuple(found)) if found else NOTHING
 
 
 def _reached(event: CsmsReached, view: View, now: Now) -> Consequences:
@@ -71,7 +72,9 @@ def _each(*takes: Take) -> Take:
     """Several things that the block makes of one fact, in this order."""
 
     def take(event: Any, view: View, now: Now) -> Consequences:
-        found = [one(event, view, now) for one in takes]
+        found = [more for one in takes if (more := one(event, view, now)) is not NOTHING]
+        if not found:
+            return NOTHING
         return Consequences(
             tuple(event for one in found for event in one.events),
             tuple(effect for one in found for effect in one.effects),

@@ -12,7 +12,7 @@ from agent.core.events import (
     Started,
     Tick,
 )
-from agent.ocpp.block import Answer, Consequences, Later, Payload
+from agent.ocpp.block import NOTHING, Answer, Consequences, Later, Payload
 from agent.ocpp.certificates import CSMS, period_problem
 from agent.ocpp.station_certificate import KIND, Identity, IdentityInstalled, IdentityRefused
 from agent.ocpp.view import View
@@ -161,6 +161,8 @@ def heard(event: FrameReceived, view: View, now: Now) -> Consequences:
     if not _shows_one(view):
         return Consequences()
     effects, gave_up = view.station_certificate.heard()
+    if not (effects or gave_up):
+        return NOTHING
     words = "the CSMS was reached with the certificate before it only"
     events = (SecurityNoted("DiscardedRenewedClientCertificate", words),) if gave_up else ()
     return Consequences(events, tuple(effects))
