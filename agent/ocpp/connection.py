@@ -230,8 +230,7 @@ class Connection:
             if self._on_trial is not None:
                 return self._convict(Answered(flight.action, flight.payload, payload), now)
             self.answered.append(Answered(flight.action, flight.request, payload))
-            if flight.stream is not None:
-                self.enqueue(flight.stream, REPORTS, precedes_boot=flight.precedes_boot)
+            self._go_on(flight)
             return self._settle(flight.row) if flight.row is not None else []
         row = self._front.row
         if row is not None and row.message_id == message_id:
@@ -385,9 +384,15 @@ class Connection:
         if flight.row is not None:
             return self._row_failed(flight.row, reason, now)
         self.answered.append(Answered(flight.action, flight.payload, None, reason))
+        self._go_on(flight)
         if flight.action == "BootNotification":
             self._boot_at_s = self._boot_not_before_s = now.mono_s + BOOT_AGAIN_S
         return [ef.Log(4, f"CSMS: {flight.action} failed: {reason}")]
+
+    def _go_on(self, flight: InFlight) -> None:
+        """The rest of a long answer; a part that was refused does not keep back the last one."""
+        if flight.stream is not None:
+            self.enqueue(flight.stream, REPORTS, precedes_boot=flight.precedes_boot)
 
     def _row_failed(self, row: OutboxRow, reason: str, now: Now) -> list[object]:
         """E13.FR.02 to FR.04: a row is tried MessageAttempts times, then set aside."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hil.cases import Scene, play
-from hil.conformance import Octt
+from hil.conformance import CARD, Octt
 
 Payload = dict[str, Any]
 Place = tuple[int, int]
@@ -396,6 +396,19 @@ def test_TC_G_20_CS() -> None:
         assert first != second
 
     case(scene, socket=True)
+
+
+def test_a_station_waits_for_a_driver_who_has_yet_to_plug_in() -> None:
+    """G04.FR.06: the transaction runs already, though nobody knows at which EVSE."""
+
+    async def scene(octt: Octt) -> None:
+        await octt.configure(start="Authorized")
+        octt.bench.swipe(CARD)
+        await octt.expect_event(eventType="Started", triggerReason="Authorized")
+        answer = await octt.call("ChangeAvailability", {"operationalStatus": "Inoperative"})
+        assert answer == {"status": "Scheduled"}
+
+    case(scene)
 
 
 def test_a_lock_that_failed_while_the_csms_was_away_is_told_later() -> None:

@@ -145,9 +145,8 @@ def _change_availability(payload: Payload, view: View, now: Now) -> Answer:
     if station.is_operative(evse_id, connector_id) == operative:
         told = _statuses_now(view, _places(view), now)
         return Answer({"status": "Accepted"}, events=(requested,), effects=told)
-    waits = not operative and any(
-        station.is_busy(place) for place in _places(view, evse_id, connector_id)
-    )
+    busy = any(station.is_busy(place) for place in _places(view, evse_id, connector_id))
+    waits = not operative and (busy or (evse_id == 0 and station.runs()))
     return Answer({"status": "Scheduled" if waits else "Accepted"}, events=(requested,))
 
 

@@ -161,6 +161,23 @@ def test_a_report_passes_between_many_events() -> None:
     assert driver.actions()[1:] == ["TransactionEvent", "NotifyReport"] * 3 + ["TransactionEvent"]
 
 
+@pytest.mark.parametrize("is_silent", [False, True])
+def test_a_part_that_fails_does_not_keep_the_rest(is_silent: bool) -> None:
+    driver = Driver()
+    driver.online()
+    driver.connection.enqueue(parts(3), 9)
+    driver.take([])
+    if is_silent:
+        driver.run(20)
+        driver.connection.heard(driver.now)
+        driver.run(11)
+    else:
+        driver.refuse()
+    driver.answer({})
+    driver.answer({})
+    assert [p["n"] for _, _, action, p in driver.sent if action == "NotifyReport"] == [0, 1, 2]
+
+
 def test_a_stream_ends_with_its_link() -> None:
     driver = Driver()
     driver.online()

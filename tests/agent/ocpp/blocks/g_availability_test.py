@@ -40,6 +40,9 @@ class Station:
     def is_busy(self, place: tuple[int, int]) -> bool:
         return self.running and place == (1, 1)
 
+    def runs(self) -> bool:
+        return self.running
+
     def is_operative(self, evse_id: int, connector_id: int = 0) -> bool:
         return self.operative
 
