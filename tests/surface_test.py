@@ -23,10 +23,12 @@ from agent.jobs import logs, transfer
 from agent.jobs.security_log import MOST_BYTES as MOST_LOG_BYTES
 from agent.ocpp import certificates, customers, rpc, turns
 from agent.ocpp.blocks.a_security.certificate import MAX_CHAIN_SIZE
+from agent.ocpp.calls import Stream
 from agent.ocpp.charging import rules
 from agent.settings import Settings
 from hil.desk import DeskBench
 from hil.parts.csms import Refused, Silent, StationError
+from hil.parts.pki import Root
 from hil.scenarios.day import begin
 from hil.sim import SimBench
 from hil.virtual_time import run_virtual
@@ -196,8 +198,6 @@ def test_lists_beyond_the_bounds_are_refused_whole() -> None:
 
 
 def test_roots_beyond_the_bound_are_refused() -> None:
-    from hil.parts.pki import Root
-
     async def scene(bench: SimBench) -> None:
         answers = []
         for number in range(certificates.MOST + 3):
@@ -231,8 +231,10 @@ def test_a_csms_that_asks_and_never_answers_fills_no_memory() -> None:
                 except StationError:
                     refused += 1
         waiting = bench.agent.view.connection.turns._queue
+        reports = [queued for queued in waiting if isinstance(queued.item, Stream)]
         assert refused > 400
         assert len(waiting) <= turns.MOST_CALLS + turns.MOST_REPORTS
+        assert 0 < len(reports) <= turns.MOST_REPORTS
 
     run(scene)
 
@@ -279,8 +281,6 @@ def test_no_limit_of_a_csms_exceeds_the_file() -> None:
 def test_a_csms_cannot_put_itself_in_the_makers_place(tmp_path: Path) -> None:
     """Who vouches for firmware came with the station: what it signs may come beside it, no other;
     and it cannot be deleted to make room for one."""
-    from hil.parts.pki import Root
-
     maker, use = Root("maker"), "ManufacturerRootCertificate"
     (tmp_path / "maker.pem").write_text(maker.pem)
 
@@ -423,7 +423,14 @@ def with_firmware(settings: Settings) -> Settings:
 
 
 @pytest.mark.parametrize(
-    "url", ["file:///etc/shadow", "FILE:///etc/shadow", "/etc/shadow", "data:,x"]
+    "url",
+    [
+        "file:///etc/shadow",
+        "file://localhost/etc/shadow",
+        "FILE:///etc/shadow",
+        "/etc/shadow",
+        "data:,x",
+    ],
 )
 def test_no_file_of_the_station_is_fetched_or_sent(url: str) -> None:
     async def scene(bench: SimBench) -> None:
@@ -474,10 +481,19 @@ def test_a_csms_that_refuses_everything_and_provokes_events_does_not_fill_the_di
         await begin(bench, 1, CARD)
         for action in ("TransactionEvent", "SecurityEventNotification"):
             bench.csms.answer[action] = Refused("GenericError", "x" * 255)
+        bad = {
+            "location": "https://files.invalid/f",
+            "retrieveDateTime": "2026-09-21T00:00:00Z",
+            "signingCertificate": Root("stranger").signer(),
+            "signature": "c2lnbmF0dXJl",
+        }
         sizes = []
         for _ in range(6):
             for _ in range(40):
                 await bench.csms.send_text("no frame")
+            for _ in range(10):
+                answer = await bench.csms.call("UpdateFirmware", {"requestId": 1, "firmware": bad})
+                assert answer["status"] == "InvalidCertificate"
             await asyncio.sleep(60)
             files = [path for path in bench.directory.rglob("*") if path.is_file()]
             sizes.append(sum(path.stat().st_size for path in files))

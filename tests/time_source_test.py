@@ -1,5 +1,7 @@
 """ClockCtrlr.TimeSource: whose time the station tells (B01.FR.06)."""
 
+import asyncio
+
 import pytest
 
 from agent.ocpp.messages import parse_time
@@ -33,5 +35,26 @@ def test_the_first_source_that_has_a_time_counts(
             told = await octt.get_variable("ClockCtrlr", "DateTime")
             found_s = parse_time(told["attributeValue"]) - bench.utc_s()
             assert found_s == pytest.approx(error_s, abs=1.0)
+
+    run_virtual(scene())
+
+
+def test_a_clock_that_ntp_sets_is_told_as_set() -> None:
+    """SettingSystemTime: no message of the CSMS says so, the next tick sees it."""
+
+    async def scene() -> None:
+        variables = {"ClockCtrlr.TimeSource": "NTP"}
+        async with SimBench(
+            is_synced=False, clock_error_s=-BOARD_ERROR_S, variables=variables
+        ) as bench:
+            await Octt(bench).booted()
+            await asyncio.sleep(600)
+            events = bench.csms.of("SecurityEventNotification")
+            assert [event["type"] for event in events] == ["StartupOfTheDevice"]
+            bench.is_synced, bench.clock_error_s = True, 0.0
+            await asyncio.sleep(600)
+            events = bench.csms.of("SecurityEventNotification")[1:]
+            assert [event["type"] for event in events] == ["SettingSystemTime"]
+            assert events[0]["techInfo"] == "the time was wrong by 1000 s"
 
     run_virtual(scene())
