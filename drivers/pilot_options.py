@@ -25,6 +25,9 @@ class EvseWbOptions(
     opens then; keeps_charging: nobody stops it, and that is accepted."""
     relay_bit_inverted: bool = False
     """Bit 0 of register 1007 is set while the relay is off (some firmware)."""
+    rcd_test: bool = False
+    """An RCD sensor is wired to it (register 2005 bit 4): it is tested, for half a minute, at the
+    start and each time the connector has become free; what fails sells nothing."""
 
 
 class PhoenixOptions(

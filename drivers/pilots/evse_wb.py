@@ -29,7 +29,9 @@ from drivers.pilots.wish import Wish
 
 SET_CURRENT, COMMANDS, FIRMWARE = 1000, 1004, 1005
 AFTER_BOOT_A, SETTINGS = 2000, 2005
-TURN_OFF = 0x0001
+TURN_OFF, TEST_RCD = 0x0001, 0x0002
+TEST_WITHIN_S = 60.0
+"""Its own test takes about 30 s."""
 VIEW_LENGTHS = (8, 9, 10)
 """Registers from 1000 of three views in a row: an old view does not fit the next request."""
 SHORT_VIEW = (8,)
@@ -42,12 +44,12 @@ STATES = {1: PilotState.A, 2: PilotState.B, 3: PilotState.C, 4: PilotState.D, 5:
 FAILURE = 5
 PWM = 2
 RELAY_ON = 0x0001
+RCD_TEST_OR_ERROR, RCD_ERROR = 0x0010, 0x0020
 FAULTS = {
     0x0002: "diode",
     0x0004: "ventilation_required",
-    0x0020: "rcd",
+    RCD_ERROR: "rcd",
 }
-RCD_TEST_OR_ERROR = 0x0010
 BUTTON_CHANGES_CURRENT, FINE_CURRENT = 0x0001, 0x0080
 OFF_AFTER_CHARGE, SWITCHED_OFF = 0x2000, 0x4000
 FINE_FROM_FIRMWARE = 17
@@ -83,6 +85,13 @@ class EvseWb(ModbusPilot):
         self._too_high = 0
         self._set = 0
         self._commands = 0
+        self._status = 0
+        self._tests = options.rcd_test
+        self._test_is_due = options.rcd_test
+        self._tested_at_s: float | None = None
+        """When the test under way began."""
+        self._test_was_seen = False
+        self._test_failed = False
         self._accepted_a: float | None = None
 
     def _start_over(self) -> None:
@@ -137,6 +146,7 @@ class EvseWb(ModbusPilot):
     async def _look(self) -> PilotReading:
         values = await self._view()
         self._set, pwm_a, vehicle, cable_a, self._commands, _, evse, status = values[:8]
+        self._status = status
         if vehicle not in STATES:
             raise ProtocolError(
                 f"{self._options.line} unit {self._options.unit}: vehicle state {vehicle} is none; "
@@ -175,6 +185,8 @@ class EvseWb(ModbusPilot):
                 found.add("rcd")
             if not found:
                 found.add("controller_failure")
+        if self._test_failed:
+            found.add("rcd_self_test")
         if self._too_high >= LOOKS_UNTIL_TOO_HIGH:
             found.add("current_not_obeyed")
         return frozenset(found)
@@ -191,7 +203,38 @@ class EvseWb(ModbusPilot):
         return self._set == self._accepted_a
 
     async def _tend(self, reading: PilotReading, report: Report) -> None:
-        """Opens under load when the EV does not let go."""
+        """Opens under load when the EV does not let go; has the RCD sensor tested."""
         stays = self._wish is Wish.STOP and reading.power_path is PowerPath.CLOSED
         if stays and self._told_for_s >= LET_GO_S:
             await self._write(COMMANDS, TURN_OFF)
+        if self._tests:
+            await self._tend_test(reading)
+
+    async def _tend_test(self, reading: PilotReading) -> None:
+        """While nobody is there; whoever comes meanwhile waits for the controller."""
+        if self._tested_at_s is not None:
+            await self._judge_test(reading.at_s, self._tested_at_s)
+        elif reading.state is not PilotState.A:
+            self._test_is_due = True
+        elif self._test_is_due and self._wish is Wish.STOP:
+            self._test_is_due, self._test_was_seen = False, False
+            self._tested_at_s = reading.at_s
+            await self._write(COMMANDS, TEST_RCD)
+
+    async def _judge_test(self, now_s: float, began_s: float) -> None:
+        """Over when its bit went away again. What then still stands, or for too long, is an error,
+        whichever of the two bits it is."""
+        is_shown = bool(self._status & RCD_TEST_OR_ERROR)
+        self._test_was_seen = self._test_was_seen or is_shown
+        is_late = now_s >= began_s + TEST_WITHIN_S
+        if is_late or (self._test_was_seen and not is_shown):
+            failed = bool(self._status & (RCD_TEST_OR_ERROR | RCD_ERROR))
+            if failed and not self._test_failed:
+                log.warning(
+                    "%s: the test of its RCD sensor failed, so nothing is sold; check the sensor, "
+                    "or write rcd_test: false where there is none",
+                    self.name,
+                )
+            self._tested_at_s, self._test_failed = None, failed
+            if self._commands & TEST_RCD:
+                await self._write(COMMANDS, 0)

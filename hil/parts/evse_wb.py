@@ -7,8 +7,9 @@ from drivers.sim.live import LiveWorld
 from drivers.sim.world import Place
 from hil.parts.modbus_slave import Registers, Unit
 
-BOOT_S = 1.0
-TURN_OFF, CLEAR_RCD = 0x0001, 0x0004
+BOOT_S, TEST_SHOWS_S, TEST_S = 1.0, 1.5, 30.0
+TURN_OFF, TEST_RCD, CLEAR_RCD = 0x0001, 0x0002, 0x0004
+TESTS = 0x0010
 DIODE, VENTILATION, RCD = 0x0002, 0x0004, 0x0020
 ALLOW_D, FINE, OFF = 0x0008, 0x0080, 0x4000
 FAULT_BITS = {"diode": DIODE, "rcd": RCD}
@@ -23,6 +24,7 @@ class EvseWb:
     It takes the worst that its sources leave open: a current of 0 does not open the relay, only
     the EV or the command to turn off does. Of the world's faults it sees those in FAULT_BITS; its
     relay bit is what was ordered, so it never sees a weld. After `start` it is silent for a while.
+    Its test of the RCD sensor fails for the world's fault `rcd_sensor`.
     """
 
     def __init__(self, live: LiveWorld, place: Place, *, firmware: int = 18) -> None:
@@ -43,12 +45,18 @@ class EvseWb:
         """(register, value) of everything that was written."""
         self.unit = Unit(self._registers, write=self._write, has_holes=True)
         self.booted = False
+        self.tests = 0
+        """How often it tested its RCD sensor."""
+        self.is_testing = False
+        self._test_shows_s = 0.0
+        self._sensor_failed = False
         self._timer: asyncio.TimerHandle | None = None
         live.world.listeners.append(self._react)
 
     def start(self) -> None:
         """Power on, also a sudden restart: it offers what stands in register 2000."""
         self.booted, self.set_a, self.commands = False, self.after_boot_a, 0
+        self.is_testing = self._sensor_failed = False
         self.live.catch_up()
         self._drive(0.0, False)
         self.stop()
@@ -61,6 +69,13 @@ class EvseWb:
 
     def _boot(self) -> None:
         self.booted = True
+        self.live.catch_up()
+        self._react()
+
+    def _tested(self) -> None:
+        self.is_testing, self.commands = False, self.commands & ~TEST_RCD
+        self.tests += 1
+        self._sensor_failed = "rcd_sensor" in self.connector.faults
         self.live.catch_up()
         self._react()
 
@@ -78,7 +93,7 @@ class EvseWb:
             1004: self.commands,
             1005: self.firmware,
             1006: PWM if offered else STEADY,
-            1007: self._fault_bits() | (self.relay != self.relay_bit_inverted),
+            1007: self._status_bits(),
             1008: 0,
             1009: 0,
         }
@@ -98,6 +113,10 @@ class EvseWb:
             )
         elif address == 1004:
             self.commands = value
+            if value & TEST_RCD and not self.is_testing:
+                loop = asyncio.get_running_loop()
+                self.is_testing, self._test_shows_s = True, loop.time() + TEST_SHOWS_S
+                self._timer = loop.call_later(TEST_S, self._tested)
         elif address == 2000:
             self.after_boot_a = value
         elif address == 2002:
@@ -116,8 +135,14 @@ class EvseWb:
     def _pilot(self) -> PilotState:
         return self.live.world.pilot_state(self.place)
 
+    def _status_bits(self) -> int:
+        relay = self.relay != self.relay_bit_inverted
+        shows = self.is_testing and asyncio.get_running_loop().time() >= self._test_shows_s
+        return self._fault_bits() | TESTS * shows | relay
+
     def _fault_bits(self) -> int:
         bits = sum(bit for name, bit in FAULT_BITS.items() if name in self.connector.faults)
+        bits |= RCD * self._sensor_failed
         forbids_d = self._pilot() is PilotState.D and not self.settings & ALLOW_D
         return bits | (VENTILATION if forbids_d else 0)
 

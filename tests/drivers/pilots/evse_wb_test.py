@@ -199,3 +199,81 @@ def test_it_says_that_nothing_stops_it_when_the_host_dies() -> None:
     assert "goes on charging" in texts["interlock"]
     assert "interlock" in texts["interlock"]
     assert "until a person does" in texts["keeps_charging"]
+
+
+def test_the_rcd_sensor_is_tested_at_the_start_and_after_each_ev_while_nobody_is_there() -> None:
+    async def scene(bench: Bench) -> None:
+        await bench.idle()
+        await bench.until(lambda: bench.controller.is_testing, 5)
+        await asyncio.sleep(20)
+        assert bench.reading.faults == frozenset(), "a test under way is no fault"
+        await bench.until(lambda: bench.controller.tests == 1)
+        await asyncio.sleep(100)
+        assert bench.controller.tests == 1
+        await plugged_and_gone(bench)
+        await bench.until(lambda: bench.controller.tests == 2, 60)
+
+    play("evse_wb", scene, rcd_test=True)
+
+
+async def plugged_and_gone(bench: Bench) -> None:
+    bench.plug_in(wants="C")
+    bench.driver.allow_power(13)
+    await bench.until(lambda: bench.shows(PilotState.C, PowerPath.CLOSED))
+    assert not bench.controller.is_testing
+    bench.driver.stop()
+    await bench.until(lambda: not bench.closed)
+    bench.live.catch_up()
+    bench.world.plug_out(HERE)
+
+
+def test_a_sensor_that_fails_its_test_sells_nothing_until_it_passes_another(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scene(bench: Bench) -> None:
+        bench.fault("rcd_sensor")
+        await bench.idle()
+        await bench.until(lambda: "rcd_self_test" in bench.reading.faults, 90)
+        await asyncio.sleep(60)
+        assert "rcd_self_test" in bench.reading.faults
+        bench.fault("rcd_sensor", stands=False)
+        bench.controller.start()  # its own error goes with its supply
+        await bench.until(lambda: bench.controller.is_testing)
+        assert bench.reading.faults == {"rcd_self_test"}
+        await bench.until(lambda: bench.reading.faults == frozenset(), 90)
+
+    play("evse_wb", scene, rcd_test=True)
+    assert caplog.text.count("the test of its RCD sensor failed") == 1
+
+
+def test_a_test_that_does_not_end_is_a_failed_one() -> None:
+    async def scene(bench: Bench) -> None:
+        await bench.idle()
+        await bench.until(lambda: bench.controller.is_testing, 5)
+        bench.controller.stop()
+        await bench.until(lambda: bench.reading.faults == {"rcd_self_test"}, 90)
+
+    play("evse_wb", scene, rcd_test=True)
+
+
+def test_who_comes_amid_a_test_is_served_and_it_is_not_begun_anew() -> None:
+    async def scene(bench: Bench) -> None:
+        await bench.idle()
+        await bench.until(lambda: bench.controller.is_testing, 5)
+        bench.plug_in(wants="C")
+        bench.driver.allow_power(13)
+        await bench.until(lambda: bench.shows(PilotState.C, PowerPath.CLOSED))
+        await asyncio.sleep(60)
+        assert (bench.controller.tests, bench.closed) == (1, True)
+
+    play("evse_wb", scene, rcd_test=True)
+
+
+def test_without_the_option_nothing_is_tested() -> None:
+    async def scene(bench: Bench) -> None:
+        await bench.idle()
+        await plugged_and_gone(bench)
+        await asyncio.sleep(30)
+        assert writes_to(bench, 1004) == []
+
+    play("evse_wb", scene)
