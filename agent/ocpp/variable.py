@@ -92,7 +92,7 @@ def accepted_text(variable: Variable, text: str) -> str | None:
     match variable.data_type:
         case "integer":
             is_number = _INTEGER.fullmatch(text) is not None and -(2**31) <= int(text) < 2**31
-            return text if is_number and _in_range(variable, float(text)) else None
+            return str(int(text)) if is_number and _in_range(variable, float(text)) else None
         case "decimal":
             is_number = _DECIMAL.fullmatch(text) is not None
             return text if is_number and _in_range(variable, float(text)) else None

@@ -131,8 +131,8 @@ def _heartbeat(request: Payload, response: Payload | None, view: View, now: Now)
 
 
 def _change_availability(payload: Payload, view: View, now: Now) -> Answer:
-    """G03, G04: at once where nothing runs, else Scheduled until the transaction has ended. A CSMS
-    that asks for what is so already is told how all connectors stand."""
+    """G03, G04: at once where nothing runs, else Scheduled until the transaction has ended, however
+    often it is asked. A CSMS that asks for what is so already is told how all connectors stand."""
     evse = payload.get("evse", {})
     evse_id, connector_id = evse.get("id", 0), evse.get("connectorId", 0)
     station = view.station
@@ -142,12 +142,12 @@ def _change_availability(payload: Payload, view: View, now: Now) -> Answer:
         return refused("UnknownConnectorId")
     operative = payload["operationalStatus"] == "Operative"
     requested = AvailabilityRequested(evse_id, connector_id, operative)
-    if station.is_operative(evse_id, connector_id) == operative:
-        told = _statuses_now(view, _places(view), now)
-        return Answer({"status": "Accepted"}, events=(requested,), effects=told)
     busy = any(station.is_busy(place) for place in _places(view, evse_id, connector_id))
-    waits = not operative and (busy or (evse_id == 0 and station.runs()))
-    return Answer({"status": "Scheduled" if waits else "Accepted"}, events=(requested,))
+    if not operative and (busy or (evse_id == 0 and station.runs())):
+        return Answer({"status": "Scheduled"}, events=(requested,))
+    is_so = station.is_operative(evse_id, connector_id) == operative
+    told = _statuses_now(view, _places(view), now) if is_so else ()
+    return Answer({"status": "Accepted"}, events=(requested,), effects=told)
 
 
 def _evse_status(view: View, evse_id: int, connector_id: int = 0) -> str:

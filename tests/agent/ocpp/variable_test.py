@@ -19,6 +19,7 @@ MEMBERS = {"values": ("A", "B", "C")}
     [
         (of_type("integer"), "300", "300"),
         (of_type("integer"), "-1", "-1"),
+        (of_type("integer"), "0300", "300"),
         (of_type("integer"), "300.1", None),
         (of_type("integer"), "abc", None),
         (of_type("integer"), "true", None),

@@ -126,7 +126,8 @@ def test_a_heartbeat_sets_the_clock_when_it_can_be_believed(
     [
         (None, False, True, "Inoperative", "Accepted"),
         (None, True, True, "Inoperative", "Scheduled"),
-        (None, True, False, "Inoperative", "Accepted"),
+        (None, True, False, "Inoperative", "Scheduled"),
+        (None, False, False, "Inoperative", "Accepted"),
         (None, True, False, "Operative", "Accepted"),
         ({"id": 1}, True, True, "Inoperative", "Scheduled"),
         ({"id": 1, "connectorId": 1}, True, True, "Inoperative", "Scheduled"),
