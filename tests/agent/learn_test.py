@@ -97,7 +97,7 @@ def test_of_several_readers_one_is_chosen(
     second = "  reader2: {driver: serial_reader, port: /dev/serial/by-id/none}\n"
     file = tmp_path / "charger.yaml"
     file.write_text(text.replace("\ndevices:\n", f"\ndevices:\n{second}"))
-    other = Card(3, "reader2", "BB", "ISO14443", "BB")
+    other = Card(9, "reader2", "BB", "ISO14443", "BB")
     looks = iter([(), (card(UID, UID, 4),)])
 
     def from_service(path: str, *, with_cards: bool) -> list[DeviceSeen]:

@@ -1,11 +1,14 @@
 """Counters of devices as variables of the station."""
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
 from agent.ocpp.device_counters import COUNTED, counter_variables
 from agent.ocpp.device_model import FULL, DeviceModel
-from drivers.contract import Counters
+from drivers.contract import Counters, Device
+from hil.sim import SimBench
+from hil.virtual_time import run_virtual
 
 NOW: Any = None
 
@@ -48,3 +51,59 @@ def test_what_a_device_counted_itself_is_a_variable_for_each_fault() -> None:
         for row in model.inventory(FULL, view, NOW)
     }
     assert told == {"rcd": "3", "ground": None}
+
+
+class Station(SimBench):
+    """Its meter counts, as those behind a real line do."""
+
+    def __init__(self) -> None:
+        super().__init__(evse_count=1)
+        self.counted = Counters(requests=90, timeouts=7, unusable=1, exceptions=4, opens=3)
+        below = self.board.build
+
+        def build(name: str, options: Any = None) -> Device:
+            device = below(name, options)
+            if name == "meter1":
+                device.counters = self.counted  # type: ignore[attr-defined]
+            return device
+
+        self.board.build = build  # type: ignore[method-assign]
+
+    async def got(self, variable: str) -> dict[str, Any]:
+        """GetVariables of a counter of the meter."""
+        component = {"name": "Device", "instance": "meter1"}
+        asked = [{"component": component, "variable": {"name": variable}}]
+        answer = await self.csms.call("GetVariables", {"getVariableData": asked})
+        return dict(answer["getVariableResult"][0])
+
+
+def test_a_csms_reads_them_in_a_report_and_one_by_one() -> None:
+    async def scene() -> dict[str, dict[str, Any]]:
+        async with Station() as station:
+            csms = station.csms
+            await csms.wait_for("StatusNotification")
+            request = {"requestId": 1, "reportBase": "FullInventory"}
+            assert await csms.call("GetBaseReport", request) == {"status": "Accepted"}
+            await asyncio.sleep(60)
+            parts = csms.of("NotifyReport")
+            rows = [row for part in parts for row in part["reportData"]]
+            station.counted.timeouts += 1
+            timeouts = await station.got("Timeouts")
+            assert (timeouts["attributeStatus"], timeouts["attributeValue"]) == ("Accepted", "8")
+            csms.check()
+            return {
+                row["variable"]["name"]: row
+                for row in rows
+                if row["component"] == {"name": "Device", "instance": "meter1"}
+            }
+
+    told = run_virtual(scene())
+    assert {name: row["variableAttribute"][0]["value"] for name, row in told.items()} == {
+        "Requests": "90",
+        "Timeouts": "7",
+        "UnusableAnswers": "1",
+        "Exceptions": "4",
+        "Reconnects": "2",
+    }
+    assert all(row["variableAttribute"][0]["mutability"] == "ReadOnly" for row in told.values())
+    assert all(row["variableCharacteristics"]["dataType"] == "integer" for row in told.values())
