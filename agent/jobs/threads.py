@@ -13,6 +13,9 @@ log = logging.getLogger(__name__)
 
 THREADS = 3
 """Jobs that run at once; the others wait."""
+LOST = 8
+"""Threads beside them whose job was canceled and that hang in a call: a server that says a byte now
+and then must not keep the next update waiting."""
 WAITING = 16
 """Jobs that may wait; one more fails with the cause Busy."""
 STOP_S = 5.0
@@ -44,9 +47,13 @@ class Task:
     def cancel(self) -> None:
         self._canceled.set()
 
+    @property
+    def is_canceled(self) -> bool:
+        return self._canceled.is_set()
+
     def check(self) -> None:
         """Raises Canceled once the job is not wanted any more."""
-        if self._canceled.is_set():
+        if self.is_canceled:
             raise Canceled
 
     def wait(self, seconds: float) -> None:
@@ -80,7 +87,7 @@ class Jobs:
         if type(order) not in self._works:
             log.error("no job carries out %s", type(order).__name__)
             self._post(JobFailed(job_id, "NotSupported", "this station has no job for it"))
-        elif len(self._running) < THREADS:
+        elif self._has_room():
             self._begin(job_id, order)
         elif len(self._waiting) < WAITING:
             self._waiting.append((job_id, order))
@@ -92,6 +99,7 @@ class Jobs:
         self._waiting = deque(one for one in self._waiting if one[0] != job_id)
         if job_id in self._running:
             self._running[job_id][0].cancel()
+        self._go_on()
 
     async def close(self) -> None:
         """Cancels all jobs and waits a little for their threads. Not to be canceled itself."""
@@ -122,15 +130,19 @@ class Jobs:
 
     def _heard(self, job_id: str, event: object, is_last: bool) -> None:
         task, _ = self._running[job_id]
-        try:
-            task.check()
-        except Canceled:
-            event = None
         if is_last:
             del self._running[job_id]
-        if event is not None:
+        if event is not None and not task.is_canceled:
             self._post(event)
-        if is_last and self._waiting:
+        if is_last:
+            self._go_on()
+
+    def _has_room(self) -> bool:
+        wanted = sum(not task.is_canceled for task, _ in self._running.values())
+        return wanted < THREADS and len(self._running) < THREADS + LOST
+
+    def _go_on(self) -> None:
+        while self._waiting and self._has_room():
             self._begin(*self._waiting.popleft())
 
 

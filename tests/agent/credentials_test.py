@@ -122,6 +122,23 @@ def test_the_library_is_not_needed_for_files_that_are_known(tmp_path: Path) -> N
     assert certificates_of_file(security, state, never) == ()  # type: ignore[arg-type]
 
 
+def test_certificates_that_were_taken_over_are_in_the_security_log_once(tmp_path: Path) -> None:
+    def named(settings: Settings) -> Settings:
+        security = Security(file_of(tmp_path / "ca.pem", Root("one").pem))
+        return msgspec.structs.replace(settings, security=security)
+
+    async def scene() -> None:
+        async with SimBench(change=named) as bench:
+            await bench.csms.wait_for("StatusNotification")
+            await bench.power_cut()
+            await bench.start()
+            await asyncio.sleep(60)
+            log = (bench.directory / "security.log").read_text()
+            assert log.count("certificates of charger.yaml were taken over") == 1
+
+    run_virtual(scene())
+
+
 def test_a_password_file_that_is_gone_for_a_while_is_no_bug(tmp_path: Path) -> None:
     secret = tmp_path / "password"
     secret.write_text("sixteen-letters!")

@@ -8,6 +8,8 @@ import pytest
 from agent import scarcity
 from agent.core.events import SecurityNoted
 from agent.scarcity import Scarcity, disk_left, memory_left, watch_room
+from hil.sim import SimBench
+from hil.virtual_time import run_virtual
 
 
 def test_it_is_told_once_and_again_after_there_was_plenty() -> None:
@@ -40,3 +42,22 @@ async def test_each_of_the_two_is_posted(tmp_path: Path, monkeypatch: pytest.Mon
     task.cancel()
     assert event == SecurityNoted("MemoryExhaustion", "1 kB of the disk left")
     assert posted.empty()
+
+
+def test_the_csms_hears_of_a_disk_that_fills_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    left = 1 << 30
+
+    async def scene() -> None:
+        nonlocal left
+        async with SimBench() as bench:
+            await bench.csms.wait_for("StatusNotification")
+            await asyncio.sleep(300)
+            left = 1 << 20
+            await asyncio.sleep(300)
+            events = bench.csms.of("SecurityEventNotification")[1:]
+            assert [(event["type"], event["techInfo"]) for event in events] == [
+                ("MemoryExhaustion", "1024 kB of the disk left")
+            ]
+
+    monkeypatch.setattr(scarcity, "disk_left", lambda directory: left)
+    run_virtual(scene())

@@ -21,6 +21,7 @@ from agent.core.jobs import (
     StartJob,
     UploadLog,
 )
+from agent.csms import tls
 from agent.jobs import UPLOADS
 from agent.ocpp.calls import OutgoingCall
 from agent.ocpp.uploads import LogRequested, Uploads
@@ -185,3 +186,13 @@ async def test_what_a_power_cut_left_of_an_upload_goes_with_the_start(tmp_path: 
     left.write_bytes(b"half of it")
     workroom(settings_of(str(tmp_path)), lambda event: None, dict, list)
     assert not left.parent.exists()
+
+
+async def test_before_the_clock_is_right_a_file_server_is_held_to_the_build_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls.time, "time", lambda: 0.0)
+    root = Root("csms")
+    with serving(Web(b"firmware", server_context(tmp_path, root.server("localhost")))) as server:
+        event = await ended(tmp_path, FetchFirmware("u", f"{server.url}/firmware"), {}, root)
+    assert event == JobDone("job")

@@ -154,6 +154,8 @@ def test_TC_A_15_CS(tmp_path: Path) -> None:
         await rig.triggered()
         await rig.asked_to_sign("Rejected")
         await rig.octt.expect_none("SignCertificate", for_s=100)
+        keys = list((rig.bench.directory / "keys").iterdir())
+        assert keys == [], "the key of the request is gone with it"
 
     run_secured(scene, tmp_path, profile=3)
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from agent.core.jobs import JobDone, JobFailed, JobMoved
 from agent.jobs import JobError, Jobs, Task
-from agent.jobs.threads import LONGEST_TEXT, THREADS, WAITING
+from agent.jobs.threads import LONGEST_TEXT, LOST, THREADS, WAITING
 
 
 class Order(Struct, frozen=True):
@@ -113,6 +113,31 @@ async def test_only_a_few_run_at_once_and_the_queue_is_bounded() -> None:
     await heard.until(THREADS + WAITING)
     done = {event.job_id for event in heard.events[1:]}
     assert done == {str(n) for n in range(THREADS + WAITING)} - {str(THREADS)}
+
+
+async def test_canceled_jobs_that_hang_do_not_keep_the_next_ones_waiting() -> None:
+    """In a call that nothing ends, as of a server that says a byte now and then."""
+    heard, release = Heard(), threading.Event()
+    for number in range(THREADS):
+        heard.jobs.start(f"hangs {number}", Order(lambda task: release.wait()))
+    heard.jobs.start("waits", Order(lambda task: "went on"))
+    heard.jobs.cancel("hangs 0")
+    assert await heard.until(1) == [JobDone("waits", "went on")]
+    for number in range(1, THREADS):
+        heard.jobs.cancel(f"hangs {number}")
+    for number in range(LOST - THREADS):
+        heard.jobs.start(f"more {number}", Order(lambda task: release.wait()))
+        heard.jobs.cancel(f"more {number}")
+    heard.jobs.start("last", Order(lambda task: "there is an end"))
+    assert (await heard.until(2))[1] == JobDone("last", "there is an end")
+    for number in range(THREADS):
+        heard.jobs.start(f"full {number}", Order(lambda task: release.wait()))
+        heard.jobs.cancel(f"full {number}")
+    heard.jobs.start("too many", Order(lambda task: "never before the others end"))
+    assert len(heard.jobs._running) == THREADS + LOST
+    release.set()
+    assert (await heard.until(3))[2] == JobDone("too many", "never before the others end")
+    await heard.jobs.close()
 
 
 async def test_an_order_that_nobody_carries_out_fails() -> None:
