@@ -3,22 +3,18 @@
 import asyncio
 import fcntl
 import os
-import re
 import stat
 from collections.abc import Callable
 from functools import partial
 
-from drivers.bus.serial_port import FIRST_PAUSE_S, next_pause_s
 from drivers.contract import (
     Counters,
-    DeviceFound,
-    DeviceLost,
-    DriverError,
     KeyboardReaderOptions,
     PortError,
     Report,
 )
 from drivers.readers.keys import Typing
+from drivers.readers.listening import card_pattern, first_group, listen
 from drivers.readers.presenting import Presenting
 from drivers.readers.uid import converted
 
@@ -35,44 +31,20 @@ class KeyboardReader:
         self.counters = Counters()
         self._options = options
         self._presenting = Presenting(name, options.token_type)
-        try:
-            self._pattern = re.compile(options.pattern)
-        except re.error as error:
-            raise DriverError(
-                f"reader {name}: pattern {options.pattern!r} is no regular expression ({error}); "
-                "correct it"
-            ) from error
-        if self._pattern.groups < 1:
-            raise DriverError(
-                f"reader {name}: pattern {options.pattern!r} has no group; "
-                "put brackets around the part that is the card number"
-            )
+        self._pattern = card_pattern(name, options.pattern, options.pattern)
 
     async def run(self, report: Report) -> None:
         """See contract. Cancelling gives the keyboard back."""
-        pause_s = FIRST_PAUSE_S
-        is_lost = False
-        while True:
-            try:
-                keyboard = Keyboard(self._options.port, partial(self._typed, report))
-                self.counters.opens += 1
-                try:
-                    if is_lost:
-                        report(DeviceFound(self.name))
-                    is_lost, pause_s = False, FIRST_PAUSE_S
-                    raise await keyboard.lost
-                finally:
-                    keyboard.close()
-            except PortError as error:
-                if not is_lost:
-                    report(DeviceLost(self.name, str(error)))
-                is_lost = True
-            await asyncio.sleep(pause_s)
-            pause_s = next_pause_s(pause_s)
+
+        def grab() -> Keyboard:
+            keyboard = Keyboard(self._options.port, partial(self._typed, report))
+            self.counters.opens += 1
+            return keyboard
+
+        await listen(self.name, grab, report)
 
     def _typed(self, report: Report, line: str) -> None:
-        match = self._pattern.search(line)
-        number = (match.group(1) or "") if match else ""
+        number = first_group(line, self._pattern)
         if not number:
             self.counters.unusable += 1
             return

@@ -1,22 +1,18 @@
 """A card reader that writes one line per card; a regular expression finds the number in it."""
 
-import asyncio
 import re
 from functools import partial, reduce
 from operator import xor
 
 from drivers.bus.line_splitter import LineSplitter
-from drivers.bus.serial_port import FIRST_PAUSE_S, SerialPort, next_pause_s
+from drivers.bus.serial_port import SerialPort
 from drivers.contract import (
     Counters,
-    DeviceFound,
-    DeviceLost,
-    DriverError,
-    PortError,
     Report,
     SerialLine,
     SerialReaderOptions,
 )
+from drivers.readers.listening import card_pattern, first_group, listen
 from drivers.readers.presenting import Presenting
 from drivers.readers.uid import converted
 
@@ -31,8 +27,7 @@ PATTERNS = {
 
 def found(line: bytes, pattern: re.Pattern[str]) -> str:
     """What the pattern's first group holds; empty when the line is no card."""
-    match = pattern.search(line.decode("latin-1").strip())
-    return (match.group(1) or "") if match else ""
+    return first_group(line.decode("latin-1").strip(), pattern)
 
 
 def rdm6300(number: str) -> str:
@@ -49,41 +44,18 @@ class SerialLineReader:
         self.counters = Counters()
         self._options = options
         self._line = SerialLine(port=options.port, baud=options.baud)
-        try:
-            self._pattern = re.compile(PATTERNS.get(options.profile, options.pattern))
-        except re.error as error:
-            raise DriverError(
-                f"reader {name}: pattern {options.pattern!r} is no regular expression ({error}); "
-                "correct it"
-            ) from error
-        if self._pattern.groups < 1:
-            raise DriverError(
-                f"reader {name}: pattern {options.pattern!r} has no group; "
-                "put brackets around the part that is the card number"
-            )
+        written = PATTERNS.get(options.profile, options.pattern)
+        self._pattern = card_pattern(name, written, options.pattern)
         self._presenting = Presenting(name, options.token_type)
 
     async def run(self, report: Report) -> None:
         """See contract. Cancelling closes the port."""
-        pause_s = FIRST_PAUSE_S
-        lost = False
-        while True:
-            try:
-                splitter = LineSplitter(LINE_ENDS)
-                port = SerialPort(self._line, partial(self._heard, splitter, report), self.counters)
-                try:
-                    if lost:
-                        report(DeviceFound(self.name))
-                    lost, pause_s = False, FIRST_PAUSE_S
-                    raise await port.lost
-                finally:
-                    port.close()
-            except PortError as error:
-                if not lost:
-                    report(DeviceLost(self.name, str(error)))
-                lost = True
-            await asyncio.sleep(pause_s)
-            pause_s = next_pause_s(pause_s)
+
+        def open_port() -> SerialPort:
+            heard = partial(self._heard, LineSplitter(LINE_ENDS), report)
+            return SerialPort(self._line, heard, self.counters)
+
+        await listen(self.name, open_port, report)
 
     def _heard(self, splitter: LineSplitter, report: Report, data: bytes) -> None:
         for line in splitter.feed(data):

@@ -13,7 +13,7 @@ from drivers.contract import (
     KeyboardReaderOptions,
     Observation,
 )
-from drivers.readers import keyboard
+from drivers.readers import listening
 from drivers.readers.keyboard import KeyboardReader
 from drivers.readers.keys import MAX_LENGTH, Typing
 from hil.parts.keyboard import CODES, ENTER, REPEAT, SHIFT, TypingReader, event, stroke
@@ -122,7 +122,7 @@ async def test_a_random_number_is_refused_in_the_journal_without_telling_it(
 
 
 async def test_a_reader_pulled_is_lost_once_and_found_again(bench, eventually, monkeypatch) -> None:
-    monkeypatch.setattr(keyboard, "FIRST_PAUSE_S", 0.02)
+    monkeypatch.setattr(listening, "FIRST_PAUSE_S", 0.02)
     part, seen = await bench()
     part.unplug()
     await eventually(lambda: seen)

@@ -5,7 +5,7 @@ import pty
 import pytest
 
 from drivers.contract import CardSeen, DeviceFound, DeviceLost, SerialReaderOptions
-from drivers.readers import presenting, serial_line
+from drivers.readers import listening, presenting
 from drivers.readers.serial_line import SerialLineReader
 
 
@@ -94,7 +94,7 @@ async def test_a_card_left_on_the_reader_for_long_is_still_one_presentation(
 async def test_a_pulled_reader_is_lost_once_and_found_when_it_is_back(
     tmp_path, eventually, monkeypatch
 ) -> None:
-    monkeypatch.setattr(serial_line, "FIRST_PAUSE_S", 0.02)
+    monkeypatch.setattr(listening, "FIRST_PAUSE_S", 0.02)
     link = tmp_path / "reader"
     reader = SerialLineReader("r", SerialReaderOptions(port=str(link)))
     seen: list[object] = []
