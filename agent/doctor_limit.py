@@ -22,4 +22,10 @@ def energy_manager(status: Mapping[str, Any]) -> Finding | None:
             "look at the program that says `limit` (docs/local-limit.md)",
         )
     age_s = min(row["age_s"] for row in rows)
-    return Finding("ok", f"the energy manager was heard {age_s:.0f} s ago")
+    limits = [
+        f"{row['place']} {row['limit_a']:g} A ({row['source']})"
+        for row in rows
+        if row["limit_a"] is not None
+    ]
+    what = ", ".join(limits) or "no limit"
+    return Finding("ok", f"the energy manager was heard {age_s:.0f} s ago: {what}")

@@ -206,13 +206,22 @@ def test_status_and_doctor_show_who_said_what_how_long_ago() -> None:
             assert re.search(r"station +20 +pv +10 +20\n", table(status) + "\n")
             heard = energy_manager(status)
             assert heard is not None
-            assert (heard.level, heard.what) == ("ok", "the energy manager was heard 10 s ago")
+            assert (heard.level, heard.what) == (
+                "ok",
+                "the energy manager was heard 10 s ago: station 20 A (pv)",
+            )
+            say(bench, limit_a=None)
+            await asyncio.sleep(1)
+            free = energy_manager(bench.agent.status())
+            assert free is not None
+            assert free.what.endswith("heard 1 s ago: no limit")
+            say(bench, limit_a=20, for_s=30, source="pv")
             await asyncio.sleep(70)
             status = bench.agent.status()
-            assert re.search(r"station +- +pv, ran out +80 +0\n", table(status) + "\n")
+            assert re.search(r"station +- +pv, ran out +70 +0\n", table(status) + "\n")
             late = energy_manager(status)
             assert late is not None
-            assert "silent for 50 s" in late.what
+            assert "silent for 40 s" in late.what
             assert "docs/local-limit.md" in late.next_step
         async with SimBench() as bench:
             assert energy_manager(bench.agent.status()) is None
@@ -257,4 +266,8 @@ async def test_the_example_of_the_page_steers_a_real_agent(tmp_path: Path) -> No
             await process.wait()
         (row,) = (await bench.status())["local_limits"]
         assert (row["limit_a"], row["source"]) == (10.0, "pv")
+        words = ("limit", "8", str(bench.config), "--evse", "1", "--for", "600")
+        process = await asyncio.create_subprocess_exec(sys.executable, "-m", "agent.cli", *words)
+        assert await process.wait() == 0
+        await bench.wait_until(lambda: bench.offered_a(1) == 8.0, "8 A", 30.0)
         bench.csms.check()
