@@ -97,6 +97,8 @@ class OpenEvse:
         """Least that was allowed since the connector was seen free."""
         self._wake = asyncio.Event()
         self._link: RapiLink | None = None
+        self._ceiling_a = MOST_A
+        """What it last made of a higher limit."""
         self._lost = False
         self._pause_s = FIRST_PAUSE_S
         self._extras = Extras(options.lock)
@@ -385,6 +387,15 @@ class OpenEvse:
         elif command == f"SC {self._limit_a} V":
             self._accepted_a = accepted_a
             self._order_is_due = False
+            if accepted_a not in (self._limit_a, self._ceiling_a):
+                self._ceiling_a = accepted_a
+                log.info(
+                    "%s: offers %d A where %d were allowed; look at its configured maximum, the "
+                    "coding of the cable and its temperature",
+                    self.name,
+                    accepted_a,
+                    self._limit_a,
+                )
 
     def _heard(self, frame: Frame, report: Report) -> None:
         """$AT tells a change; $AB a restart, after which the controller is enabled."""

@@ -1,5 +1,6 @@
 import asyncio
 import itertools
+import logging
 import re
 
 import pytest
@@ -326,7 +327,8 @@ async def test_a_current_changed_by_someone_else_is_set_back(bench) -> None:
     await bench.eventually(lambda: bench.controller.amps == 12)
 
 
-async def test_a_lower_ceiling_of_the_controller_is_accepted(bench) -> None:
+async def test_a_lower_ceiling_of_the_controller_is_accepted_and_named_once(bench, caplog) -> None:
+    caplog.set_level(logging.INFO)
     bench.controller.ceiling_a = bench.controller.amps = 20
     bench.controller.plug(3)
     bench.evse.allow_power(32)
@@ -334,6 +336,11 @@ async def test_a_lower_ceiling_of_the_controller_is_accepted(bench) -> None:
     await bench.shows(PilotState.C, PowerPath.CLOSED, 20.0)
     await bench.polls(4)
     assert bench.controller.commands.count("SC 32 V") == 1
+    bench.evse.allow_power(24)
+    await bench.eventually(lambda: "SC 24 V" in bench.controller.commands)
+    await bench.polls(2)
+    assert caplog.text.count("offers 20 A where 32 were allowed") == 1
+    assert "where 24 were allowed" not in caplog.text
 
 
 async def test_a_tripped_supervision_is_armed_again_and_the_current_restored(
