@@ -91,7 +91,7 @@ class Orders:
         for evse in evses.values():
             wanting = evse.wants_power()
             rate_a = (wanting.ordered_a or 0.0) if wanting is not None else 0.0
-            is_settled = wanting is None or rate_a >= shares.get(wanting.place, 0.0)
+            is_settled = wanting is None or rate_a == shares[wanting.place]
             percent = policy.limit_change_significance
             if self._rates.is_news(evse, rate_a, percent, is_settled=is_settled):
                 effects += evse.rate_changed(now, policy)

@@ -28,7 +28,7 @@ class Rates:
         self._moved.update(evse_ids)
 
     def is_news(self, evse: Evse, rate_a: float, percent: float, *, is_settled: bool) -> bool:
-        """Whether the offer `rate_a` is to be told; `is_settled`: it will not rise any further."""
+        """Whether the offer `rate_a` is to be told; `is_settled`: it stays."""
         evse_id, transaction = evse.evse_id, evse.transaction
         if transaction is None or transaction.charging_state not in RUNNING:
             self._rates.pop(evse_id, None)

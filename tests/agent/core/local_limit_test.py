@@ -230,6 +230,25 @@ def test_a_change_smaller_than_its_significance_is_not_told_until_they_add_up(pl
     assert len(rate_changes(p)) == 2
 
 
+def test_a_share_that_shrinks_later_because_of_it_is_told_when_it_does(play) -> None:
+    """What makes room for another EV waits until the EV has followed the last change."""
+    p = play([(1,), (1,)], energy_manager=MANAGER, supply_a=20.0)
+    p.do(said(None))
+    first = p.charging("A", (1, 1))
+    p.do(said(7.0, 2))
+    p.charging("B", (2, 1))
+    p.do(said(7.0, 2))
+    p.wait(11)
+    p.do(ev.CurrentLimited(1, 12.0))
+    before = len(p.told(first))
+    p.do(said(None, 2))
+    assert p.ledger.allowed == {(1, 1): 12.0, (2, 1): 7.0}
+    p.wait(11)
+    assert p.ledger.allowed == {(1, 1): 10.0, (2, 1): 10.0}
+    told = [record.trigger_reason for record in p.told(first)[before:]]
+    assert told.count("ChargingRateChanged") == 1
+
+
 def test_a_limit_that_does_not_reach_the_charge_changes_no_rate(play) -> None:
     p = charging(play)
     p.do(ev.CurrentLimited(1, 10.0))
