@@ -92,9 +92,26 @@ def test_a_port_that_is_not_there_names_those_that_are(made: Made, tmp_path: Pat
     one(doctor_ports.ports(board, settings), "bad", "by-id holds usb-B")
 
 
+def test_a_reader_that_types_is_looked_for_among_the_inputs(made: Made, tmp_path: Path) -> None:
+    file = tmp_path / "charger.yaml"
+    reader = "  k: {driver: keyboard_reader, port: /dev/input/by-id/usb-K-event-kbd}\n  m:"
+    file.write_text(TWO_PORTS.replace("PORT", "/dev/charger/pilot").replace("  m:", reader))
+    settings = load(str(file)).settings
+    assert settings is not None
+    board = made({"/dev/charger/pilot": "", "/dev/input/by-id/usb-R-event-kbd": ""})
+    board.path("/dev/charger/pilot").chmod(0o666)
+    _, (level, text) = levels(doctor_ports.ports(board, settings))
+    assert level == "bad"
+    assert "/dev/input/by-id holds usb-R-event-kbd" in text
+
+
 @pytest.mark.parametrize(
     ("mode", "level", "said"),
-    [(0o666, "ok", "open to chargepoint"), (0o600, "bad", "udevadm trigger")],
+    [
+        (0o666, "ok", "open to chargepoint"),
+        (0o600, "bad", "udevadm trigger"),
+        (0o660, "bad", "udevadm trigger"),
+    ],
 )
 def test_the_service_may_open_the_port_or_is_told_how(
     made: Made, tmp_path: Path, mode: int, level: str, said: str
@@ -351,6 +368,10 @@ def test_a_data_directory_that_is_not_there(made: Made, tmp_path: Path) -> None:
 )
 def test_the_service(made: Made, files: dict[str, str], expected: list[str]) -> None:
     assert [level for level, _ in levels(doctor_board.service(made(files)))] == expected
+
+
+def test_a_service_that_is_not_installed_is_not_told_to_be_enabled_alone(made: Made) -> None:
+    one(doctor_board.service(made()), "warn", "the service is not installed", "enable --now")
 
 
 @pytest.mark.parametrize(
