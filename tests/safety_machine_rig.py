@@ -338,9 +338,10 @@ class Rig(Judge):
         self.wait(0.0)
 
     def lock_moves(self, place: Place, locked: bool) -> None:
-        """By itself, against all orders."""
+        """By itself, against all orders; never while nobody could hear of it: a silent controller
+        is stopped for its silence, later than a lock that tells."""
         pilot = self.places[place]
-        if pilot.capabilities.has_lock:
+        if pilot.capabilities.has_lock and pilot.name not in self.deaf:
             pilot.locked = locked
             pilot._tell_lock()
             self.look_at_contactors()
