@@ -5,6 +5,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import logging
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -106,6 +107,8 @@ async def reading(
 ) -> AsyncIterator[DeviceBook]:
     """Runs the drivers and keeps what they report; `seen` is called after each report."""
     loop = asyncio.get_running_loop()
+    # what it has to say of a port is told as the driver's own complaint
+    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
     book = DeviceBook(settings, devices)
 
     def report(observation: Any) -> None:

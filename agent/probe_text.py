@@ -41,7 +41,7 @@ def _device(row: DeviceSeen, complaints: Sequence[str]) -> Iterator[str]:
     if "reader" in row.roles and not row.lost:
         yield f"{INDENT}listens; `chargepoint learn` shows what it makes of a card"
     if row.counters is not None:
-        yield from _counters(row.counters)
+        yield from _counters(row.counters, is_reader="reader" in row.roles)
     for note in row.notes:
         yield from _wrapped(f"- {note}", INDENT)
     for doubt in row.doubts:
@@ -98,9 +98,10 @@ def _pilot(pilot: PilotReading, row: DeviceSeen) -> Iterator[str]:
     yield INDENT + "   ".join(words)
 
 
-def _counters(counters: Counters) -> Iterator[str]:
+def _counters(counters: Counters, *, is_reader: bool) -> Iterator[str]:
     if not counters.requests:
-        yield f"{INDENT}{counters.reconnects} reconnects, {counters.unusable} unusable lines"
+        lines = f", {counters.unusable} unusable lines" if is_reader else ", not asked yet"
+        yield f"{INDENT}{counters.reconnects} reconnects{lines}"
         return
     latency = "-" if counters.latency_s is None else f"{counters.latency_s * 1000:.0f} ms"
     yield (

@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct
 
 from agent.settings import Settings
 from agent.settings_finding import Finding, known, named
-from agent.settings_walk import PATTERN_WORDS, Path, advice
+from agent.settings_walk import PATTERN_WORDS, Path, advice, did_you_mean
 from drivers.bus.place import host_of
 from drivers.contract import (
     TOKEN_TYPES,
@@ -26,6 +26,9 @@ WITHOUT_WATCHDOG = (EvseWbOptions, PhoenixOptions)
 ON_A_LINE = (ModbusMeterOptions, *WITHOUT_WATCHDOG)
 NEIGHBOUR_S = 1.0
 """What controllers on a line reckon with for an answer that somebody else waits for."""
+USUAL_BAUDS = frozenset(
+    (300, 600, 1200, 2400, 4800, 9600, 14400, 19200, 28800, 38400, 57600, 76800, 115200)
+) | {230400, 250000, 460800, 500000, 921600, 1000000, 2000000, 3000000, 4000000}
 BARE_PORT = re.compile(r"/dev/tty(USB|ACM)[0-9]+|/dev/input/event[0-9]+")
 WITH_PATTERN = (SerialReaderOptions, KeyboardReaderOptions)
 
@@ -98,14 +101,25 @@ def _ports(settings: Settings) -> Iterator[Finding]:
             )
             if owner != f"{block}.{name}":
                 yield Finding(path, f"{port} is used already by {owner}; name another port")
-            if BARE_PORT.fullmatch(port):
-                folder = "/dev/input/by-id" if "input" in port else "/dev/serial/by-id"
-                yield Finding(
-                    path,
-                    f"{port} may be another device after a reboot; use its name under "
-                    f"{folder} (ls -l {folder})",
-                    fatal=False,
-                )
+            if "://" not in port:
+                yield from _device_path(path, port)
+
+
+def _device_path(path: Path, port: str) -> Iterator[Finding]:
+    if not port.startswith("/"):
+        yield Finding(
+            path,
+            f"is {port!r}; write the path of the device, like /dev/serial/by-id/usb-... "
+            "(ls -l /dev/serial/by-id shows them)",
+        )
+    if BARE_PORT.fullmatch(port):
+        folder = "/dev/input/by-id" if "input" in port else "/dev/serial/by-id"
+        yield Finding(
+            path,
+            f"{port} may be another device after a reboot; use its name under {folder} "
+            f"(ls -l {folder})",
+            fatal=False,
+        )
 
 
 def _host(path: Path, port: str, *, is_line: bool) -> Iterator[Finding]:
@@ -145,15 +159,24 @@ def _devices(settings: Settings) -> Iterator[Finding]:
             baud = getattr(entry, "baud", UNSET)
             if isinstance(baud, int) and not 300 <= baud <= 4_000_000:
                 yield Finding((block, name, "baud"), f"is {baud}; write 300 to 4000000, say 9600")
+            elif isinstance(baud, int) and baud not in USUAL_BAUDS:
+                yield Finding(
+                    (block, name, "baud"),
+                    f"is {baud}, which hardly any device has; compare it with the device, usual "
+                    "are 9600, 19200 and 115200",
+                    fatal=False,
+                )
 
 
 def _meter(path: Path, options: ModbusMeterOptions) -> Iterator[Finding]:
     models = meter_models()
     if known(options.model) and options.model not in models:
+        within = [name for name in models if options.model.lower() in name]
+        is_like = did_you_mean(options.model, models) or not within
+        step = advice(options.model, models if is_like else within)
         yield Finding(
             (*path, "model"),
-            f"there is no register map {options.model!r} in config/meters; "
-            f"{advice(options.model, models)}",
+            f"there is no register map {options.model!r} in config/meters; {step}",
         )
 
 

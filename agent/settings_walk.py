@@ -69,6 +69,10 @@ def advice(word: str, choices: Iterable[str]) -> str:
     return f"expected one of: {', '.join(choices)}" if choices else "there is none yet, add it"
 
 
+def _place(path: Path) -> str:
+    return f"under {dotted(path)!r}" if path else "at the top level"
+
+
 class Walk:
     """Builds a value of a msgspec type; where the text does not fit, UNSET stands in its place."""
 
@@ -156,8 +160,7 @@ class Walk:
                 if field.encode_name not in meant:
                     self.wrong(
                         (*path, field.encode_name),
-                        f"is missing; add it under {dotted(path) or 'the top level'!r}: "
-                        f"{words(field.type)}",
+                        f"is missing; add it {_place(path)}: {words(field.type)}",
                         self.mark(path),
                     )
         return shape.cls(**values)

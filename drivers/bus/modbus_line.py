@@ -9,10 +9,12 @@ a line; an urgent request, a stop, is the next to go.
 
 import asyncio
 import os
+import stat
 import sys
 import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EACCES, EBUSY, ENOENT, ENOTTY
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -322,5 +324,10 @@ class ModbusLine:
         )
 
 
-def _why_closed(port: str) -> str:
-    return "in use, or forbidden" if os.path.exists(port) else "no such port"
+def _why_closed(port: str) -> OSError:
+    """pymodbus does not tell."""
+    if not os.path.exists(port):
+        return FileNotFoundError(ENOENT, "no such port")
+    if not os.access(port, os.R_OK | os.W_OK):
+        return PermissionError(EACCES, "forbidden")
+    return OSError(EBUSY if stat.S_ISCHR(os.stat(port).st_mode) else ENOTTY, "not usable")

@@ -4,6 +4,18 @@ import asyncio
 import os
 import termios
 from collections.abc import Callable
+from errno import (
+    EACCES,
+    EAGAIN,
+    EBUSY,
+    EINVAL,
+    EISDIR,
+    ENODEV,
+    ENOENT,
+    ENOTTY,
+    ENXIO,
+    EPERM,
+)
 
 import serial
 
@@ -24,12 +36,36 @@ def next_pause_s(pause_s: float) -> float:
     return min(2 * pause_s, LONGEST_PAUSE_S)
 
 
-def cannot_open(port: str, reason: object) -> PortError:
+WHY_CLOSED = {
+    ENOENT: "there is no such port; plug the adapter in, or take a name that `ls -l "
+    "/dev/serial/by-id` shows",
+    EACCES: "this user may not; add the service's user to the group that owns it, which `ls -l "
+    "{port}` shows (dialout: `usermod -aG dialout chargepoint`), and restart the service",
+    EBUSY: "another program holds it; `fuser -v {port}` names it, stop that program",
+    ENOTTY: "it is no serial port; take a path that `ls -l /dev/serial/by-id` shows",
+}
+"""Reason and next step by the number of the error."""
+SAME = {ENODEV: ENOENT, ENXIO: ENOENT, EPERM: EACCES, EAGAIN: EBUSY, EINVAL: ENOTTY, EISDIR: ENOTTY}
+
+
+def cannot_open(port: str, error: Exception) -> PortError:
     """The one text for a port that does not open."""
-    return PortError(
-        f"{port}: cannot be opened ({reason}); check the cable and the path, that no other program "
-        "holds the port, and that the service's user is in the group that owns it (dialout)"
-    )
+    number = _number(error)
+    words = os.strerror(number) if number else str(error)
+    why = f"{words}; check the adapter, its cable and the path"
+    if number is not None:
+        why = WHY_CLOSED.get(SAME.get(number, number), why)
+    return PortError(f"{port}: cannot be opened: {why.replace('{port}', port)}")
+
+
+def _number(error: BaseException | None) -> int | None:
+    """Of the error, or of the one before it, where pyserial wraps that of the ioctl."""
+    if isinstance(error, termios.error):
+        return int(error.args[0])
+    number: int | None = getattr(error, "errno", None)
+    if number is None and isinstance(error, serial.SerialException):
+        return _number(error.__context__)
+    return number
 
 
 class SerialPort:

@@ -33,6 +33,12 @@ def test_a_port_is_one_file_whatever_its_name(tmp_path: Path) -> None:
     assert "used already by lines.bus" in found
 
 
+def test_a_baud_rate_that_no_device_has_is_asked_about() -> None:
+    odd = ("by-id/usb-bus\n", "by-id/usb-bus\n    baud: 9601\n")
+    assert "9601, which hardly any device has; compare" in the_warning(odd)
+    good(("by-id/usb-bus\n", "by-id/usb-bus\n    baud: 19200\n"))
+
+
 def test_a_reader_serves_evses_that_exist() -> None:
     card = "  card: {driver: sim_reader, evses: [1, 7]}\nlines:"
     assert "devices.card.evses[1]: there is no EVSE 7; write one of: 1" in the_mistake(

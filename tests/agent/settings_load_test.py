@@ -84,6 +84,13 @@ CASES: list[tuple[str, str, str, tuple[str, ...]]] = [
     ("by-id/usb-bus\n", "by-id/usb-bus\n    stop_bits: 3\n", "26:16", ("1 or 2",)),
     ("by-id/usb-bus\n", "by-id/usb-bus\n    baud: 96\n", "26:11", ("300 to",)),
     ("by-id/usb-bus", "by-id/usb-pilot", "22:11", ("used already by", "lines.bus")),
+    ("/dev/serial/by-id/usb-pilot", "COM3", "22:11", ("'COM3'", "/dev/serial/by-id/usb-...")),
+    (
+        "model: lovato_dmg610",
+        "model: em24",
+        "19:12",
+        ("one of: carlo_gavazzi_em24_e1, carlo_gavazzi_em24_rs485",),
+    ),
     ("by-id/usb-pilot\n", "by-id/usb-pilot\n    fallback_a: 5\n", "23:17", ("6 or more",)),
     ("  - id: 1\n    meter", "  - id: x\n    meter", "10:9", ("evses[0].id", "whole number")),
     ("lines:", "data_directory: here\nlines:", "23:17", ("whole path",)),

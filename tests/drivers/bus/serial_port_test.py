@@ -1,6 +1,12 @@
-import pytest
+import asyncio
+import errno
+import termios
+from pathlib import Path
 
-from drivers.bus.serial_port import SerialPort
+import pytest
+import serial
+
+from drivers.bus.serial_port import SerialPort, cannot_open
 from drivers.contract import PortError, SerialLine
 
 
@@ -21,7 +27,7 @@ async def test_bytes_go_both_ways_on_a_pty_even_with_parity_asked_for(far_end, e
 
 async def test_a_port_is_held_exclusively(far_end) -> None:
     port = SerialPort(line(far_end.path), print)
-    with pytest.raises(PortError, match="no other program"):
+    with pytest.raises(PortError, match="another program holds it; `fuser -v"):
         SerialPort(line(far_end.path), print)
     port.close()
     SerialPort(line(far_end.path), print).close()
@@ -45,5 +51,34 @@ async def test_a_port_that_takes_no_data_is_lost_instead_of_filling_memory(far_e
 
 
 async def test_a_missing_port_names_itself_and_the_next_step() -> None:
-    with pytest.raises(PortError, match=r"/dev/nothing_here: .*check the cable"):
+    with pytest.raises(PortError, match=r"/dev/nothing_here: .*no such port; plug the adapter in"):
         SerialPort(line("/dev/nothing_here"), print)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (serial.SerialException(errno.ENOENT, "x"), "no such port; plug the adapter in"),
+        (serial.SerialException(errno.EACCES, "x"), "usermod -aG dialout chargepoint"),
+        (PermissionError(errno.EPERM, "x"), "`ls -l /dev/ttyX` shows"),
+        (OSError(errno.EBUSY, "x"), "`fuser -v /dev/ttyX`"),
+        (termios.error(errno.ENOTTY, "x"), "it is no serial port; take a path"),
+        (termios.error(errno.EIO, "x"), "Input/output error; check the adapter"),
+        (ValueError("Not a valid baudrate: 7"), "Not a valid baudrate: 7; check"),
+    ],
+)
+def test_each_reason_has_its_own_next_step(error: Exception, said: str) -> None:
+    told = str(cannot_open("/dev/ttyX", error))
+    assert told.startswith("/dev/ttyX: cannot be opened: ")
+    assert said in told
+    assert "[Errno" not in told
+
+
+def test_a_file_is_no_serial_port(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    async def open_it() -> None:
+        SerialPort(line(str(tmp_path / "file")), print)
+
+    with pytest.raises(PortError, match="it is no serial port"):
+        asyncio.run(open_it())
