@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from agent import cli, console
+from agent.core.effects import SendFrame
 from agent.doctor_limit import energy_manager
 from agent.local_limit import LimitRefused, limited, rows
+from agent.runtime import DURABLE
 from agent.settings import EnergyManager
 from agent.status_table import table
 from hil.desk import DeskBench
@@ -88,6 +90,22 @@ def test_after_a_crash_the_failsafe_current_holds_until_the_manager_speaks() -> 
             assert offered_a(bench, 2) == 12.0
             await asyncio.sleep(60)
             assert offered_a(bench, 2) == 8.0
+
+    run_virtual(scene())
+
+
+def test_a_word_a_second_writes_nothing_to_the_disk() -> None:
+    async def scene() -> None:
+        async with SimBench(energy_manager=MANAGER) as bench:
+            await bench.csms.wait_for("StatusNotification")
+            await asyncio.sleep(60)
+            before = len(bench.effects)
+            for number in range(300):
+                say(bench, limit_a=10 + number % 9, for_s=5)
+                await asyncio.sleep(1)
+            since = bench.effects[before:]
+            assert any(isinstance(effect, SendFrame) for effect in since), "the CSMS hears of it"
+            assert [effect for effect in since if isinstance(effect, DURABLE)] == []
 
     run_virtual(scene())
 
