@@ -23,6 +23,9 @@ from agent.ocpp.charging.schedule import Limit, Profile, leading, parse
 
 KEY = "profile/"
 """The store's keys are this and the profile's id."""
+STATION_MAX = "ChargingStationMaxProfile"
+CLOCK_NOISE_S = 0.01
+"""Two readings of loop time and UTC do not agree better; an edge is found early by no more."""
 EDGE_SLACK_S = 0.001
 """An edge is acted on this much late: a timer that fires a little early finds it passed."""
 
@@ -93,6 +96,10 @@ class ChargingProfiles:
         self._expected: dict[int, tuple[int, Profile]] = {}
         self._running: dict[int, Running] = {}
         self._told: dict[int, float | None] = {}
+        self._stacks: dict[tuple[str, tuple[int, ...]], tuple[Profile, ...]] = {}
+        """What `_stack` found, until a profile comes or goes."""
+        self._due: tuple[float, float | None] | None = None
+        """(UTC offset, loop time of the next edge by it), until something happens."""
         self.external = ExternalLimits()
         """The core keeps them by itself; here is what the CSMS is told of them."""
 
@@ -136,12 +143,19 @@ class ChargingProfiles:
                 pass
             case _:
                 return [], []
+        self._due = None
         return self._changes(now), effects
 
     def deadline(self, now: Now) -> float | None:
         """Loop time of the next edge of any schedule."""
         if not (self._profiles or self._expected):
             return None
+        due = self._due
+        if due is None or abs(due[0] - now.utc_offset_s) > CLOCK_NOISE_S:
+            due = self._due = now.utc_offset_s, self._next_due_s(now)
+        return due[1]
+
+    def _next_due_s(self, now: Now) -> float | None:
         at_s = now.utc_s()
         edge_s = min(
             (
@@ -167,7 +181,7 @@ class ChargingProfiles:
 
     def limit(self, evse_id: int, at_s: float, anchor_s: float | None) -> Limit | None:
         """Merged limit of an EVSE, or of the whole station for 0; None: none (SC.01, K02.FR.08)."""
-        station = leading(self._of(0, "ChargingStationMaxProfile"), at_s, anchor_s, self._voltage_v)
+        station = leading(self._stack(STATION_MAX, 0), at_s, anchor_s, self._voltage_v)
         if evse_id == 0:
             return station
         own = leading(self._tx_profiles(evse_id), at_s, anchor_s, self._voltage_v)
@@ -178,24 +192,35 @@ class ChargingProfiles:
 
     def next_edge(self, evse_id: int, at_s: float, anchor_s: float | None) -> float:
         """UTC second after `at_s` at which the limit of an EVSE may change; infinite when never."""
-        profiles = self._of(0, "ChargingStationMaxProfile")
-        if evse_id != 0:
-            profiles = [*profiles, *self._tx_profiles(evse_id), *self._defaults(evse_id)]
-        return min((profile.next_edge(at_s, anchor_s) for profile in profiles), default=inf)
+        profiles = self.of(evse_id)
+        return min([profile.next_edge(at_s, anchor_s) for profile in profiles], default=inf)
 
-    def _of(self, evse_id: int, purpose: str) -> list[Profile]:
-        profiles = self._profiles.values()
-        return [p for p in profiles if p.evse_id == evse_id and p.purpose == purpose]
+    def of(self, evse_id: int) -> tuple[Profile, ...]:
+        """All that the limit of an EVSE, or of the whole station for 0, may follow from."""
+        station = self._stack(STATION_MAX, 0)
+        if evse_id == 0:
+            return station
+        return (*station, *self._tx_profiles(evse_id), *self._defaults(evse_id))
 
-    def _defaults(self, evse_id: int) -> list[Profile]:
+    def _stack(self, purpose: str, *evse_ids: int) -> tuple[Profile, ...]:
+        """Installed profiles of a purpose at these places, the highest stack level first."""
+        found = self._stacks.get((purpose, evse_ids))
+        if found is None:
+            all_of_it = [p for p in self._profiles.values() if p.purpose == purpose]
+            mine = [profile for profile in all_of_it if profile.evse_id in evse_ids]
+            found = tuple(sorted(mine, key=lambda profile: -profile.stack_level))
+            self._stacks[purpose, evse_ids] = found
+        return found
+
+    def _defaults(self, evse_id: int) -> tuple[Profile, ...]:
         """TxDefaultProfiles of the station act on every EVSE (K01.FR.14)."""
-        return self._of(0, "TxDefaultProfile") + self._of(evse_id, "TxDefaultProfile")
+        return self._stack("TxDefaultProfile", 0, evse_id)
 
     def _tx_profiles(self, evse_id: int) -> list[Profile]:
         """Those of the running transaction, or the one a requested start will bring."""
         running = self._running.get(evse_id)
         if running is not None:
-            profiles = self._of(evse_id, "TxProfile")
+            profiles = self._stack("TxProfile", evse_id)
             return [p for p in profiles if p.transaction_id == running.transaction_id]
         return [self._expected[evse_id][1]] if evse_id in self._expected else []
 
@@ -233,16 +258,19 @@ class ChargingProfiles:
             else:
                 self._profiles[profile.profile_id] = profile
         self._saved = {}
+        self._stacks.clear()
         return effects
 
     def _install(self, profile: Profile) -> list[object]:
         """Adds a profile, or replaces the one of its id (K01.FR.05)."""
         self._profiles[profile.profile_id] = profile
+        self._stacks.clear()
         saved = _Saved(profile.evse_id, profile.payload)
         return [Save(f"{KEY}{profile.profile_id}", msgspec.json.encode(saved).decode())]
 
     def _remove(self, profile_ids: tuple[int, ...]) -> list[object]:
         gone = [i for i in profile_ids if self._profiles.pop(i, None) is not None]
+        self._stacks.clear()
         return [Save(f"{KEY}{profile_id}", None) for profile_id in gone]
 
     def _expect(self, event: StartProfileSet) -> list[object]:

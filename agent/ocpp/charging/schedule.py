@@ -36,6 +36,8 @@ class Profile(Struct, frozen=True):
     kind: str
     unit: str
     periods: tuple[Period, ...]
+    starts_s: tuple[float, ...]
+    """Where the periods begin."""
     payload: Payload
     """What the CSMS sent; times written otherwise than we write them stand in UTC."""
     begin_s: float | None = None
@@ -60,17 +62,23 @@ class Profile(Struct, frozen=True):
 
     def next_edge(self, at_s: float, anchor_s: float | None) -> float:
         """The first moment after `at_s` when it may say something else; infinite when never."""
-        edges = [self.valid_from_s, self.valid_to_s]
-        if self.kind != "Relative" or anchor_s is not None:
-            began_s = self._run_began_s(at_s, anchor_s)
-            index = self._next_index(at_s - began_s)
-            edges.append(began_s + self.duration_s)
-            edges += [began_s + period.start_s for period in self.periods[index : index + 1]]
-            edges += [began_s + self.recurrence_s] if self.recurrence_s is not None else []
-        return min((edge for edge in edges if edge > at_s), default=inf)
+        nearest_s = self.valid_from_s if at_s < self.valid_from_s else inf
+        if at_s < self.valid_to_s < nearest_s:
+            nearest_s = self.valid_to_s
+        if self.kind == "Relative" and anchor_s is None:
+            return nearest_s
+        began_s = self._run_began_s(at_s, anchor_s)
+        if at_s < began_s + self.duration_s < nearest_s:
+            nearest_s = began_s + self.duration_s
+        index = self._next_index(at_s - began_s)
+        if index < len(self.starts_s):
+            nearest_s = min(nearest_s, began_s + self.starts_s[index])
+        if self.recurrence_s is not None:
+            nearest_s = min(nearest_s, began_s + self.recurrence_s)
+        return nearest_s
 
     def _next_index(self, elapsed_s: float) -> int:
-        return bisect_right(self.periods, elapsed_s, key=lambda period: period.start_s)
+        return bisect_right(self.starts_s, elapsed_s)
 
     def _run_began_s(self, at_s: float, anchor_s: float | None) -> float:
         if self.begin_s is None:
@@ -110,6 +118,7 @@ def parse(payload: Payload, evse_id: int) -> Profile:
         kind=kind,
         unit=schedule["chargingRateUnit"],
         periods=periods,
+        starts_s=tuple(period.start_s for period in periods),
         payload=payload,
         begin_s=None if kind == "Relative" else _whole_s(schedule["startSchedule"]),
         duration_s=schedule.get("duration", inf),
@@ -143,8 +152,9 @@ def current_a(period: Period, unit: str, voltage_v: float) -> float:
 def leading(
     profiles: Iterable[Profile], at_s: float, anchor_s: float | None, voltage_v: float
 ) -> Limit | None:
-    """Limit of the highest stack level that says something at `at_s` (K01.FR.17)."""
-    for profile in sorted(profiles, key=lambda profile: -profile.stack_level):
+    """Limit of the first one that says something at `at_s`; the highest stack level stands first
+    (K01.FR.17)."""
+    for profile in profiles:
         period = profile.period(at_s, anchor_s)
         if period is not None:
             return Limit(current_a(period, profile.unit, voltage_v), period.phases)

@@ -11,7 +11,9 @@ from agent.ocpp.messages import format_time
 from agent.ocpp.view import View
 
 MAX_STEPS = 1024
-"""Edges looked at for one answer; a schedule with more is reported as far as they reach."""
+MAX_LOOKS = 2048
+"""Edges, and profiles looked at, for one answer: nothing else happens meanwhile. A schedule that
+would take more is reported as far as they reach."""
 
 
 class _Chart(Struct, frozen=True):
@@ -20,11 +22,14 @@ class _Chart(Struct, frozen=True):
     view: View
     unit: str
     anchors_s: dict[int, float]
+    """EVSE -> where its Relative schedules begin."""
+    seen: dict[int, tuple[Limit | None, float]] = {}
+    """Place -> what its profiles allow, and until when."""
 
-    def limit(self, evse_id: int, at_s: float) -> Limit:
+    def limit(self, evse_id: int) -> Limit:
         """Of one EVSE, hardware and local limit included."""
         outer = self.outer(evse_id, self.view.facts.phases(evse_id))
-        return outer.lower(self.view.profiles.limit(evse_id, at_s, self.anchors_s[evse_id]))
+        return outer.lower(self.seen[evse_id][0])
 
     def outer(self, evse_id: int, phases: int) -> Limit:
         """What the hardware and a local energy manager allow, now and from now on (SC.01)."""
@@ -37,21 +42,30 @@ class _Chart(Struct, frozen=True):
             return limit.current_a
         return limit.current_a * self.view.facts.voltage_v * limit.phases
 
-    def period(self, evse_id: int, at_s: float) -> tuple[float, int]:
-        """(limit in the unit, phases) at a moment."""
+    def look(self, evse_id: int, at_s: float) -> int:
+        """Sees what holds at a moment that is an edge; how many profiles were looked at."""
+        profiles, looks = self.view.profiles, 0
+        for place in (evse_id,) if evse_id else (0, *self.anchors_s):
+            if place not in self.seen or self.seen[place][1] <= at_s:
+                anchor_s = self.anchors_s.get(place)
+                limit = profiles.limit(place, at_s, anchor_s)
+                self.seen[place] = limit, profiles.next_edge(place, at_s, anchor_s)
+                looks += len(profiles.of(place))
+        return looks
+
+    def period(self, evse_id: int) -> tuple[float, int]:
+        """(limit in the unit, phases) as seen."""
         if evse_id != 0:
-            limit = self.limit(evse_id, at_s)
+            limit = self.limit(evse_id)
             return _shown(self.rate(limit)), limit.phases
-        limits = [self.limit(each, at_s) for each in self.anchors_s]
+        limits = [self.limit(each) for each in self.anchors_s]
         phases = max(limit.phases for limit in limits)
-        station = self.outer(0, phases).lower(self.view.profiles.limit(0, at_s, None))
+        station = self.outer(0, phases).lower(self.seen[0][0])
         total = sum(self.rate(limit) for limit in limits)
         return _shown(min(total, self.rate(station))), station.phases
 
-    def next_edge(self, evse_id: int, at_s: float) -> float:
-        places = [evse_id] if evse_id else list(self.anchors_s)
-        profiles = self.view.profiles
-        return min(profiles.next_edge(place, at_s, self.anchors_s[place]) for place in places)
+    def next_edge(self) -> float:
+        return min(edge_s for _, edge_s in self.seen.values())
 
 
 def composite(evse_id: int, unit: str, duration_s: int, view: View, now: Now) -> Payload:
@@ -60,16 +74,18 @@ def composite(evse_id: int, unit: str, duration_s: int, view: View, now: Now) ->
     An EVSE without a transaction is shown as if one began now (K08.FR.06).
     """
     begin_s = float(floor(now.utc_s()))
-    chart = _Chart(view, unit, _anchors(view, now, begin_s))
+    chart = _Chart(view, unit, _anchors(view, now, begin_s), {})
     periods: list[Payload] = []
-    offset_s, last = 0, None
+    offset_s, last, looks = 0, None, 0
     for _ in range(MAX_STEPS):
-        at_s = begin_s + offset_s
-        current = chart.period(evse_id, at_s)
+        looks += chart.look(evse_id, begin_s + offset_s)
+        if looks > MAX_LOOKS:
+            break
+        current = chart.period(evse_id)
         if current != last:
             limit, phases = last = current
             periods.append({"startPeriod": offset_s, "limit": limit, "numberPhases": phases})
-        edge_s = chart.next_edge(evse_id, at_s)
+        edge_s = chart.next_edge()
         if edge_s == inf or edge_s >= begin_s + duration_s:
             offset_s = duration_s
             break

@@ -169,6 +169,14 @@ def test_a_clock_that_is_set_moves_the_schedule_but_not_the_transaction() -> Non
     assert due_s == pytest.approx(4000.0, abs=0.01)
 
 
+def test_a_clock_that_is_corrected_by_the_board_moves_the_next_edge() -> None:
+    bench = Bench()
+    bench.set(1, profile(1, (0, 6.0), begin=utc(5000)))
+    assert bench.profiles.deadline(bench.now) == pytest.approx(5000.0, abs=0.01)
+    bench.now = at(1000.0, BOOT_UTC_S + 4)
+    assert bench.profiles.deadline(bench.now) == pytest.approx(4996.0, abs=0.01)
+
+
 def test_a_limit_is_told_once() -> None:
     bench = Bench()
     bench.set(1, profile(1, (0, 6.0), (60, 6.0)))

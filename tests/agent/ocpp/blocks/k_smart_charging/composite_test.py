@@ -196,6 +196,29 @@ def test_tc_k_47_a_schedule_that_cannot_be_told_is_refused(
     assert "schedule" not in answer
 
 
+def test_many_profiles_are_told_as_far_as_a_moment_of_work_reaches() -> None:
+    """Nothing else happens while a CSMS has its answer made."""
+    bench = Bench(evses=1)
+    for level in range(9):
+        steps = [(0, 6.0), *((860 * i + level, 6.0 + (i + level) % 10) for i in range(1, 100))]
+        bench.set(1, profile(level, *steps, level=level, kind="Recurring", recurrencyKind="Daily"))
+    looks = 0
+    good = bench.profiles.next_edge
+
+    def counted(evse_id: int, at_s: float, anchor_s: float | None) -> float:
+        nonlocal looks
+        looks += 9
+        return good(evse_id, at_s, anchor_s)
+
+    bench.profiles.next_edge = counted  # type: ignore[method-assign]
+    request = {"evseId": 1, "duration": 366 * 86_400, "chargingRateUnit": "W"}
+    schedule = bench.call("GetCompositeSchedule", request)["schedule"]
+    assert 86_400 // 40 < schedule["duration"] < 366 * 86_400
+    assert 2000 < looks < 2100
+    last = schedule["chargingSchedulePeriod"][-1]["startPeriod"]
+    assert last < schedule["duration"]
+
+
 def test_a_schedule_with_too_many_edges_is_told_as_far_as_they_reach() -> None:
     bench = Bench(evses=1)
     steps = [(900 * i, 6.0 + i % 2) for i in range(96)]
