@@ -21,8 +21,8 @@ LISTENERS = 4
 FRAMES_KEPT = 256
 CHARS_KEPT = 1_000_000
 """Of frames that a listener has not taken yet; what finds no room is counted."""
-LONGEST_CHARS = 32_768
-"""A longer frame is told without its payload: the loop has other things to do."""
+LONGEST_CHARS = 8_192
+"""A longer frame is told without its payload: to look through it would hold up the loop."""
 CALLS_KEPT = 64
 """CALLs whose answer may come."""
 START = re.compile(

@@ -41,7 +41,7 @@ class KnownTokens:
 
     def __init__(self) -> None:
         self._shown: dict[str, str] = {}
-        """Value -> what may stand for it; the latest last."""
+        """Value in small letters -> what may stand for it; the latest last."""
 
     def see(self, event: object) -> None:
         """Any fact about a token."""
@@ -51,8 +51,8 @@ class KnownTokens:
         shown = shown_as(token.value, token.type)
         for value in (token.value, *(more for more, _ in token.additional_info)):
             if len(value) >= SHORTEST:
-                self._shown.pop(value, None)
-                self._shown[value] = shown
+                self._shown.pop(value.lower(), None)
+                self._shown[value.lower()] = shown
         while len(self._shown) > MOST:
             del self._shown[next(iter(self._shown))]
 
@@ -60,7 +60,7 @@ class KnownTokens:
         """The text with the tokens shortened; what is too short to be told from a word stays."""
         lowered = text.lower()
         for value, shown in self._shown.items():
-            if value.lower() in lowered:
+            if value in lowered:
                 text = re.sub(re.escape(value), shown, text, flags=re.IGNORECASE)
         return text
 

@@ -39,7 +39,7 @@ def next_pause_s(pause_s: float) -> float:
 WHY_CLOSED = {
     ENOENT: "there is no such port; plug the adapter in, or take a name that `ls -l "
     "/dev/serial/by-id` shows",
-    EACCES: "this user may not; add the service's user to the group that owns it, which `ls -l "
+    EACCES: "this user may not; add the service's user to the group that owns it, which `ls -lL "
     "{port}` shows (dialout: `usermod -aG dialout chargepoint`), and restart the service",
     EBUSY: "another program holds it; `fuser -v {port}` names it, stop that program",
     ENOTTY: "it is no serial port; take a path that `ls -l /dev/serial/by-id` shows",
