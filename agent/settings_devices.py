@@ -169,8 +169,8 @@ def _devices(settings: Settings) -> Iterator[Finding]:
 
 
 def _meter(path: Path, options: ModbusMeterOptions) -> Iterator[Finding]:
-    models = meter_models()
-    if known(options.model) and options.model not in models:
+    if known(options.model) and not _has_map(options.model):
+        models = meter_models()
         within = [name for name in models if options.model.lower() in name]
         is_like = did_you_mean(options.model, models) or not within
         step = advice(options.model, models if is_like else within)
@@ -201,12 +201,22 @@ def _host_loss(path: Path, options: EvseWbOptions | PhoenixOptions) -> Iterator[
         )
 
 
+def _has_map(model: str) -> bool:
+    """Without listing them all, as each start asks."""
+    is_name = not model.startswith("_") and "/" not in model
+    return is_name and any((folder / f"{model}.yaml").is_file() for folder in _folders())
+
+
 def meter_models() -> list[str]:
-    """Names of the register maps that are shipped: beside the package, or in the source tree."""
-    here = FilePath(__file__).parent
-    folders = (here / "config" / "meters", here.parent / "config" / "meters")
-    names = {file.stem for folder in folders for file in folder.glob("*.yaml")}
+    """Names of the register maps that are shipped."""
+    names = {file.stem for folder in _folders() for file in folder.glob("*.yaml")}
     return sorted(name for name in names if not name.startswith("_"))
+
+
+def _folders() -> tuple[FilePath, ...]:
+    """Beside the package, or in the source tree."""
+    here = FilePath(__file__).parent
+    return here / "config" / "meters", here.parent / "config" / "meters"
 
 
 def _reader(path: Path, options: SerialReaderOptions | KeyboardReaderOptions) -> Iterator[Finding]:

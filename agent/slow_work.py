@@ -5,7 +5,6 @@ waits for it.
 """
 
 import asyncio
-import shutil
 import ssl
 from collections.abc import Awaitable, Callable
 from functools import cache
@@ -50,7 +49,10 @@ def workroom(
         return made
 
     directory = Path(settings.data_directory)
-    shutil.rmtree(directory / UPLOADS, ignore_errors=True)
+    if (directory / UPLOADS).exists():
+        import shutil  # brings archives along, and there hardly ever is a leftover
+
+        shutil.rmtree(directory / UPLOADS, ignore_errors=True)
 
     @cache
     def logs() -> "Logs":

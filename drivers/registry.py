@@ -30,6 +30,7 @@ from drivers.contract import (
 if TYPE_CHECKING:
     from drivers.bus.modbus_line import ModbusLine
     from drivers.gpio.lines import Pins
+    from drivers.meters.register_map import RegisterMap
 
 Role = Literal["pilot", "meter", "reader", "board"]
 
@@ -72,6 +73,8 @@ class Registry:
         self._meters_at_v = meters_at_v or {}
         self._pins: Pins | None = None
         self._modbus_lines: dict[str, ModbusLine] = {}
+        self._maps: dict[str, RegisterMap] = {}
+        """Register maps by model: each is read once."""
 
     def build(self, name: str, options: DeviceOptions) -> PilotController | Meter | Device:
         """The device `name`, by its roles of `roles_of`; no I/O on ports. Raises DriverError."""
@@ -79,7 +82,10 @@ class Registry:
             case ModbusMeterOptions():
                 line = self._modbus_line(name, options.line)
                 module = importlib.import_module("drivers.meters.modbus_meter")
-                return cast(Meter, module.ModbusMeter(name, options, line))
+                found = self._maps.get(options.model)
+                meter = module.ModbusMeter(name, options, line, found)
+                self._maps[options.model] = meter.shipped
+                return cast(Meter, meter)
             case OpenEvseOptions():
                 module = importlib.import_module("drivers.pilots.openevse")
                 meters_at_v = self._meters_at_v.get(name)

@@ -79,6 +79,7 @@ NOT_BEFORE_THE_FIRST_FRAME = {
         "python_socks",
     ),
     "the meters' line, which may wait": ("pymodbus",),
+    "archives, when files are sent or a damaged store is salvaged": ("shutil", "bz2", "lzma"),
     "certificates, at their first use": ("cryptography",),
 }
 

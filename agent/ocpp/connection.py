@@ -229,7 +229,9 @@ class Connection:
             self.in_flight, self._answered_s = None, now.mono_s
             if self._on_trial is not None:
                 return self._convict(Answered(flight.action, flight.payload, payload), now)
-            self.answered.append(Answered(flight.action, flight.request, payload))
+            # nobody has to know what a plain yes was the answer to, where that was long
+            request = {} if flight.row is not None and payload == {} else flight.request
+            self.answered.append(Answered(flight.action, request, payload))
             self._go_on(flight)
             return self._settle(flight.row) if flight.row is not None else []
         row = self._front.row

@@ -112,6 +112,8 @@ class DeviceModel:
         """To be committed at start, so that first values are applied only once."""
         self._entries: dict[str, Entry] = {}
         self._components: dict[ComponentKey, dict[VariableKey, Entry]] = {}
+        self._asked: dict[tuple[str | int, ...], Entry] = {}
+        """By the arguments of `value`: some are asked for with each frame."""
         self._values: dict[str, str] = {}
         self._policy_keys: dict[str, dict[int, str]] = {}
         """Policy field -> state keys of its variable, by EVSE."""
@@ -216,10 +218,14 @@ class DeviceModel:
         connector_id: int = 0,
     ) -> str:
         """Value of a stored variable, secrets too, "" when unset; KeyError when not declared."""
-        key = (component.lower(), component_instance.lower(), evse_id, connector_id)
-        entry = self._components[key][variable.lower(), instance.lower()]
-        if entry.variable.is_fact:
-            raise KeyError(f"{entry.key} is a fact: ask its source")
+        asked = (component, variable, instance, component_instance, evse_id, connector_id)
+        entry = self._asked.get(asked)
+        if entry is None:
+            key = (component.lower(), component_instance.lower(), evse_id, connector_id)
+            entry = self._components[key][variable.lower(), instance.lower()]
+            if entry.variable.is_fact:
+                raise KeyError(f"{entry.key} is a fact: ask its source")
+            self._asked[asked] = entry
         return self._values.get(entry.key, entry.variable.default) or ""
 
     def policy(self, changes: Iterable[Change] = ()) -> Policy:

@@ -64,7 +64,7 @@ class ModbusMeter:
         self._options = options
         self._line = line
         self._model = model or register_map.find(options.model)
-        self._shipped = self._model
+        self.shipped = self._model
         """As in config/meters; what a SunSpec meter tells of itself replaces it in `_model`."""
         self._import = energy_field(options)
         self._export = export_field(options)
@@ -261,7 +261,7 @@ class ModbusMeter:
             log.info("meter %s: does not tell its model; check it on the label", self.name)
             return
         if told not in identity.values:
-            self._model = self._shipped
+            self._model = self.shipped
             expected = " or ".join(map(str, identity.values))
             raise ProtocolError(
                 f"meter {self.name}: tells model number {told}, {self._options.model} has "
