@@ -144,7 +144,7 @@ ROWS = {
     "RST in the handshake": Row(then(Fault(cut_after=100)), "speak HTTP", AFTER_REFUSAL_S),
     "RST in a frame": Row(now(Fault(cut_after=300)), "without a goodbye", AFTER_REFUSAL_S),
     "garbage in the stream": Row(
-        # the next dial may meet garbage, too, and then hangs
+        # each dial meets garbage, too, and hangs; by the draw of the pauses it is back in 2 to 71 s
         now(Fault(garbage=b"\xff\xff\xff\xff garbage")), "error in the websocket", AFTER_HANG_S
     ),
     "garbage in the handshake": Row(

@@ -22,6 +22,7 @@ from agent.ocpp.network import connection_url
 from agent.settings import CsmsEndpoint, Settings
 from agent.store.rows import Batch, Committed, StoreFault
 from drivers.sim.board import SimBoard, plan_of
+from drivers.sim.parts import SimMeter
 from hil.scenarios.day import begin, drained
 from hil.sim import SimBench, settings_of
 from hil.verdict import Evidence, judge
@@ -283,6 +284,39 @@ def test_events_before_the_first_contact_get_their_true_time(
 
     variables = {"AuthCtrlr.OfflineTxForUnknownIdEnabled": "true"}
     run(scene, clock_error_s=clock_error_s, variables=variables)
+
+
+# --- what may wait --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("may_wait", "has_csms", "begins_s"),
+    [(False, True, 0.0), (True, True, 0.02), (True, False, 2.0)],
+)
+def test_a_driver_that_may_wait_begins_after_the_first_frame_or_soon(
+    may_wait: bool, has_csms: bool, begins_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began: list[float] = []
+    monkeypatch.setattr(SimMeter, "may_wait", may_wait, raising=False)
+    plain_run = SimMeter.run
+
+    async def noted_run(self: SimMeter, report: Any) -> None:
+        began.append(asyncio.get_running_loop().time() - started_s[0])
+        await plain_run(self, report)
+
+    monkeypatch.setattr(SimMeter, "run", noted_run)
+    started_s: list[float] = []
+
+    async def scene() -> None:
+        bench = SimBench(evse_count=1)
+        if not has_csms:
+            await bench.network.drop()
+        started_s.append(asyncio.get_running_loop().time())
+        async with bench:
+            await asyncio.sleep(5)
+
+    run_virtual(scene())
+    assert began == pytest.approx([begins_s], abs=0.015)
 
 
 # --- files and secrets ----------------------------------------------------------------------------

@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -123,6 +124,36 @@ GOOD = [
 @pytest.mark.parametrize(("frame", "value"), GOOD, ids=[repr(row[0][:30]) for row in GOOD])
 def test_a_good_frame_is_read(frame: str, value: object) -> None:
     assert rpc.parse(frame) == value
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        '[3,"1",{}]',
+        '[3, "1", {}]',
+        '[3,"1",{ }]',
+        '[ 3,"a b~!",{} ]',
+        f'[3,"{36 * "x"}",{{}}]',
+        f'[3,"{37 * "x"}",{{}}]',
+        '[3,"",{}]',
+        '[3,"a\\u0041",{}]',
+        '[3,"\\ud800",{}]',
+        '[3,"a\x00",{}]',
+        '[3,"ü",{}]',
+        '[3,"a"b",{}]',
+        '[4,"1",{}]',
+        '[30,"1",{}]',
+        '[3,"1",{}]x',
+        '[3,"1",{},{}]',
+        '[3,"1",[]]',
+    ],
+)
+def test_a_plain_yes_is_read_as_any_other_frame(
+    frame: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = rpc.parse(frame)
+    monkeypatch.setattr(rpc, "PLAIN_YES", re.compile("never"))
+    assert rpc.parse(frame) == short
 
 
 def test_the_limit_counts_bytes_not_characters() -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from agent.store import Batch, Store, TokenRow, open_store
+from agent.store import Batch, NewRow, Store, TokenRow, open_store
 
 
 def token(name: str, accepted: bool = True, info: str = "{}") -> TokenRow:
@@ -44,6 +44,24 @@ async def test_forgetting_empties_the_table_before_new_tokens_are_kept() -> None
     await store.commit(Batch(forget_tokens=True, save_tokens=(token("c"),)))
     assert store.counts().tokens == 1
     assert await known(store, "abc") == "c"
+
+
+async def test_a_use_is_written_with_the_next_commit_also_where_that_is_one_answer(
+    tmp_path: Path,
+) -> None:
+    path = str(tmp_path / "store.db")
+    store = await open_store(path, max_tokens=2)
+    row = NewRow("m", "A", "{}", "b", False, "Started", 0.0)
+    kept = (token("a"), token("b"))
+    head = (await store.commit(Batch(save_tokens=kept, enqueue=(row,)))).head
+    assert head is not None
+    assert await known(store, "a") == "a"
+    await store.commit(Batch(settle=(head.row_id,)))
+    await store.close()
+    store = await open_store(path, max_tokens=2)
+    await store.commit(Batch(save_tokens=(token("c"),)))
+    assert await known(store, "abc") == "ac"
+    await store.close()
 
 
 async def test_the_bytes_of_all_tokens_are_counted() -> None:
