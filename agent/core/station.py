@@ -84,7 +84,7 @@ class Station:
         return tuple(self.evses[evse_id].connectors)
 
     def transaction_id(self, evse_id: int) -> str | None:
-        """The running transaction; None also while only its session row exists."""
+        """Of the session at the EVSE, whether anybody was told of it yet or not; None: none."""
         transaction = self.evses[evse_id].transaction if evse_id in self.evses else None
         return transaction.transaction_id if transaction is not None else None
 
