@@ -63,6 +63,7 @@ class ModbusLine:
         self._line = line
         self._turns = Turns()
         self._users = 0
+        self._controllers = 0
         self._client: Client | None = None
         self._free_at_s = 0.0
         self._open_at_s = 0.0
@@ -75,20 +76,23 @@ class ModbusLine:
         self._opens = 0
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """A device uses the line within; the last one to leave closes the port."""
+    def held(self, controls: bool = False) -> Iterator[None]:
+        """A device uses the line within; the last one to leave closes the port. `controls`: it
+        switches power, so it has to be seen and told in time."""
         self._users += 1
+        self._controllers += controls
         try:
             yield
         finally:
             self._users -= 1
+            self._controllers -= controls
             if not self._users:
                 self._close()
 
     @property
-    def is_shared(self) -> bool:
-        """Several devices use the line."""
-        return self._users > 1
+    def has_several_controllers(self) -> bool:
+        """A dead one must not hold up the others."""
+        return self._controllers > 1
 
     def doubts(self, unit: int) -> int:
         """Grows whenever an old answer of `unit` may be under way: get in step, then trust."""
@@ -118,17 +122,19 @@ class ModbusLine:
         timeout_s: float = 1.0,
         delay_s: float = 0.0,
         rank: Rank = Rank.OTHER,
+        reopens: bool = False,
     ) -> list[int]:
         """What was read or written; raises PortError, NoAnswer, ProtocolError, Refused.
 
-        A higher rank overtakes those that wait, an order also the pause after a failed request.
-        Cancelling is safe: it counts as a failed request.
+        A higher rank overtakes those that wait, an order also the pause after a failed request;
+        `reopens`: a port that is gone is tried now, not when the back-off is over. Cancelling is
+        safe: it counts as a failed request.
         """
         async with self._turns.taken(rank):
             task = asyncio.current_task()
             cancelled = task.cancelling() if task else 0
             try:
-                client = await self._opened(at_once=rank is not Rank.OTHER)
+                client = await self._opened(at_once=reopens)
                 await self._silence(delay_s, at_once=rank is Rank.ORDER)
                 self._drain(client)
                 return await self._exchange(client, request, timeout_s)

@@ -29,8 +29,8 @@ FAILURES_UNTIL_LOST = 3
 RETRY_S = 0.1
 """Between two attempts to tell a stop."""
 LONGEST_PERIOD_S = 16.0
-"""A lost device is asked more and more rarely, down to this, where others on its line are to be
-seen in time; an order asks it at once."""
+"""A lost controller is asked more and more rarely, down to this, where others on its line are to
+be seen in time; an order asks it at once."""
 LAST_WORDS = 3
 """Attempts to stop when the driver is ended."""
 
@@ -165,7 +165,7 @@ class ModbusPilot(ABC):
     async def run(self, report: Report) -> None:
         """See contract."""
         time = asyncio.get_running_loop().time
-        with self._line.held():
+        with self._line.held(controls=True):
             try:
                 while True:
                     self._wake.clear()
@@ -175,14 +175,19 @@ class ModbusPilot(ABC):
                         self._failures = 0
                     except DriverError as error:
                         self._fail(error, report)
-                        if self._lost and self._line.is_shared and not isinstance(error, PortError):
+                        if self._is_in_the_way and not isinstance(error, PortError):
                             due_s = time() + self._lost_period_s()
-                        elif self._must_stop:
+                        elif self._must_stop and not self._lost:
                             due_s = time() + RETRY_S
                             self._wake.clear()
                     await self._rest(due_s - time())
             finally:
                 await self._say_last_words()
+
+    @property
+    def _is_in_the_way(self) -> bool:
+        """A lost controller holds up the others on its line, if there are any."""
+        return self._lost and self._line.has_several_controllers
 
     def _lost_period_s(self) -> float:
         doublings = min(self._failures - FAILURES_UNTIL_LOST + 1, 16)
@@ -266,8 +271,12 @@ class ModbusPilot(ABC):
         others on the line are told and show."""
         if self._must_stop and not request.values:
             await self._tell_now()
-        rank = Rank.OTHER if self._lost else Rank.ORDER if request.values else Rank.VIEW
-        return await self._line.ask(request, self._options.timeout_s, self._options.delay_s, rank)
+        rank = Rank.ORDER if request.values else Rank.VIEW
+        if self._is_in_the_way:
+            rank = Rank.OTHER
+        return await self._line.ask(
+            request, self._options.timeout_s, self._options.delay_s, rank, reopens=True
+        )
 
     async def _read(self, address: int, count: int, function: int = READ_HOLDING) -> list[int]:
         return await self._ask(Request(self._options.unit, function, address, count))

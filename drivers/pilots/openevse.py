@@ -49,6 +49,8 @@ HEARTBEAT_S = 20
 """The controller counts it in 16-bit milliseconds: never above 65."""
 PULSE_S = 5.0
 FAILURES_UNTIL_LOST = 3
+LONGEST_PAUSE_S = 5.0
+"""Between two attempts to open the port: an EV may be charging behind it, and a stop may stand."""
 PLUG_LOCK = "plug_lock"
 OPENS_WITHIN_S = 6.0
 """Up to 3 s from sleep to an open relay, up to 1.1 s deaf in its self test, and the way there."""
@@ -193,7 +195,7 @@ class OpenEvse:
                     report(PilotSeen(self.name, unseen))
                     report(DeviceLost(self.name, str(error)))
             await self._rest(self._pause_s)
-            self._pause_s = next_pause_s(self._pause_s)
+            self._pause_s = min(next_pause_s(self._pause_s), LONGEST_PAUSE_S)
 
     async def _session(self, report: Report) -> None:
         """Works on one open port until it or the controller fails; raises DriverError."""

@@ -179,7 +179,8 @@ class Phoenix(ModbusPilot):
         self._coils = await self._read(ENABLE, 3, READ_COILS)
         (self._kept_a,) = await self._read(LIMIT, 1)
         letter, phase = chr(status >> 8), chr(status & 0xFF)
-        if letter not in "ABCDEF" or phase not in "012":
+        # The manual has a second letter for A to D alone.
+        if letter not in "ABCDEF" or (letter in "ABCD" and phase not in "012"):
             raise ProtocolError(
                 f"controller {self.name}: status {status:#06x} is none; check the model"
             )

@@ -29,6 +29,7 @@ class Phoenix:
         self.live = live
         self.place = place
         self.connector = live.world.connectors[place]
+        self.status_f = "F0"
         self.dip_2 = True
         """Without it coil 20001 does nothing, and the controller is always available."""
         self.settings = {4000: 0, 4001: 0, 4002: 0, 4006: 0, 4007: 200, 4010: 0, 4011: 0, 4012: 0}
@@ -97,7 +98,7 @@ class Phoenix:
 
     def _status(self) -> str:
         if not self._is_available or self._numbers():
-            return "F0"
+            return self.status_f
         return f"{self._pilot().value}{2 if self._offered_a() and not self._is_a() else 1}"
 
     def _errors(self) -> int:

@@ -20,6 +20,8 @@ LIMIT_A, LOWER_A = 13.0, 8.0
 SOON_S = 12.0
 """Any controller shows a change of its EV or an order within this."""
 STEP_S = 0.2
+REPLUG_S = 9.0
+"""The longest pause of any driver before it opens its port again, and a stop by OpenEVSE."""
 HOST_LOSS_S = 70.0
 """Longer than the longest supervision that any of them can be set to (an OpenEVSE: 65 s)."""
 
@@ -229,6 +231,24 @@ def test_a_silent_controller_is_lost_once_unknown_and_found_again(play, rig) -> 
         await until(lambda: rig.driver.power_path() is PowerPath.OPEN, watch, 60.0)
         assert not rig.is_closed(), "the stop ordered meanwhile is heard"
         assert kinds(watch, DeviceLost) == 1
+
+    play(scenario)
+
+
+@pytest.mark.feature("unplug")
+def test_a_cable_that_was_pulled_for_long_is_found_soon_after_it_is_back(play, rig) -> None:
+    """What went on charging meanwhile hears the stop that stands."""
+    needs(rig, "unplug")
+
+    async def scenario(rig: Rig, watch: Watch) -> None:
+        await charging(rig, watch)
+        await rig.do("unplug")
+        await until(lambda: kinds(watch, DeviceLost) == 1, watch)
+        rig.driver.stop()
+        await asyncio.sleep(HOST_LOSS_S)
+        await rig.do("plug")
+        await until(lambda: not rig.is_closed(), watch, REPLUG_S)
+        await until(lambda: kinds(watch, DeviceFound) == 1, watch, REPLUG_S)
 
     play(scenario)
 

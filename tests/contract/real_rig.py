@@ -47,7 +47,7 @@ class RealRig:
         missing = [state for state in EV_STATES[:3] if state not in self._file.do]
         assert not missing, f"{path}: `do` has no command for {missing}; add them"
         self.name = path
-        features = {name for name in self._file.do if not name.startswith(("clear ", "speak"))}
+        features = {n for n in self._file.do if not n.startswith(("clear ", "speak", "plug"))}
         self.features = frozenset(features - set(EV_STATES)) | (
             {"stubborn"} if "grabs" in self._file.do else frozenset()
         )

@@ -37,7 +37,7 @@ from hil.virtual_time import run_virtual
 HERE = (1, 1)
 LOOPBACK_S = 0.002
 """Real time that the loopback interface gets to pass bytes on, before virtual time jumps."""
-FAULTS = frozenset({"rcd", "restart", "silence", "host_loss", "stubborn", "weld"})
+FAULTS = frozenset({"rcd", "restart", "silence", "host_loss", "unplug", "stubborn", "weld"})
 
 
 class Rig(Protocol):
@@ -141,7 +141,7 @@ class WorldRig:
 class SimRig(WorldRig):
     """drivers.sim, as the benches use it; controller and driver are one, and restart as one."""
 
-    features = FAULTS - {"restart"}
+    features = FAULTS - {"restart", "unplug"}
 
     async def _build(self) -> PilotController:
         self.pilot = SimPilot("pilot", self.live, HERE)
@@ -205,6 +205,14 @@ class PtyRig(WorldRig):
     def _cut_off(self) -> None:
         self.port.unplug()
 
+    async def do(self, what: str) -> None:
+        if what == "unplug":
+            self.port.unplug()
+        elif what == "plug":
+            self.port.open()
+        else:
+            await super().do(what)
+
     def _restart(self) -> None:
         self.controller.start()
 
@@ -238,6 +246,8 @@ class ModbusRig(PtyRig):
 
 class ConverterRig(ModbusRig):
     """The line behind a converter on the network."""
+
+    features = ModbusRig.features - {"unplug"}
 
     def run(self, scenario: Coroutine[Any, Any, None]) -> None:
         run_virtual(scenario, fd_grace_s=LOOPBACK_S)

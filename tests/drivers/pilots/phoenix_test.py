@@ -189,3 +189,15 @@ def test_a_switch_that_makes_the_cut_off_vain_is_named_once(
         assert caplog.text.count("S1/DIP 2") == 1
 
     play("phoenix", scene)
+
+
+@pytest.mark.parametrize("status", ["F0", "F\0", "F "])
+def test_state_f_is_seen_whatever_stands_behind_it(status: str) -> None:
+    async def scene(bench: Bench) -> None:
+        bench.controller.status_f = status
+        await bench.charging()
+        bench.driver.emergency_stop()
+        await bench.until(lambda: bench.reading.state is PilotState.F)
+        assert bench.reading.power_path is PowerPath.OPEN
+
+    play("phoenix", scene)
