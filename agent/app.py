@@ -186,7 +186,12 @@ class Agent:
             lambda: self._read_clock().mono_s,
             lambda place, cause: self.runtime.post(ev.GuardStopped(*place, cause)),
         )
-        self._session = Session(self._connect, self._credentials, lambda e: self.runtime.post(e))
+        self._session = Session(
+            self._connect,
+            self._credentials,
+            lambda e: self.runtime.post(e),
+            lambda: self.runtime.crowd(),
+        )
         self._jobs = self._workroom(lambda event: self.runtime.post(event))
         self._chores = Chores(
             self._directory, lambda e: self.runtime.post(e), inline=self._inline_store

@@ -13,6 +13,9 @@ from agent.core import events as ev
 from agent.store.rows import Batch, Committed, HeadRow, NewRow, TokenRow
 from drivers.contract import Permit
 
+MOST_FRAMES = 200
+"""Facts that wait before the link is read on: a CSMS that floods waits in its own buffers. One that
+speaks in turns never gets there."""
 INBOX_LENGTH = 1_000
 """While nothing can be stored, frames beyond this are dropped: their sender gets no answer, either
 way. Facts of the charger are few and all kept."""

@@ -16,6 +16,7 @@ from msgspec import Struct
 from agent.alarm import Alarm
 from agent.asking import ask_store
 from agent.batches import (
+    MOST_FRAMES,
     Posted,
     moves_outbox,
     outbox_head,
@@ -168,6 +169,8 @@ class Runtime:
         self._watch = watch
         self._inbox: deque[Posted] = deque()
         self._woken: asyncio.Future[None] | None = None
+        self._has_room: asyncio.Future[None] | None = None
+        """What the link waits for."""
         self._due = Alarm(self._wake)
         self._hung = Alarm(self._disk_hangs)
         self._turns = 0
@@ -183,6 +186,14 @@ class Runtime:
         """A fact happened: it is handled after those before it, with today's permits."""
         self._inbox.append(Posted(event, self.guard.permit, self._read_clock().mono_s))
         self._wake()
+
+    def crowd(self) -> asyncio.Future[None] | None:
+        """None, or what is done once the inbox has room for frames again. Cancelling is safe."""
+        if len(self._inbox) < MOST_FRAMES:
+            return None
+        if self._has_room is None or self._has_room.done():
+            self._has_room = asyncio.get_running_loop().create_future()
+        return self._has_room
 
     def _wake(self) -> None:
         if self._woken is not None and not self._woken.done():
@@ -264,6 +275,10 @@ class Runtime:
         effects: list[object] = []
         for _ in range(min(len(self._inbox), EVENTS_PER_BATCH)):
             effects += self._think(self._inbox.popleft())
+        if self._has_room is not None and len(self._inbox) < MOST_FRAMES:
+            if not self._has_room.done():
+                self._has_room.set_result(None)
+            self._has_room = None
         return effects
 
     def _think(self, posted: Posted) -> list[object]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from agent.batches import INBOX_LENGTH
+from agent.batches import INBOX_LENGTH, MOST_FRAMES
 from agent.console import REQUEST_BYTES, Console
 from agent.core import effects as ef
 from agent.csms.words import MAX_BYTES
@@ -25,6 +25,7 @@ from agent.ocpp import certificates, customers, rpc, turns
 from agent.ocpp.blocks.a_security.certificate import MAX_CHAIN_SIZE
 from agent.ocpp.calls import Stream
 from agent.ocpp.charging import rules
+from agent.ocpp.router import MOST_OPEN
 from agent.settings import Settings
 from hil.desk import DeskBench
 from hil.parts.csms import Refused, Silent, StationError
@@ -129,8 +130,10 @@ BOUNDS = {
     "characters of a certificate chain": (MAX_CHAIN_SIZE, 10_000),
     "reports that wait": (turns.MOST_REPORTS, 4),
     "CALLs that wait": (turns.MOST_CALLS, 100),
+    "answers that wait for a result": (MOST_OPEN, 16),
     "requests for a customer's data": (customers.MOST_OPEN, 8),
     "frames in the inbox while the disk hangs": (INBOX_LENGTH, 1_000),
+    "facts in the inbox before the link is read on": (MOST_FRAMES, 200),
     "bytes of a console request": (REQUEST_BYTES, 65_536),
     "bytes of the security log": (MOST_LOG_BYTES, 256 * 1024),
     "bytes of a diagnostics bundle": (logs.MOST_BYTES, 4 << 20),
@@ -235,6 +238,46 @@ def test_a_csms_that_asks_and_never_answers_fills_no_memory() -> None:
         assert refused > 400
         assert len(waiting) <= turns.MOST_CALLS + turns.MOST_REPORTS
         assert 0 < len(reports) <= turns.MOST_REPORTS
+
+    run(scene)
+
+
+def test_a_csms_that_asks_faster_than_it_is_answered_fills_no_memory() -> None:
+    """Checks of certificates take their time on a slow board, and each keeps what it is about."""
+
+    async def scene(bench: SimBench) -> None:
+        pem = Root("one").pem
+        order = {"certificateType": "CSMSRootCertificate", "certificate": pem}
+        calls = [bench.csms.call("InstallCertificate", order) for _ in range(100)]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        refused = [answer for answer in answers if isinstance(answer, StationError)]
+        taken = [answer for answer in answers if isinstance(answer, dict)]
+        assert refused
+        assert taken
+        assert len(refused) + len(taken) == len(answers)
+        assert "too many answers" in str(refused[0])
+        assert (await bench.csms.call("InstallCertificate", order))["status"] == "Accepted"
+
+    run(scene)
+
+
+def test_a_csms_that_floods_waits_in_its_own_buffers() -> None:
+    """The link is read no faster than frames are dealt with; the board would run out of memory."""
+
+    async def scene(bench: SimBench) -> None:
+        longest = 0
+
+        def look(effect: object) -> None:
+            nonlocal longest
+            longest = max(longest, len(bench.agent.runtime._inbox))
+
+        bench._on_effect = look
+        for number in range(5000):
+            await bench.csms.send_text(json.dumps([2, f"f{number}", "ClearCache", {}]))
+        await asyncio.sleep(60)
+        answered = [frame for _, _, frame in bench.csms.trace if frame.startswith('[3,"f')]
+        assert len(answered) == 5000, "each gets its answer all the same"
+        assert longest <= 2 * MOST_FRAMES
 
     run(scene)
 
@@ -345,6 +388,18 @@ def test_changes_of_who_is_trusted_are_in_the_security_log() -> None:
             "SecurityCtrlr/OrganizationName changed",
             "network slot 3: security profile 1",
         ]
+
+    run(scene)
+
+
+def test_a_security_log_that_was_emptied_is_told_at_the_next_start() -> None:
+    async def scene(bench: SimBench) -> None:
+        await bench.stop()
+        (bench.directory / "security.log").write_text("")
+        await bench.start()
+        await bench.csms.wait_for(
+            "SecurityEventNotification", lambda event: event["type"] == "SecurityLogWasCleared"
+        )
 
     run(scene)
 

@@ -51,7 +51,11 @@ def test_a_clock_that_ntp_sets_is_told_as_set() -> None:
             await asyncio.sleep(600)
             events = bench.csms.of("SecurityEventNotification")
             assert [event["type"] for event in events] == ["StartupOfTheDevice"]
+            await bench.network.drop()
             bench.is_synced, bench.clock_error_s = True, 0.0
+            await asyncio.sleep(300)
+            assert "SettingSystemTime" in (bench.directory / "security.log").read_text()
+            await bench.network.accept()
             await asyncio.sleep(600)
             events = bench.csms.of("SecurityEventNotification")[1:]
             assert [event["type"] for event in events] == ["SettingSystemTime"]

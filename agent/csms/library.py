@@ -26,7 +26,7 @@ def client() -> tuple[Any, Any]:
 
     class Connection(ClientConnection):
         on_pong: Callable[[], None]
-        hear: Callable[[str], None] | None = None
+        hear: Callable[[str], bool] | None = None
 
         def acknowledge_pings(self, data: bytes) -> None:
             super().acknowledge_pings(data)
@@ -40,8 +40,7 @@ def client() -> tuple[Any, Any]:
                     text = event.data.decode()
                 except UnicodeDecodeError:
                     text = None
-                if text is not None:
-                    self.hear(text)
+                if text is not None and self.hear(text):
                     return
             super().process_event(event)
 

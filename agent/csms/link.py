@@ -58,8 +58,9 @@ class Link(Protocol):
     async def send(self, text: str) -> None:
         """Raises LinkError when the link is gone or takes nothing for a long time."""
 
-    def listen(self, hear: Callable[[str], None] | None) -> None:
-        """Frames may go to `hear` as they come, where none waits for `receive`; None: no more."""
+    def listen(self, hear: Callable[[str], bool] | None) -> None:
+        """Frames may go to `hear` as they come, where none waits for `receive`; None: no more. One
+        that `hear` does not take (False) waits for `receive`."""
 
     async def receive(self) -> str:
         """The next frame. Raises LinkError when the link is gone; safe to cancel."""
@@ -91,7 +92,7 @@ class WebsocketLink:
         transport.writelines(protocol.data_to_send())
         return True
 
-    def listen(self, hear: Callable[[str], None] | None) -> None:
+    def listen(self, hear: Callable[[str], bool] | None) -> None:
         self._connection.hear = hear  # type: ignore[attr-defined]
 
     async def send(self, text: str) -> None:

@@ -1,7 +1,7 @@
 """One link to the CSMS at a time: obeys Dial, Hangup, SendFrame; posts facts, decides nothing."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from agent.core.effects import Dial, SendFrame
@@ -10,6 +10,7 @@ from agent.csms.link import CLOSE_TIMEOUT_S, Connect, Credentials, Link, hang_up
 from agent.errors import LinkError
 
 Event = LinkOpened | LinkClosed | LinkHeard | FrameReceived
+Wait = Callable[[], Awaitable[None] | None]
 
 QUEUE_LENGTH = 64
 """Frames that may wait for a slow socket; one CALL and the answers to a burst need far fewer."""
@@ -25,19 +26,22 @@ class Session:
         connect: Connect,
         credentials: Callable[[int], Credentials],
         post: Callable[[Event], None],
+        wait: Wait = lambda: None,
     ) -> None:
+        """`wait` is asked at each frame: None, or what to wait for before more are read."""
         self.tap: Callable[[object], None] | None = None
         """Called, while somebody traces, with each Event and each SendFrame that the link takes."""
         self._connect = connect
         self._credentials = credentials
         self._post_to_agent = post
+        self._wait = wait
         self._dialogue: _Dialogue | None = None
         self._task: asyncio.Task[None] | None = None
 
     def dial(self, effect: Dial) -> None:
         """Open a link; one that is open or being opened is hung up first."""
         self.hangup("another address is dialled")
-        self._dialogue = _Dialogue(self._connect, self._credentials, self._post, effect)
+        self._dialogue = _Dialogue(self._connect, self._credentials, self._post, self._wait, effect)
         self._task = asyncio.create_task(self._dialogue.run(self._task))
         self._task.add_done_callback(_report_bug)
 
@@ -72,11 +76,13 @@ class _Dialogue:
         connect: Connect,
         credentials: Callable[[int], Credentials],
         post: Callable[[Event], None],
+        wait: Wait,
         dial: Dial,
     ) -> None:
         self._connect = connect
         self._credentials = credentials
         self._post = post
+        self._wait = wait
         self._dial = dial
         self._queue = asyncio.Queue[str](QUEUE_LENGTH)
         self._goodbye: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -166,12 +172,18 @@ class _Dialogue:
             writer.cancel()
             await asyncio.gather(reader, writer, return_exceptions=True)
 
-    def _hear(self, text: str) -> None:
+    def _hear(self, text: str) -> bool:
+        if self._wait() is not None:
+            return False
         self._post(FrameReceived(text))
+        return True
 
     async def _read(self, link: Link) -> None:
         while True:
-            self._hear(await link.receive())
+            self._post(FrameReceived(await link.receive()))
+            # only now: what was received first is posted first
+            if (turn := self._wait()) is not None:
+                await turn
 
     async def _write(self, link: Link) -> None:
         while True:

@@ -70,6 +70,9 @@ VARIABLES = tuple(variable for block in BLOCKS for variable in block.VARIABLES)
 PENDING_ORDERS = frozenset({"TriggerMessage", "GetBaseReport", "GetReport"})
 """CALLs of the CSMS whose follow-ups may leave before the boot is accepted (B02.FR.02)."""
 
+MOST_OPEN = 16
+"""CALLs of the CSMS whose answers wait for a result; it should send one at a time."""
+
 NO_OCPP = frozenset(
     {
         "FormatViolation",
@@ -309,6 +312,8 @@ class Router:
         turns = self.connection.turns
         adds = any(isinstance(effect, OutgoingCall) for effect in answer.effects)
         has_stream = isinstance(answer, Answer) and answer.stream is not None
+        if isinstance(answer, Later) and len(self._open) >= MOST_OPEN:
+            raise CallError("GenericError", "too many answers are being worked on; ask again then")
         if (adds and turns.is_crowded) or (has_stream and not turns.takes_report):
             raise CallError("GenericError", "too much waits for the CSMS's answers; ask again then")
 

@@ -121,7 +121,7 @@ class MemoryLink:
         self._down.append(json.dumps([3, message_id, answer]))
         self._loop.call_later(self._network.latency_s, self._arrive_below)
 
-    def listen(self, hear: Callable[[str], None] | None) -> None:
+    def listen(self, hear: Callable[[str], bool] | None) -> None:
         """Never: each frame waits for `receive`."""
 
     async def receive(self) -> str:

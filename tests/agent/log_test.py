@@ -1,4 +1,5 @@
 import io
+import json
 import logging
 import sys
 import threading
@@ -151,3 +152,11 @@ def test_the_newest_warnings_are_kept_masked_and_bounded() -> None:
     assert rows[-1]["level"] == "ERROR"
     assert rows[-2]["text"] == f"error {log.ERRORS_KEPT + 4} with ***\\nand a second line"
     assert rows[-2]["name"] == "x"
+
+
+@pytest.mark.parametrize("secret", ['quoted"secret-letters', "back\\slash-letters", "grün-geheim"])
+def test_a_secret_is_masked_as_json_writes_it(secret: str) -> None:
+    log.hide(secret)
+    for ensure_ascii in (True, False):
+        text = json.dumps({"at": secret}, ensure_ascii=ensure_ascii)
+        assert log.masked(text) == '{"at": "***"}'

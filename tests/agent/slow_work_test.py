@@ -30,7 +30,7 @@ from agent.slow_work import workroom
 from agent.status import without_secrets
 from drivers.contract import Permit
 from hil.parts.file_servers import Web, serving
-from hil.parts.pki import Root, server_context
+from hil.parts.pki import FUTURE, Root, server_context
 from hil.sim import settings_of
 
 PASSWORD = "bench-password-0123"
@@ -193,6 +193,7 @@ async def test_before_the_clock_is_right_a_file_server_is_held_to_the_build_date
 ) -> None:
     monkeypatch.setattr(tls.time, "time", lambda: 0.0)
     root = Root("csms")
-    with serving(Web(b"firmware", server_context(tmp_path, root.server("localhost")))) as server:
+    later = server_context(tmp_path, root.server("localhost", start=FUTURE))
+    with serving(Web(b"firmware", later)) as server:
         event = await ended(tmp_path, FetchFirmware("u", f"{server.url}/firmware"), {}, root)
     assert event == JobDone("job")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from msgspec.structs import replace
 
 from agent.core.jobs import FetchFirmware, InstallFirmware, VerifyFirmware
@@ -110,6 +111,23 @@ def test_TC_L_05_CS() -> None:
         event = await octt.expect("SecurityEventNotification")
         assert event["type"] == "InvalidFirmwareSigningCertificate"
         assert not octt.bench.work.of(FetchFirmware)
+
+    play(scene)
+
+
+def test_a_certificate_of_the_makers_for_something_else_signs_no_firmware() -> None:
+    """A station's own, for one: its key lies on every board."""
+
+    async def scene(octt: Octt) -> None:
+        maker = Root("maker")
+        await octt.certificate_installed("ManufacturerRootCertificate", maker.pem)
+        wanted = await firmware(octt, maker=maker)
+        wanted["signingCertificate"] = maker.signer((ExtendedKeyUsageOID.CLIENT_AUTH,))
+        answer = await octt.call("UpdateFirmware", {"requestId": REQUEST_ID, "firmware": wanted})
+        assert answer["status"] == "InvalidCertificate"
+        event = await octt.expect("SecurityEventNotification")
+        assert event["type"] == "InvalidFirmwareSigningCertificate"
+        assert "key usage" in event["techInfo"]
 
     play(scene)
 

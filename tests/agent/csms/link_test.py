@@ -114,7 +114,7 @@ async def test_whole_frames_are_heard_as_they_come_and_in_their_order() -> None:
         assert await link.receive() == "before"
         heard: list[str] = []
         received: list[str] = []
-        link.listen(heard.append)
+        link.listen(taking(heard))
         await link.send("go")
         while "after" not in heard + received:
             received.append(await link.receive())
@@ -124,6 +124,35 @@ async def test_whole_frames_are_heard_as_they_come_and_in_their_order() -> None:
         await link.close()
     assert heard == ["ü"]
     assert received == ["in parts", "after"], "it came with the parts before it"
+
+
+def taking(heard: list[str], most: int = 99) -> Callable[[str], bool]:
+    """Takes frames as they come, so many."""
+
+    def hear(text: str) -> bool:
+        if len(heard) >= most:
+            return False
+        heard.append(text)
+        return True
+
+    return hear
+
+
+async def test_a_frame_that_is_not_taken_waits_to_be_received_and_those_behind_it_too() -> None:
+    async def talk(connection: ServerConnection) -> None:
+        assert await connection.recv() == "go"
+        for text in ("one", "two", "three"):
+            await connection.send(text)
+        await connection.wait_closed()
+
+    async with csms(talk) as port:
+        link = await connect(dial_to(port))
+        heard: list[str] = []
+        link.listen(taking(heard, most=1))
+        await link.send("go")
+        assert [await link.receive(), await link.receive()] == ["two", "three"]
+        await link.close()
+    assert heard == ["one"]
 
 
 async def waiting_frames(link: WebsocketLink, count: int) -> None:
@@ -142,7 +171,7 @@ async def test_a_frame_behind_one_that_waits_is_not_heard_before_it() -> None:
         link = await connect(dial_to(port))
         heard: list[str] = []
         await waiting_frames(link, 1)
-        link.listen(heard.append)
+        link.listen(taking(heard))
         await link.send("go")
         await waiting_frames(link, 2)
         assert [await link.receive(), await link.receive()] == ["first", "second"]
@@ -159,7 +188,7 @@ async def test_a_frame_that_is_no_text_ends_the_link_whoever_listens() -> None:
     async with csms(talk) as port:
         link = await connect(dial_to(port))
         heard: list[str] = []
-        link.listen(heard.append)
+        link.listen(taking(heard))
         with pytest.raises(LinkError, match="not UTF-8"):
             await link.receive()
         await link.close()
@@ -193,6 +222,8 @@ async def test_a_refused_handshake_says_what_the_code_means(status: int, word: s
             await connect(dial_to(port))
     assert str(status) in str(caught.value)
     assert PASSWORD not in str(caught.value)
+    is_login = status in (401, 403)
+    assert caught.value.security_event == ("FailedToAuthenticateAtCsms" if is_login else "")
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

@@ -41,7 +41,7 @@ class FakeLink:
             raise self.send_error
         self.sent.append(text)
 
-    def listen(self, hear: Callable[[str], None] | None) -> None:
+    def listen(self, hear: Callable[[str], bool] | None) -> None:
         self.hear = hear
 
     async def receive(self) -> str:
