@@ -40,7 +40,7 @@ powercut: venv ## kills the agent N=200 times while it charges, and counts every
 safety-long: venv ## STEPS=1000000 random steps on core, guard and runtime (about an hour)
 	CHARGEPOINT_SAFETY_STEPS=$(STEPS) $(BIN)/python -m pytest -s -n 0 -k everything tests/safety_machine_test.py
 
-fuzz: venv ## a hundred thousand spoiled frames at the simulated station; ARGS="--seed 500"
+fuzz: venv ## 100,000 spoiled frames, then spoiled bytes on each driver's line; ARGS="--seed 500"
 	$(BIN)/python -m hil.fuzz $(ARGS)
 
 conformance: venv ## the cases of the standard; writes docs/conformance.csv from the run

@@ -1,4 +1,4 @@
-"""A line on which anything may come: the devices' ends, and what noise does to their frames."""
+"""A line on which anything may come: what noise does to the frames of a device's end."""
 
 import random
 from collections.abc import Callable
@@ -18,6 +18,13 @@ def flipped(frame: bytes, dice: random.Random) -> bytes:
     spoiled = bytearray(frame)
     for _ in range(dice.randint(1, 2)):
         spoiled[dice.randrange(len(spoiled))] ^= 1 << dice.randrange(8)
+    return bytes(spoiled)
+
+
+def one_bit(frame: bytes, dice: random.Random) -> bytes:
+    """One bit is wrong: what a sum or an exclusive or of eight bits must notice."""
+    spoiled = bytearray(frame)
+    spoiled[dice.randrange(len(spoiled))] ^= 1 << dice.randrange(8)
     return bytes(spoiled)
 
 
@@ -50,10 +57,22 @@ def foreign(frame: bytes, dice: random.Random) -> bytes:
     return bytes(body) + crc16(bytes(body))
 
 
+def misdirected(frame: bytes, dice: random.Random) -> bytes:
+    """Another transaction, protocol, length, unit, function or count under an MBAP header."""
+    spoiled = bytearray(frame)
+    spoiled[dice.randrange(min(9, len(spoiled)))] ^= 1 << dice.randrange(8)
+    return bytes(spoiled)
+
+
 def silence(frame: bytes, dice: random.Random) -> bytes:
     """Nothing at all."""
     return b""
 
 
 SPOILS: tuple[Spoil, ...] = (noise, flipped, misread, cut, wrapped, doubled, foreign, silence)
-"""What may become of a frame; `foreign` is for Modbus alone."""
+"""What may become of a frame of Modbus RTU."""
+ON_TCP: tuple[Spoil, ...] = (noise, cut, wrapped, doubled, misdirected, silence)
+"""Of one in a socket, where no bit changes by itself."""
+WEAKLY_CHECKED: tuple[Spoil, ...] = (noise, one_bit, cut, wrapped, doubled, silence)
+"""Of what has only eight bits of check."""
+UNCHECKED: tuple[Spoil, ...] = (noise, cut)

@@ -96,6 +96,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "drivers.contract",
         "drivers.meters.register_map",
         "drivers.meters.coding",
+        "drivers.registry",
+        "drivers.gpio",
     ),
 }
 """Room -> rooms it may import, beside itself. `agent.errors` and `agent.log` are everybody's in

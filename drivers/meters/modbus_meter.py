@@ -118,12 +118,16 @@ class ModbusMeter:
         if signer is None:
             await self._report_regularly(report)
             return
+        regular = asyncio.create_task(self._report_regularly(report))
         signing = asyncio.create_task(signer.run(self._read, report))
         try:
-            await self._report_regularly(report)
+            done, _ = await asyncio.wait((regular, signing), return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
+            regular.cancel()
             signing.cancel()
-            await asyncio.gather(signing, return_exceptions=True)
+            await asyncio.gather(regular, signing, return_exceptions=True)
 
     async def _report_regularly(self, report: Report) -> None:
         time = asyncio.get_running_loop().time

@@ -12,6 +12,8 @@ from drivers.contract import ProtocolError, SignedData
 
 LONGEST = 2500
 """Characters of SignedMeterValueType.signedMeterData."""
+LONGEST_METHOD = 50
+"""The same of signingMethod."""
 DEFAULT_METHOD = "ECDSA-secp256r1-SHA256"
 """Of OCMF data whose signature names none (OCMF 1.0, field SA)."""
 SPKI_P256 = "3059301306072a8648ce3d020106082a8648ce3d030107034200"
@@ -89,11 +91,12 @@ def signed_data(ocmf: str, key_hex: str) -> SignedData:
     parts = ocmf.split("|", 2)
     try:
         payload, signature = (json.loads(part) for part in parts[1:])
+        method = signature.get("SA") or DEFAULT_METHOD
         is_whole = parts[0] == "OCMF" and "RD" in payload and bool(signature["SD"])
-        is_whole = is_whole and "\ufffd" not in ocmf
-    except (ValueError, TypeError, KeyError):
-        is_whole = False
-    if not is_whole:
+        is_whole = is_whole and len(method) <= LONGEST_METHOD and "\ufffd" not in ocmf
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        is_whole, method = False, ""
+    if not is_whole or not isinstance(method, str):
         raise ProtocolError("its signed data are no whole OCMF; read the meter's own display")
     data = b64encode(ocmf.encode()).decode()
     if len(data) > LONGEST:
@@ -101,7 +104,6 @@ def signed_data(ocmf: str, key_hex: str) -> SignedData:
             f"its signed data take {len(data)} characters, OCPP has room for {LONGEST}; shorten "
             "the identification or tariff text in the meter"
         )
-    method = str(signature.get("SA") or DEFAULT_METHOD)
     return SignedData(data, method, "OCMF", public_key(key_hex))
 
 

@@ -30,6 +30,8 @@ class BytesUnderWay:
 
     def _moved(self, fd: int, count: int) -> None:
         if os.isatty(fd):
+            if self._waited and count > 0:
+                self._bytes = 0  # what was waited for in vain is lost
             self._bytes += count
             self._waited = False
 

@@ -252,3 +252,15 @@ def test_data_longer_than_ocpp_takes_are_not_cut() -> None:
 
 def test_a_key_of_zeros_is_none() -> None:
     assert public_key("00" * 64) == ""
+
+
+async def test_a_bug_while_it_signs_ends_the_driver_and_is_not_silence(monkeypatch) -> None:
+    async def fail(*_: object) -> bool:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(ocmf.IskraSession, "order", fail)
+    bench = Bench("iskra_wm3m4c")
+    bench.meter.read_soon(Signing.BEGIN)
+    with pytest.raises(ZeroDivisionError):
+        await asyncio.wait_for(bench.task, 20)
+    bench.port.unplug()
