@@ -8,13 +8,13 @@ import logging
 import random
 import signal
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agent.boot import Boot, read_boot
+from agent.boot import WIRING, Boot, read_boot, save_wiring
 from agent.clock import read_clock
 from agent.console import Console, socket_path
 from agent.core import effects as ef
@@ -60,10 +60,10 @@ from drivers.contract import Device, Observation, Patient, Payer, Signing
 
 if TYPE_CHECKING:
     from agent.frame_trace import FrameTrace
+    from agent.line_trace import LineTrace
 
 log = logging.getLogger(__name__)
 
-WIRING = "wiring.json"
 LOG_KEPT_KEY = "meta/security_log"
 """State key that says: there is a security log."""
 GREETED_WITHIN_S = 2.0
@@ -114,7 +114,7 @@ class Agent:
         self._watch = watch
         self._workroom = workshop or self._make_workroom
         self._health = Health.from_environment()
-        self._frame_trace: FrameTrace | None = None
+        self._traces: tuple[FrameTrace, LineTrace] | None = None
 
     async def open(self) -> None:
         """Opens the store and builds the rooms; nothing is energised, nothing is told yet."""
@@ -247,7 +247,7 @@ class Agent:
                 "service": lambda request: serviced(self.view.station, self.runtime.post, request),
                 "limit": lambda request: limited(self.view.station, self.runtime.post, request),
                 "kept": lambda request: kept(self.view),
-                "trace": lambda request: self._trace().follow(),
+                "trace": lambda request: self._trace(is_of_devices=request.get("devices") is True),
             },
             lambda user, accepted: self.runtime.post(login(user, accepted)),
         )
@@ -325,18 +325,22 @@ class Agent:
         rows = self._book.rows(asyncio.get_running_loop().time(), with_cards=with_cards)
         return {"station": self.settings.station.identity, "devices": msgspec.to_builtins(rows)}
 
-    def _trace(self) -> "FrameTrace":
-        """Made for the first who asks."""
-        if self._frame_trace is None:
+    def _trace(self, *, is_of_devices: bool = False) -> AsyncGenerator[dict[str, Any], None]:
+        """What `chargepoint trace` shows; its parts are made for the first who asks."""
+        if self._traces is None:
             from agent.frame_trace import FrameTrace
+            from agent.line_trace import LineTrace
 
-            self._frame_trace = FrameTrace(
-                self._session,
-                self.view,
-                lambda text: self.runtime.router.tokens.hide(text),
-                lambda: self._read_clock().utc_s,
+            def utc_s() -> float:
+                return self._read_clock().utc_s
+
+            hide = self.runtime.router.tokens.hide
+            self._traces = (
+                FrameTrace(self._session, self.view, hide, utc_s),
+                LineTrace(self.settings, self.wiring.devices, utc_s),
             )
-        return self._frame_trace
+        frames, lines = self._traces
+        return lines.follow() if is_of_devices else frames.follow()
 
     def read_meter(self, evse_id: int, signing: Signing, payer: Payer | None) -> None:
         self.wiring.meters[evse_id].read_soon(signing, payer)
@@ -387,26 +391,6 @@ async def _first_to_end(runtime: asyncio.Task[None], tasks: list[asyncio.Task[No
         done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
-
-
-def save_wiring(settings: Settings) -> None:
-    """Keeps the wiring of a good start without secrets, so that `safe-off` finds the contactor."""
-    bare = tuple(
-        msgspec.structs.replace(c, password=None, password_file=None) for c in settings.csms
-    )
-    path = Path(settings.data_directory, WIRING)
-    draft = path.with_suffix(".new")
-    try:
-        draft.write_bytes(msgspec.json.encode(msgspec.structs.replace(settings, csms=bare)))
-        draft.chmod(0o600)
-        draft.replace(path)
-    except OSError as error:
-        log.error(
-            "%s cannot be kept (%s): `chargepoint safe-off` uses the wiring of the last start;"
-            " check space (`df -h`) and owner of the directory",
-            path,
-            error.strerror,
-        )
 
 
 def run(settings: Settings, config: str) -> int:

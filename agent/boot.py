@@ -1,12 +1,19 @@
-"""Why this process started: from what the last one left behind."""
+"""Why this process started, from what the last one left behind; and what it leaves itself."""
 
+import logging
 from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
 from agent.core.events import Now, StopCause
+from agent.settings import Settings
 
+log = logging.getLogger(__name__)
+
+WIRING = "wiring.json"
+"""File of the wiring of the last good start."""
 CRASHES_KEPT = 3
 LOOP_S = 600.0
 """Three crashes within this time: start, but do not sell."""
@@ -50,3 +57,23 @@ def _crashes(saved: Mapping[str, str]) -> list[float]:
         return msgspec.json.decode(saved.get("meta/crashes", "[]"), type=list[float])
     except msgspec.MsgspecError:
         return []
+
+
+def save_wiring(settings: Settings) -> None:
+    """Keeps the wiring of a good start without secrets, so that `safe-off` finds the contactor."""
+    bare = tuple(
+        msgspec.structs.replace(c, password=None, password_file=None) for c in settings.csms
+    )
+    path = Path(settings.data_directory, WIRING)
+    draft = path.with_suffix(".new")
+    try:
+        draft.write_bytes(msgspec.json.encode(msgspec.structs.replace(settings, csms=bare)))
+        draft.chmod(0o600)
+        draft.replace(path)
+    except OSError as error:
+        log.error(
+            "%s cannot be kept (%s): `chargepoint safe-off` uses the wiring of the last start;"
+            " check space (`df -h`) and owner of the directory",
+            path,
+            error.strerror,
+        )

@@ -85,6 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--socket", help="console socket, when charger.yaml cannot be read")
     follows = "what the station and the CSMS tell each other, live, without secrets"
     trace = _verb(verbs, "trace", _in("agent.trace", "trace"), follows)
+    trace.add_argument(
+        "--devices", action="store_true", help="the bytes on the lines of the devices instead"
+    )
     trace.add_argument("--json", action="store_true", help="a JSON object a line")
     queue = _verb(verbs, "queue", _queue, "messages for the CSMS, a JSON object a line")
     which = queue.add_mutually_exclusive_group()

@@ -79,28 +79,25 @@ class FrameTrace:
             return
         at_s = self._utc_s()
         for listener in self._listeners:
-            listener.put(at_s, happened)
+            listener.put(at_s, happened, len(getattr(happened, "text", "")))
 
 
-class Listener:
-    """What one who listens has not taken yet, raw and bounded; masked when it is taken."""
+class Backlog:
+    """What one who listens has not taken yet, raw and bounded; `told` when it is taken."""
 
-    def __init__(self, hide: Callable[[str], str], known: dict[Key, str]) -> None:
-        """`known`: actions of CALLs under way."""
-        self._hide = hide
-        self._actions = known
-        self._waiting: deque[tuple[float, object]] = deque()
-        self._chars = 0
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[float, object, int]] = deque()
+        self._size = 0
         self._left_out = 0
         self._came = asyncio.Event()
 
-    def put(self, at_s: float, happened: object) -> None:
-        size = _size(happened)
-        if len(self._waiting) >= FRAMES_KEPT or self._chars + size > CHARS_KEPT:
+    def put(self, at_s: float, happened: object, size: int) -> None:
+        """`size`: characters or bytes."""
+        if len(self._waiting) >= FRAMES_KEPT or self._size + size > CHARS_KEPT:
             self._left_out += 1
         else:
-            self._waiting.append((at_s, happened))
-            self._chars += size
+            self._waiting.append((at_s, happened, size))
+            self._size += size
         self._came.set()
 
     async def next(self) -> Told:
@@ -111,13 +108,27 @@ class Listener:
             await self._came.wait()
         if not self._waiting:
             left_out, self._left_out = self._left_out, 0
-            text = f"{left_out} frames came faster than they were taken and are left out"
+            text = f"{left_out} came faster than they were taken and are left out"
             return {"time": "", "direction": LINK, "text": text}
-        at_s, happened = self._waiting.popleft()
-        self._chars -= _size(happened)
-        return {"time": stamp(at_s), **self._told(happened)}
+        at_s, happened, size = self._waiting.popleft()
+        self._size -= size
+        return {"time": stamp(at_s), **self.told(happened)}
 
-    def _told(self, happened: object) -> Told:
+    def told(self, happened: Any) -> Told:
+        """As it may be shown."""
+        raise NotImplementedError
+
+
+class Listener(Backlog):
+    """Frames, masked when they are taken."""
+
+    def __init__(self, hide: Callable[[str], str], known: dict[Key, str]) -> None:
+        """`known`: actions of CALLs under way."""
+        super().__init__()
+        self._hide = hide
+        self._actions = known
+
+    def told(self, happened: object) -> Told:
         match happened:
             case ef.SendFrame(text):
                 return {"direction": SENT, **self._frame(text, is_ours=True)}
@@ -175,10 +186,6 @@ class Listener:
         self._actions[key] = action
         while len(self._actions) > CALLS_KEPT:
             del self._actions[next(iter(self._actions))]
-
-
-def _size(happened: object) -> int:
-    return len(getattr(happened, "text", ""))
 
 
 def stamp(utc_s: float) -> str:

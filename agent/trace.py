@@ -1,4 +1,5 @@
-"""`chargepoint trace`: the frames between station and CSMS, as the running service tells them."""
+"""`chargepoint trace`: what crosses the link to the CSMS, or the lines of the devices, as the
+running service tells it."""
 
 import argparse
 import json
@@ -20,7 +21,7 @@ def trace(arguments: argparse.Namespace) -> int:
     """Until it is interrupted."""
     settings = settings_of(arguments.config)
     path = socket_path(settings.data_directory, settings.console_socket)
-    for told in told_for_ever(path, {"cmd": "trace"}):
+    for told in told_for_ever(path, {"cmd": "trace", "devices": arguments.devices}):
         print(as_json(told) if arguments.json else line(told), flush=True)
     return 0
 
@@ -51,9 +52,13 @@ def as_json(told: dict[str, Any]) -> str:
 
 
 def line(told: dict[str, Any]) -> str:
-    """`10:20:30.123 -> Heartbeat 3f2c... {}`: UTC, direction, action, message id, payload."""
+    """`10:20:30.123Z -> Heartbeat 3f2c... {}`: UTC, direction, action, message id, payload; of a
+    line of devices its name and the bytes."""
     words = [told.get("time", "")[11:], ARROWS.get(told.get("direction", ""), "??")]
-    if "kind" not in told:
+    if "line" in told:
+        words += [told["line"], told["bytes"]]
+        words += [f"({told['note']})"] if told.get("note") else []
+    elif "kind" not in told:
         words.append(str(told.get("text", "")))
     else:
         words += [told.get("action") or "?", told.get("message_id") or "?"]

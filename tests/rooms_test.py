@@ -114,6 +114,7 @@ BELONGS_TO = {
     "agent.boot": "agent.app",
     "agent.file_facts": "agent.app",
     "agent.frame_trace": "agent.app",
+    "agent.line_trace": "agent.app",
     "agent.lamps": "agent.app",
     "agent.station_inputs": "agent.app",
     "agent.clock": "agent.app",

@@ -76,7 +76,7 @@ def set_password(value: str) -> dict[str, Any]:
 
 async def traced(bench: SimBench, said: list[str]) -> None:
     """Somebody looks on with `chargepoint trace`."""
-    told = bench.agent._trace().follow()
+    told = bench.agent._trace()
     async for one in told:
         said += [json.dumps(one), trace.line(one)]
 
@@ -245,6 +245,7 @@ async def test_the_real_process_at_debug_writes_neither_card_nor_password() -> N
         bench.log_level = "DEBUG"
         await bench.start_agent()
         await bench.wait_until(lambda: bench.csms.boot_status == "Accepted", "a boot", 60.0)
+        lookers = [await looker(bench), await looker(bench, "--devices")]
         bench.csms.answer["Authorize"] = nobody_knows
         await bench.swipe(CARD)
         await bench.wait_until(lambda: bool(bench.csms.of("Authorize")), "an Authorize")
@@ -253,8 +254,33 @@ async def test_the_real_process_at_debug_writes_neither_card_nor_password() -> N
         handshakes = len(bench.server.handshakes)
         await bench.wait_until(lambda: len(bench.server.handshakes) > handshakes, "a new dial")
         status = json.dumps(await bench.status())
+        frames, lines = [await told_to(one) for one in lookers]
+        assert "-> Authorize" in frames
+        assert "<- SetVariables" in frames
+        assert "a card" in lines
+        assert "-> rs485 01 04" in lines
         await bench.stop_agent()
         written = bench.agent_log.read_text(errors="replace")
         assert "<7>" in written, "nothing was said at level DEBUG"
         header = str(bench.server.handshakes[-1][1]).removeprefix("Basic ")
-        assert found_in(written + status, (*SECRETS, header)) == []
+        secrets = (*SECRETS, header, CARD.encode().hex(" "), NEW_PASSWORD.encode().hex(" "))
+        assert found_in(written + status + frames + lines, secrets) == []
+
+
+async def looker(bench: DeskBench, *more: str) -> asyncio.subprocess.Process:
+    """`chargepoint trace` of the running station, once it has begun."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "agent.cli", "trace", str(bench.config), *more),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        limit=1_000_000,
+    )
+    assert process.stdout is not None
+    assert b" -- " in await process.stdout.readline()
+    return process
+
+
+async def told_to(looker: asyncio.subprocess.Process) -> str:
+    looker.terminate()
+    out, _ = await looker.communicate()
+    return out.decode()

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from drivers.bus.modbus_request import READ_HOLDING, READ_INPUT, Request
 from drivers.bus.place import host_of
 from drivers.bus.serial_port import FIRST_PAUSE_S, cannot_open, is_pty, next_pause_s
+from drivers.bus.tap import TAP
 from drivers.bus.turns import Rank, Turns
 from drivers.contract import Counters, NoAnswer, PortError, ProtocolError, SerialLine
 
@@ -297,6 +298,8 @@ class ModbusLine:
 
     def _watch(self, sending: bool, data: bytes) -> bytes:
         """Hook of pymodbus: `data` is all that came since the request, or unasked-for bytes."""
+        if TAP.seen is not None:
+            TAP.seen(self._line.port, sending, data)
         if not sending:
             self._heard_bytes = len(data)
             if not self._waiting:

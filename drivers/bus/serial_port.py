@@ -19,6 +19,7 @@ from errno import (
 
 import serial
 
+from drivers.bus.tap import TAP
 from drivers.contract import Counters, PortError, SerialLine
 
 MAX_UNSENT_BYTES = 4096
@@ -107,6 +108,8 @@ class SerialPort:
         if len(self._unsent) + len(data) > MAX_UNSENT_BYTES:
             self._lose("it takes no more data")
             return
+        if TAP.seen is not None:
+            TAP.seen(self._name, True, data)
         self._unsent += data
         self._writable()
 
@@ -127,6 +130,8 @@ class SerialPort:
             self._lose(error)
             return
         if data:
+            if TAP.seen is not None:
+                TAP.seen(self._name, False, data)
             self._heard(data)
         else:
             self._lose("the other side hung up")

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from agent import app
-from agent.app import WIRING
+from agent.boot import WIRING
 from agent.credentials import password_of
 from agent.errors import SettingsError
 from agent.ocpp.messages import parse_time

@@ -29,7 +29,7 @@ class Follower:
         self._task = asyncio.create_task(self._follow(agent))
 
     async def _follow(self, agent: Agent) -> None:
-        told = agent._trace().follow()
+        told = agent._trace()
         try:
             async for one in told:
                 self.told.append(one)
@@ -107,10 +107,10 @@ def test_only_so_many_may_listen_at_once() -> None:
             followers = [Follower(bench.agent) for _ in range(frame_trace.LISTENERS)]
             await asyncio.sleep(0.1)
             with pytest.raises(ConsoleError, match="end one of them"):
-                bench.agent._trace().follow()
+                bench.agent._trace()
             await followers[0].leave()
             assert bench.agent._session.tap is not None, "the others still listen"
-            await bench.agent._trace().follow().aclose()
+            await bench.agent._trace().aclose()
             for follower in followers[1:]:
                 await follower.leave()
 
@@ -124,6 +124,10 @@ def taken(listener: Listener, count: int) -> list[Told]:
     return asyncio.run(take())
 
 
+def put(listener: Listener, happened: object) -> None:
+    listener.put(0.0, happened, len(getattr(happened, "text", "")))
+
+
 def listener(hide: Callable[[str], str] = lambda text: text) -> Listener:
     return Listener(hide, {})
 
@@ -131,11 +135,11 @@ def listener(hide: Callable[[str], str] = lambda text: text) -> Listener:
 def test_who_does_not_keep_up_loses_frames_and_is_told_how_many() -> None:
     slow = listener()
     for number in range(frame_trace.FRAMES_KEPT + 7):
-        slow.put(0.0, SendFrame(f'[2,"{number}","Heartbeat",{{}}]'))
+        put(slow, SendFrame(f'[2,"{number}","Heartbeat",{{}}]'))
     told = taken(slow, frame_trace.FRAMES_KEPT + 1)
-    assert told[-1]["text"].startswith("7 frames")
+    assert told[-1]["text"].startswith("7 came faster")
     assert told[-2]["message_id"] == str(frame_trace.FRAMES_KEPT - 1)
-    slow.put(0.0, SendFrame('[2,"x","Heartbeat",{}]'))
+    put(slow, SendFrame('[2,"x","Heartbeat",{}]'))
     assert taken(slow, 1)[0]["message_id"] == "x"
 
 
@@ -143,10 +147,10 @@ def test_what_waits_is_bounded_by_its_size_too() -> None:
     slow = listener()
     large = f'[2,"x","DataTransfer",{{"data":"{"y" * 200_000}"}}]'
     for _ in range(10):
-        slow.put(0.0, FrameReceived(large))
+        put(slow, FrameReceived(large))
     assert len(slow._waiting) == frame_trace.CHARS_KEPT // len(large)
     taken(slow, len(slow._waiting) + 1)
-    assert slow._chars == 0
+    assert slow._size == 0
 
 
 @pytest.mark.parametrize(
@@ -163,7 +167,7 @@ def test_what_waits_is_bounded_by_its_size_too() -> None:
 )
 def test_any_text_is_told_as_something(text: str, told: tuple[str, str | None, str | None]) -> None:
     one = listener(lambda text: text.replace("4711", "..."))
-    one.put(0.0, FrameReceived(text))
+    put(one, FrameReceived(text))
     (row,) = taken(one, 1)
     assert (row["kind"], row["action"], row["message_id"]) == told
     assert len(json.dumps(row)) < 500
@@ -173,9 +177,9 @@ def test_any_text_is_told_as_something(text: str, told: tuple[str, str | None, s
 
 def test_the_answer_to_a_long_call_has_its_action() -> None:
     one = listener()
-    one.put(0.0, FrameReceived('[2,"a","Reset",{"x":"' + "y" * 40_000 + '"}]'))
-    one.put(0.0, SendFrame('[3,"a",{"status":"Accepted"}]'))
-    one.put(0.0, LinkClosed("gone"))
+    put(one, FrameReceived('[2,"a","Reset",{"x":"' + "y" * 40_000 + '"}]'))
+    put(one, SendFrame('[3,"a",{"status":"Accepted"}]'))
+    put(one, LinkClosed("gone"))
     told = taken(one, 3)
     assert "40024 characters" in told[0]["note"]
     assert (told[1]["action"], told[1]["payload"]) == ("Reset", {"status": "Accepted"})
@@ -184,16 +188,16 @@ def test_the_answer_to_a_long_call_has_its_action() -> None:
 
 def test_ids_of_both_sides_are_kept_apart() -> None:
     one = listener()
-    one.put(0.0, SendFrame('[2,"1","Heartbeat",{}]'))
-    one.put(0.0, FrameReceived('[2,"1","Reset",{"type":"OnIdle"}]'))
-    one.put(0.0, FrameReceived('[3,"1",{"currentTime":"2026-01-01T00:00:00Z"}]'))
-    one.put(0.0, SendFrame('[3,"1",{"status":"Scheduled"}]'))
+    put(one, SendFrame('[2,"1","Heartbeat",{}]'))
+    put(one, FrameReceived('[2,"1","Reset",{"type":"OnIdle"}]'))
+    put(one, FrameReceived('[3,"1",{"currentTime":"2026-01-01T00:00:00Z"}]'))
+    put(one, SendFrame('[3,"1",{"status":"Scheduled"}]'))
     assert [row["action"] for row in taken(one, 4)] == ["Heartbeat", "Reset", "Heartbeat", "Reset"]
 
 
 def test_calls_without_an_answer_fill_no_memory() -> None:
     one = listener()
     for number in range(200):
-        one.put(0.0, FrameReceived(f'[2,"{number}","Reset",{{"type":"OnIdle"}}]'))
+        put(one, FrameReceived(f'[2,"{number}","Reset",{{"type":"OnIdle"}}]'))
     taken(one, 200)
     assert len(one._actions) == frame_trace.CALLS_KEPT

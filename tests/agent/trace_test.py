@@ -27,7 +27,7 @@ def service(monkeypatch: pytest.MonkeyPatch, *days: list[dict[str, Any]] | Excep
     left = iter(days)
 
     def follow(path: str, request: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        assert request == {"cmd": "trace"}
+        assert request == {"cmd": "trace", "devices": False}
         day = next(left, KeyboardInterrupt())
         if isinstance(day, BaseException):
             raise day
