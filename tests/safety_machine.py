@@ -15,8 +15,7 @@ from agent.settings import EnergyManager, Safety
 from drivers.contract import PilotState
 from drivers.sim.connector import Ev
 from tests.safety_machine_more import CARDS, PLACES, POINTS, WAITS, More
-from tests.safety_machine_parts import GOOD_CARDS
-from tests.safety_machine_rig import INPUTS, Rig
+from tests.safety_machine_rig import Rig
 
 STEPS = int(os.environ.get("CHARGEPOINT_SAFETY_STEPS", "10000"))
 """`make safety-long` asks for a million."""
@@ -105,20 +104,6 @@ def machine(progress: Progress) -> type[RuleBasedStateMachine]:
             progress.step()
             self.rig.wait(wait_s)
 
-        def _new_ev(self, place):
-            rig = self.rig
-            rig.do(rig.board.plug_out, *place)
-            rig.wait(8.0)
-            if not rig.welded:
-                rig.do(rig.post, ev.Serviced(*place))
-            rig.do(rig.board.plug_in, *place, Ev(ready_after_s=0.1), 32.0)
-            rig.wait(2.0)
-
-        def _good_card(self, place):
-            if self.rig.station.evses[place[0]].free:
-                card = IdToken(min(GOOD_CARDS), "ISO14443")
-                self.rig.do(self.rig.post, ev.TokenPresented(card, (place[0],)))
-
         # --- people and EVs -------------------------------------------------------------------
 
         @rule(place=PLACES, kind=EVS, cable_a=st.sampled_from([13.0, 20.0, 32.0]), wait_s=WAITS)
@@ -158,16 +143,7 @@ def machine(progress: Progress) -> type[RuleBasedStateMachine]:
             """The way most things go, so that the others meet power that flows."""
             place = self.rig.at(place)
             rig = self.rig
-            rig.store.delay_s, rig.store.refuses = 0.0, False
-            rig.deaf.clear()
-            for board in rig.boards:
-                rig.do(rig.find_board, board)
-                for name, calm in INPUTS.items():
-                    rig.do(rig.turn, board, name, calm)
-            for fault in ("rcd", "ground", "pilot_lost", "meter_lost"):
-                rig.do(rig.board.clear_fault, *place, fault)
-            if not self.rig.welded:
-                rig.do(rig.post, ev.Serviced(*place))
+            self._mend(place)
             if not rig.board.connector(*place).ev_connected:
                 rig.do(rig.board.plug_in, *place, kind, cable_a if rig.socket else None)
             rig.wait(1.0)

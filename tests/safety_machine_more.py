@@ -29,8 +29,52 @@ class More:
 
     rig: Rig
     _then: Any
-    _new_ev: Any
-    _good_card: Any
+
+    # --- a charge that works ----------------------------------------------------------------------
+
+    def _mend(self, place):
+        """No fault stands, all reports arrive, the disk works."""
+        rig = self.rig
+        rig.store.delay_s, rig.store.refuses = 0.0, False
+        rig.deaf.clear()
+        for board in rig.boards:
+            rig.do(rig.find_board, board)
+            for name, calm in INPUTS.items():
+                rig.do(rig.turn, board, name, calm)
+        for fault in ("rcd", "ground", "pilot_lost", "meter_lost"):
+            rig.do(rig.board.clear_fault, *place, fault)
+        if not rig.welded:
+            rig.do(rig.post, ev.Serviced(*place))
+
+    def _new_ev(self, place, kind=None):
+        rig = self.rig
+        rig.do(rig.board.plug_out, *place)
+        rig.wait(8.0)
+        if not rig.welded:
+            rig.do(rig.post, ev.Serviced(*place))
+        rig.do(rig.board.plug_in, *place, kind or Ev(ready_after_s=0.1), 32.0)
+        rig.wait(2.0)
+
+    def _good_card(self, place):
+        if self.rig.station.evses[place[0]].free:
+            card = IdToken(min(GOOD_CARDS), "ISO14443")
+            self.rig.do(self.rig.post, ev.TokenPresented(card, (place[0],)))
+
+    def _good_charge(self, place, kind=None):
+        """As much as can be had flows."""
+        rig = self.rig
+        self._mend(place)
+        rig.places[place].lock_jammed = False
+        for evse_id in (0, place[0]):
+            rig.do(rig.post, ev.CurrentLimited(evse_id, None))
+            rig.do(rig.post, ev.AvailabilityRequested(evse_id, 0, True))
+        if place in rig.heat_c:
+            rig.do(rig.heat, place, 40.0)
+        self._new_ev(place, kind)
+        self._good_card(place)
+        rig.wait(3.0)
+
+    # --- the board ------------------------------------------------------------------------------
 
     @rule(
         board=BOARDS,
@@ -54,10 +98,30 @@ class More:
         self.rig.do(self.rig.find_board, board)
         self._then(wait_s)
 
-    @rule(place=PLACES, temperature_c=st.sampled_from([59.0, 66.0, 79.0, 85.0]), wait_s=WAITS)
-    def heat(self, place, temperature_c, wait_s):
-        self.rig.do(self.rig.heat, self.rig.at(place), temperature_c)
+    @rule(
+        place=PLACES,
+        is_new=st.booleans(),
+        temperature_c=st.sampled_from([59.0, 66.0, 79.0, 85.0]),
+        wait_s=WAITS,
+    )
+    def heat(self, place, is_new, temperature_c, wait_s):
+        place = self.rig.at(place)
+        if is_new:
+            self._good_charge(place)
+        self.rig.do(self.rig.heat, place, temperature_c)
         self._then(wait_s)
+
+    @rule(place=PLACES)
+    def the_lock_opens_while_the_disk_is_slow(self, place):
+        """The core hears of it only when the disk has answered."""
+        rig, place = self.rig, self.rig.at(place)
+        self._good_charge(place)
+        rig.store.delay_s = 3.0
+        rig.do(rig.post, ev.AvailabilityRequested(place[0], 0, True))
+        rig.wait(0.02)
+        rig.do(rig.lock_moves, place, False)
+        self._then(2.0)
+        rig.store.delay_s = 0.0
 
     @rule(place=PLACES, wait_s=WAITS)
     def another_ev_at_once(self, place, wait_s):
@@ -71,14 +135,9 @@ class More:
     def one_supply_for_two(self, wait_s, by_card):
         """One EV is told to stop, and goes on as long as it is let; another one waits for it."""
         rig = self.rig
-        for place in ((1, 1), (2, 1)):
-            self._new_ev(place)
-        rig.do(rig.board.plug_out, 1, 1)
-        rig.wait(8.0)
-        rig.do(rig.board.plug_in, 1, 1, Ev(ignores_pilot=True, current_a=6.0), 32.0)
-        rig.wait(1.0)
-        self._good_card((1, 1))
-        rig.wait(9.0)
+        self._mend((2, 1))
+        self._new_ev((2, 1), Ev(current_a=32.0, ready_after_s=0.1))
+        self._good_charge((1, 1), Ev(ignores_pilot=True, current_a=6.0))
         if by_card:
             card = IdToken(min(GOOD_CARDS), "ISO14443")
             rig.do(rig.post, ev.TokenPresented(card, (1,)))
@@ -91,6 +150,16 @@ class More:
         rig.do(rig.post, ev.CurrentLimited(1, None))
 
     # --- the CSMS and the technician --------------------------------------------------------------
+
+    @rule(place=PLACES, lasts_s=st.sampled_from([5.0, 20.0]))
+    def nobody_steers(self, place, lasts_s):
+        """The CSMS falls silent amid a charge, and comes back."""
+        place = self.rig.at(place)
+        self._good_charge(place)
+        self.rig.do(self.rig.post, ev.CsmsLost())
+        self.rig.wait(lasts_s)
+        self.rig.do(self.rig.post, ev.CsmsReached())
+        self._then(0.3)
 
     @rule(evse_id=st.sampled_from([0, 1, 2]), card=CARDS, wait_s=WAITS)
     def remote_start(self, evse_id, card, wait_s):
