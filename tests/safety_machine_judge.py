@@ -79,6 +79,8 @@ class Judge:
         """What the energy manager said last, by EVSE (0: all), and when that runs out."""
         self.manager_heard_s = -inf
         """When it said anything."""
+        self.tripped: set[Place] = set()
+        """A residual current ended the charge there, and nobody has asked for another one since."""
         self.unlocked_s: dict[Place, float] = {}
         self.places: dict[Place, SimPilot] = {}
 
@@ -96,6 +98,9 @@ class Judge:
                 self.handled[f"limit {evse_id}"] = limit_a
             case ev.Serviced(evse_id, connector_id):
                 self.welded.discard((evse_id, connector_id))
+                self.tripped.discard((evse_id, connector_id))
+            case ev.TokenPresented() | ev.StartRequested() if not self.safety.rcd_needs_service:
+                self.tripped.clear()
             case ev.FaultRaised(evse_id, connector_id, fault):
                 self.handled.setdefault(f"faults {(evse_id, connector_id)}", set()).add(fault)
             case ev.FaultCleared(evse_id, connector_id, fault):
@@ -104,12 +109,19 @@ class Judge:
                     until_s = now_s + CHANCE * self.safety.random_delay_s
                     self.handled[f"mains {evse_id}"] = until_s
             case ev.PilotChanged(evse_id, connector_id, reading):
+                has_left = reading.state is PilotState.A and not self.safety.rcd_needs_service
+                self.tripped -= {(evse_id, connector_id)} if has_left else set()
                 if reading.temperature_c is not None:
                     self.handled[f"heat {(evse_id, connector_id)}"] = reading.temperature_c
             case ev.CsmsLost():
                 self.handled.setdefault("silent", now_s)
             case ev.CsmsReached():
                 self.handled.pop("silent", None)
+
+    def trip(self, place: Place) -> None:
+        """A residual current was seen there."""
+        if place in self.standing or self.safety.rcd_needs_service:
+            self.tripped.add(place)
 
     @property
     def _core_knows(self) -> bool:
@@ -157,6 +169,8 @@ class Judge:
             self.wrong.append(f"permit: order at {place} was decided before trouble was seen there")
         if place in self.welded:
             self.wrong.append(f"welded: power allowed at {place}, nobody looked at the contacts")
+        if place in self.tripped:
+            self.wrong.append(f"reclosed: power allowed at {place} after a residual current")
         if f"transaction/{place[0]}" not in self.store.saved:
             self.wrong.append(f"row: power allowed at {place}, no session row is on disk")
         lasted_s = self.loop.time() - self.changed_s.get(place, -PACE_S)

@@ -91,6 +91,19 @@ class More:
             self.rig.do(self.rig.turn, board, name, calm)
         self._then(wait_s)
 
+    @rule(place=PLACES, lasts_s=st.sampled_from([0.006, 0.5]), wait_s=st.sampled_from([11.0, 61.0]))
+    def a_residual_current(self, place, lasts_s, wait_s):
+        """Amid a charge; then the RCD is set again."""
+        rig, place = self.rig, self.rig.at(place)
+        self._good_charge(place)
+        rig.do(rig.turn, f"board{place[0]}", "rcd", True)
+        rig.wait(lasts_s)
+        rig.do(rig.turn, f"board{place[0]}", "rcd", False)
+        self._then(wait_s)
+        if rig.board.connector(*place).ev_connected:
+            self._good_card(place)
+        self._then(3.0)
+
     @rule(board=BOARDS, lasts_s=st.sampled_from([0.5, 8.0, 70.0]), wait_s=WAITS)
     def a_board_is_lost(self, board, lasts_s, wait_s):
         self.rig.do(self.rig.lose_board, board)

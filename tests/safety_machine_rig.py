@@ -185,6 +185,8 @@ class Rig(Judge):
         self.handled.clear()
         self.words.clear()
         self.manager_heard_s = -inf
+        if not self.safety.rcd_needs_service:
+            self.tripped.clear()
         if cause is StopCause.POWER_LOSS:
             self.handled["mains 0"] = self.loop.time() + CHANCE * self.safety.random_delay_s
         self.post(ev.Started(cause, "PowerUp"))
@@ -235,6 +237,8 @@ class Rig(Judge):
                 self.heard[place] = reading
                 if WELDED in reading.faults:
                     self.welded.add(place)
+                if "rcd" in reading.faults:
+                    self.trip(place)
                 if reading.faults or reading.state not in (PilotState.B, PilotState.C):
                     self.troubled_s[place] = now_s
             case MeterSeen(device, reading):
@@ -273,6 +277,9 @@ class Rig(Judge):
         if active is (name != "mains"):
             for evse_id in self.boards[board]:
                 self._trouble(evse_id)
+                for place in self.places if name == "rcd" else ():
+                    if place[0] == evse_id:
+                        self.trip(place)
         self.senses.report(InputSeen(board, name, active, self.loop.time()))
 
     def lose_board(self, board: str) -> None:

@@ -211,6 +211,17 @@ def no_memory(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Latches, "_save", lambda latches: Save("elsewhere", "1"))
 
 
+def no_rest_after_a_trip(patch: pytest.MonkeyPatch) -> None:
+    """A plugged EV gets another charge by itself, where no card is needed."""
+    always = property(lambda connector: False, lambda connector, over: None)
+    patch.setattr(Connector, "session_over", always, raising=False)
+
+
+def no_service_after_a_trip(patch: pytest.MonkeyPatch) -> None:
+    """Nobody has to look, though charger.yaml says so."""
+    patch.setattr("agent.core.latches.AFTER_RCD", frozenset())
+
+
 def no_pace(patch: pytest.MonkeyPatch) -> None:
     """An offer is raised as soon as there is more."""
     patch.setattr("agent.core.limits.SETTLE_S", 0.0)
@@ -306,6 +317,8 @@ SEEDED: dict[str, tuple[str, Patch]] = {
     "a session row first": ("row", no_row),
     "service after welding": ("welded", no_latch),
     "service after welding and a restart": ("welded", no_memory),
+    "no reclosing by itself": ("reclosed", no_rest_after_a_trip),
+    "no reclosing before service": ("reclosed", no_service_after_a_trip),
     "one change in five seconds": ("pace", no_pace),
     "the failsafe current": ("limit", no_failsafe),
     "a cool controller": ("limit", no_heat),

@@ -2,6 +2,7 @@
 
 from msgspec.structs import replace
 
+from agent.core.effects import StopPower
 from agent.core.events import IdToken
 from agent.core.pilot import DEMANDING, ENERGISABLE, SUSPENDING_FAULTS, UNCLEAR, plugged
 from drivers.contract import PilotReading, PilotState, PowerPath
@@ -219,6 +220,11 @@ class Connector:
             self.offered_since_s = None
         elif self.offered_since_s is None:
             self.offered_since_s = now_s
+
+    def begin(self, now_s: float) -> object:
+        """Off, whatever the process before ordered last: a moment ago it may have allowed power."""
+        self.withdrawn_s = now_s
+        return StopPower(*self.place)
 
     def wakes_s(self, after_s: float) -> float | None:
         """When an EV that does not take its offer is woken; None: nobody sleeps here."""

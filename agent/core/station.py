@@ -185,7 +185,7 @@ class Station:
         return evse is not None and (connector_id == 0 or connector_id in evse.connectors)
 
     def _started(self, event: ev.Started, now: Now) -> list[object]:
-        effects: list[object] = [StopPower(*c.place) for c in self._connectors()]
+        effects = [connector.begin(now.mono_s) for connector in self._connectors()]
         effects += self._orders.caps.started(event.cause, now)
         for key, text in self._saved.items():
             try:

@@ -69,6 +69,27 @@ def test_a_controller_that_is_found_lost_later_keeps_the_plug_longer(play) -> No
     assert ef.LockPlug(1, 1, False) in p.wait(0.2)
 
 
+@pytest.mark.parametrize("cause", [StopCause.REBOOT, StopCause.POWER_LOSS])
+def test_what_the_process_before_allowed_may_still_close_after_a_restart(play, cause) -> None:
+    """Found by the safety machine: it ended a moment after its order had left."""
+    p = play(fixed_cable=False)
+    p.pilot("B", cable_a=32.0)
+    p.swipe()
+    p.wait(6)
+    p.pilot("C", cable_a=32.0)
+    p.start(cause=cause)
+    effects = p.pilot("C", cable_a=32.0)  # as it stood when the process ended
+    assert not kinds(effects, ef.LockPlug)
+    assert "transaction/1" in p.saved
+    p.pilot("C", closed=True, cable_a=32.0)
+    assert not kinds(p.wait(6), ef.LockPlug)
+    assert "transaction/1" in p.saved
+    p.pilot("C", cable_a=32.0)
+    p.wait(1)
+    assert "transaction/1" not in p.saved
+    assert p.told()[-1].event_type == "Ended"
+
+
 # --- the cable ------------------------------------------------------------------------------------
 
 
