@@ -348,7 +348,8 @@ class Rig(Judge):
         """By itself, against all orders; never while nobody could hear of it: a silent controller
         is stopped for its silence, later than a lock that tells."""
         pilot = self.places[place]
-        if pilot.capabilities.has_lock and pilot.name not in self.deaf:
+        is_heard = pilot._wire.open and pilot.name not in self.deaf
+        if pilot.capabilities.has_lock and is_heard:
             pilot.locked = locked
             pilot._tell_lock()
             self.look_at_contactors()
