@@ -144,6 +144,15 @@ class Bench:
 
         await self.eventually(agrees, f"{state} {path} {offered_a}, but {self.reading}")
 
+    async def orders_begin(self, first: str, second: str, sent: int = 0) -> None:
+        """These come first, the second soon: what is shown may be told before it was sent."""
+
+        def begin() -> list[str]:
+            return orders(self.controller.commands[sent:])[:2]
+
+        await self.eventually(lambda: len(begin()) == 2)
+        assert begin() == [first, second]
+
     async def polls(self, times: int = 2) -> None:
         """Waits for some more whole polls."""
         asked = self.controller.commands.count("GS")
@@ -172,7 +181,7 @@ async def test_the_first_word_to_an_enabled_controller_is_sleep(bench) -> None:
     bench.controller.plug(3)
     bench.start()
     await bench.shows(PilotState.C, PowerPath.OPEN, 0.0)
-    assert orders(bench.controller.commands)[:2] == ["FS", "SY 20 10"]
+    await bench.orders_begin("FS", "SY 20 10")
 
 
 async def test_allowed_power_flows_in_c_with_the_current_set_before_enabling(bench) -> None:
@@ -289,7 +298,7 @@ async def test_a_restarted_controller_is_put_to_sleep_before_anything_else(bench
     sent = len(bench.controller.commands)
     bench.controller.restart()
     await bench.shows(PilotState.C, PowerPath.OPEN, 0.0)
-    assert orders(bench.controller.commands[sent:])[:2] == ["FS", "SY 20 10"]
+    await bench.orders_begin("FS", "SY 20 10", sent=sent)
 
 
 async def test_a_restart_while_allowed_gets_its_current_and_supervision_back(bench) -> None:
@@ -300,7 +309,7 @@ async def test_a_restart_while_allowed_gets_its_current_and_supervision_back(ben
     sent = len(bench.controller.commands)
     bench.controller.restart()
     await bench.eventually(lambda: bench.controller.heartbeat == (20, 10, 0))
-    assert orders(bench.controller.commands[sent:])[:2] == ["SC 12 V", "SY 20 10"]
+    await bench.orders_begin("SC 12 V", "SY 20 10", sent=sent)
     assert bench.controller.amps == 12
 
 
