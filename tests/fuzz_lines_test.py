@@ -24,8 +24,9 @@ from drivers.pilots.rapi import decode
 from drivers.readers import keys, pn532_frames, serial_line
 from hil import fuzz_lines
 from hil.fuzz_bytes import DEVICES, play
-from hil.fuzz_lines import SPOILS, Spoil, flipped
+from hil.fuzz_lines import SPOILS, Spoil, flipped, one_bit
 from hil.fuzz_station import Failing
+from hil.parts.keyboard import stroke
 from hil.virtual_time import run_virtual
 
 MOST_KEPT = pn532_frames.MAX_UNREAD
@@ -86,6 +87,10 @@ def no_check_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serial_line, "rdm6300", lambda number: number[:10])
 
 
+def no_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pn532_frames, "_adds_up", lambda checked: True)
+
+
 def no_look_at_edges(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(GpioBoard, "_step", lambda self: None)
 
@@ -112,6 +117,7 @@ def no_fault_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
         ("iskra_wm3m4c", no_crc, [flipped], 60),
         ("openevse", no_xor, [], 300),
         ("rdm6300", no_check_digits, [], 300),
+        ("pn532", no_sum, [one_bit], 300),
         ("gpio edges", no_look_at_edges, [], 30),
         ("gpio edges", no_fault_inputs, [], 300),
     ],
@@ -138,6 +144,8 @@ def test_the_rapi_decoder_takes_any_line(line: bytes) -> None:
 
 
 @given(st.text(alphabet="$^:0123456789ABCDEFOKNKAT ", max_size=60))
+@example("$OK 1^ZZ")
+@example("$OK 1 :ZZ^7E")
 def test_the_rapi_decoder_takes_any_line_of_its_own_letters(line: str) -> None:
     decode(line.encode())
 
@@ -155,11 +163,13 @@ def test_the_pn532_parser_takes_any_bytes_and_keeps_few(parts: list[bytes]) -> N
 
 
 @given(st.lists(st.binary(max_size=200), max_size=20))
+@example([stroke(16) * 100])
 def test_the_keyboard_parser_takes_any_bytes(parts: list[bytes]) -> None:
     typing = keys.Typing()
     for part in parts:
         for number in typing.feed(part):
             assert number.isprintable()
+        assert len(typing._line) <= keys.MAX_LENGTH
 
 
 # --- what a meter says that it signed -------------------------------------------------------------
@@ -169,6 +179,7 @@ def test_the_keyboard_parser_takes_any_bytes(parts: list[bytes]) -> None:
 @example('OCMF|{"RD":[]}|{"SD":"00"}')
 @example('OCMF|{"RD":[]}|{"SD":"00","SA":[1]}')
 @example('OCMF|[]|"SD"')
+@example('OCMF|{"RD":[]}|{"SD":"' + "0" * 2000 + '"}')
 @example('OCMF|{"RD":1e999}|{"SD":NaN}')
 @example("OCMF|" + "[" * 5000 + "|{}")
 @example('OCMF|{"RD":[]}|{"SD":"00","SA":"' + "x" * 51 + '"}')
@@ -191,6 +202,7 @@ class Nonsense:
         self._told = [0, 1, 2, 3, 15, 66, 0x5375, 0x6E53, 64903, 0xFFFF]
 
     async def read(self, address: int, count: int) -> list[int]:
+        assert 0 < count <= 2 * 1024 + 2
         await asyncio.sleep(0.1)
         likely = self._dice.random() < 0.9
         return [

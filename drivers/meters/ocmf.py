@@ -20,6 +20,8 @@ from drivers.meters.signing import Bauer, Em580, Iskra, SigningMap
 POLL_S = 0.2
 SIGN_WITHIN_S = 12.0
 """A meter that has not signed by then gives no signature for this value."""
+MOST_WORDS = 2048
+"""Registers of signed data: more is a number that was read wrong, and would hold up the line."""
 FIELDS: dict[str, object] = {
     **dict.fromkeys(("GI", "GS", "GV", "PG", "MV", "MM", "MS", "MF"), ""),
     "FV": "1.0",
@@ -114,7 +116,7 @@ class BauerSnapshot:
         async for model, address, length in sunspec.models(read):
             if model == self._options.model:
                 (kind,) = await registers.read(address + self._options.type_offset, 1)
-                if kind == self._options.current:
+                if kind == self._options.current and length < MOST_WORDS:
                     self._at, self._length = address, length
                     return
         raise ProtocolError(
@@ -189,7 +191,7 @@ class IskraSession:
     @staticmethod
     async def _sized(registers: Registers, length_at: int, address: int) -> bytes:
         (length,) = await registers.read(length_at, 1)
-        if not 0 < length <= 4096:
+        if not 0 < length <= 2 * MOST_WORDS:
             raise ProtocolError(f"its signed data have a length of {length}; no signature")
         return _bytes(await registers.read(address, -(-length // 2)))[:length]
 

@@ -46,14 +46,14 @@ class Splitter:
             if head in (b"\x00\xff", b"\xff\x00"):  # acknowledged, or not
                 self._data = self._data[at + 4 :]
                 continue
-            if (length + head[1]) & 0xFF:
+            if not _adds_up(head):
                 self._skip(at)
                 continue
             end = at + 4 + length + 1
             if len(self._data) < end:
                 break
-            body, check = self._data[at + 4 : end - 1], self._data[end - 1]
-            if (sum(body) + check) & 0xFF:
+            body = self._data[at + 4 : end - 1]
+            if not _adds_up(self._data[at + 4 : end]):
                 self._skip(at)
                 continue
             self._data = self._data[end:]
@@ -63,6 +63,11 @@ class Splitter:
     def _skip(self, at: int) -> None:
         self.damaged += 1
         self._data = self._data[at + 2 :]
+
+
+def _adds_up(checked: bytes) -> bool:
+    """Bytes and their check, which makes the sum zero."""
+    return not sum(checked) & 0xFF
 
 
 def _answer(body: bytes) -> list[Answer]:
