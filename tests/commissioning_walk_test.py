@@ -27,6 +27,8 @@ LEFT_TO_THE_INSTALLER = {"systemctl enable chargepoint"}
 INSTEAD = {"ok": "0 mistakes, 1 warning", "?": "nothing looks wrong"}
 """`ok`, or warnings only: the desk's link to the CSMS is plain. `?` marks what a meter's file is
 not sure of, and that of the desk's meters is."""
+KEYS_OF_THE_FILE = ("silent_s",)
+"""Named where a local energy manager limits the charger, which the desk has not."""
 TESTER_A = 16.0
 
 
@@ -42,7 +44,8 @@ def seen_of(section: int) -> list[str]:
     text = " ".join(SECTIONS[section].split())
     told = re.findall(r"\*\*Seen\*\*:(.*?)(?=\*\*If|\*\*Seen|$)", text)
     spans = [span for one in told for span in re.findall(r"`([^`]+)`", one)]
-    return [span for span in spans if not COMMAND.fullmatch(span) and span not in VERBS]
+    names = [*VERBS, *KEYS_OF_THE_FILE]
+    return [span for span in spans if not COMMAND.fullmatch(span) and span not in names]
 
 
 class Walk:
