@@ -9,15 +9,12 @@ from agent.core.events import IdToken, TokenInfo
 from agent.core.granting import NO_TOKEN
 from agent.core.master_pass import CHOICE_S, chosen
 from agent.core.station import Station
+from tests.agent.core.told import kinds
 
 POLICE = IdToken("POLICE", "Central")
 MASTER = TokenInfo("Accepted", group=POLICE)
 ACCEPTED, BLOCKED = TokenInfo("Accepted"), TokenInfo("Blocked")
 TWO = ((1,), (1,))
-
-
-def kinds(effects: list[object], kind: type) -> list[object]:
-    return [e for e in effects if isinstance(e, kind)]
 
 
 def typed(p, number: str) -> list[object]:

@@ -6,10 +6,7 @@ import pytest
 
 from agent.core import effects as ef
 from agent.core import events as ev
-
-
-def kinds(effects: list[object], kind: type) -> list[object]:
-    return [e for e in effects if isinstance(e, kind)]
+from tests.agent.core.told import kinds
 
 
 def end_of(p) -> tuple[str, str, str | None]:

@@ -7,11 +7,7 @@ from agent.core import events as ev
 from agent.core.caps import Caps
 from agent.core.events import IdToken, StopCause
 from agent.core.site import Safety
-
-
-def kinds(effects: list[object], kind: type) -> list[object]:
-    return [effect for effect in effects if isinstance(effect, kind)]
-
+from tests.agent.core.told import kinds
 
 # --- a contactor that is on its way ---------------------------------------------------------------
 
