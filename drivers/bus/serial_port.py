@@ -40,8 +40,9 @@ def next_pause_s(pause_s: float) -> float:
 WHY_CLOSED = {
     ENOENT: "there is no such port; plug the adapter in, or take a name that `ls -l "
     "/dev/serial/by-id` shows",
-    EACCES: "this user may not; add the service's user to the group that owns it, which `ls -lL "
-    "{port}` shows (dialout: `usermod -aG dialout chargepoint`), and restart the service",
+    EACCES: "this user may not; use sudo, or for the service add its user to the group that owns "
+    "the port, which `ls -lL {port}` shows (dialout: `usermod -aG dialout chargepoint`), and "
+    "restart it",
     EBUSY: "another program holds it; `fuser -v {port}` names it, stop that program",
     ENOTTY: "it is no serial port; take a path that `ls -l /dev/serial/by-id` shows",
 }
