@@ -54,13 +54,13 @@ def places(row: DeviceSeen) -> str:
     """What the device serves, in words."""
     if not row.places:
         return " and ".join(row.roles)
-    words: dict[str, list[str]] = {}
+    words: dict[str, list[str]] = {role: [] for role in row.roles}
     for evse_id, connector_id in row.places:
         role = row.roles[0] if connector_id else row.roles[-1]
         place = f"EVSE {evse_id}" if evse_id else "the grid connection"
         place += f" connector {connector_id}" if connector_id else ""
-        words.setdefault(role, []).append(place)
-    return ", ".join(f"{role} of {', '.join(there)}" for role, there in words.items())
+        words[role].append(place)
+    return ", ".join(f"{role} of {', '.join(there)}" for role, there in words.items() if there)
 
 
 def _meter(meter: MeterReading, row: DeviceSeen) -> Iterator[str]:

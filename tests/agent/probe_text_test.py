@@ -48,7 +48,7 @@ def device(*roles: str, **facts: Any) -> DeviceSeen:
         ({"roles": ("pilot",), "places": ((1, 2),)}, "d  pilot of EVSE 1 connector 2, x"),
         (
             {"roles": ("pilot", "meter"), "places": ((1, 0), (1, 1))},
-            "d  meter of EVSE 1, pilot of EVSE 1 connector 1, x",
+            "d  pilot of EVSE 1 connector 1, meter of EVSE 1, x",
         ),
         ({"roles": ("meter",), "model": "sdm"}, "d  meter, x sdm"),
     ],
