@@ -103,16 +103,26 @@ def _counters(counters: Counters, *, is_reader: bool) -> Iterator[str]:
         lines = f", {counters.unusable} unusable lines" if is_reader else ", not asked yet"
         yield f"{INDENT}{counters.reconnects} reconnects{lines}"
         return
-    latency = "-" if counters.latency_s is None else f"{counters.latency_s * 1000:.0f} ms"
     yield (
         f"{INDENT}{counters.requests} requests: {counters.timeouts} timeouts, "
         f"{counters.unusable} unusable, {counters.exceptions} exceptions, "
         f"{counters.reconnects} reconnects"
     )
-    yield f"{INDENT}latency {latency}, slowest {counters.slowest_s * 1000:.0f} ms"
-    told = [f"{name} {'-' if n is None else n}" for name, n in counters.trips.items()]
-    if told:
-        yield f"{INDENT}tripped by its own count: {', '.join(told)}"
+    if counters.latency_s is None:
+        yield f"{INDENT}no answer yet"
+    else:
+        latency_ms, slowest_ms = counters.latency_s * 1000, counters.slowest_s * 1000
+        yield f"{INDENT}latency {latency_ms:.0f} ms, slowest {slowest_ms:.0f} ms"
+    if trips := trips_of(counters):
+        yield f"{INDENT}tripped by its own count: {trips}"
+
+
+def trips_of(counters: Counters) -> str:
+    """Empty while the device has told none."""
+    if all(count is None for count in counters.trips.values()):
+        return ""
+    told = counters.trips.items()
+    return ", ".join(f"{name} {'-' if count is None else count}" for name, count in told)
 
 
 def _wrapped(line: str, indent: str) -> list[str]:

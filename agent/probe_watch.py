@@ -6,6 +6,7 @@ from datetime import datetime
 
 from agent.devices import DeviceSeen
 from agent.probe_judge import Complaint
+from agent.probe_text import trips_of
 from drivers.contract import MeterReading, PilotReading
 
 COLUMNS = 100
@@ -74,6 +75,8 @@ def values_of(row: DeviceSeen) -> list[Value]:
         found += _meter(row.meter)
     if row.pilot is not None:
         found += _pilot(row.pilot)
+    if row.counters is not None and (trips := trips_of(row.counters)):
+        found.append(("tripped", trips, ""))
     found += [(name, "active" if on else "not active", "") for name, on in row.inputs.items()]
     if "reader" in row.roles:
         found.append(("cards", "listens", ""))

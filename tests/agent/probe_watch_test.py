@@ -4,6 +4,7 @@ from datetime import datetime
 
 from agent.devices import DeviceSeen
 from agent.probe_judge import Complaint
+from agent.probe_text import text
 from agent.probe_watch import COLUMNS, plain, table
 from drivers.contract import Counters
 from tests.agent.probe_judge_test import meter, pilot
@@ -43,6 +44,20 @@ def test_a_lost_device_shows_no_old_value_and_its_complaint_stands_below() -> No
     assert "chargepoint: gone; wait" in shown
     assert "nothing looks wrong" not in shown
     assert max(map(len, shown.splitlines())) <= COLUMNS
+
+
+def test_what_a_controller_has_counted_itself_is_shown_once_it_has_told_it() -> None:
+    told = pilot(counters=Counters(requests=1, trips={"rcd": 2, "ground": None}))
+    silent = pilot(counters=Counters(requests=1, trips={"rcd": None}))
+    assert ["tripped", "rcd", "2,", "ground", "-"] in rows_of(table("S", "h", [told], [], AT))
+    assert "tripped" not in table("S", "h", [silent], [], AT)
+    assert "tripped" not in text("S", "h", [silent], [])
+
+
+def test_a_device_that_never_answered_has_no_latency() -> None:
+    lines = text("S", "h", [pilot(counters=Counters(requests=3, timeouts=3))], []).splitlines()
+    assert "    no answer yet" in lines
+    assert not any("latency" in line for line in lines)
 
 
 def test_a_device_cannot_write_on_the_terminal() -> None:
