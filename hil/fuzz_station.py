@@ -18,6 +18,7 @@ from drivers.contract import PilotReading, PilotSeen, PilotState, PowerPath
 from hil.fuzz_frames import TRANSACTION, Thrown
 from hil.scenarios.day import begin
 from hil.sim import SimBench
+from hil.state_digest import changed, leaves
 from hil.virtual_time import VirtualTimeLoop
 
 CARD = "04A1B2C3"
@@ -43,6 +44,13 @@ REFUSALS = frozenset(
     )
 )
 """Words by which an answer says that nothing was done."""
+ONLY_TELLING = frozenset(
+    (
+        *("GetVariables", "GetLocalListVersion", "GetTransactionStatus", "GetCompositeSchedule"),
+        *("GetInstalledCertificateIds", "GetChargingProfiles", "GetBaseReport", "GetReport"),
+    )
+)
+"""Actions that do nothing, whatever the answer."""
 SUPPLY_A = 25.0
 """Less than one controller can signal."""
 
@@ -175,10 +183,11 @@ class Target:
         _as_the_standard_has_it(text, due, replies)
         verdict = _verdict(replies)
         setattr(self.tally, verdict, getattr(self.tally, verdict) + 1)
-        if verdict != "accepted" and clock.time() == at_s:
+        is_harmless = verdict != "accepted" or (due is not None and due[1] in ONLY_TELLING)
+        if is_harmless and clock.time() == at_s:
             _unchanged(before, digest(bench), text, replies)
             if found := _changes(bench):
-                raise Failing(f"{found} by a refused frame: {text[:1000]} -> {replies}")
+                raise Failing(f"{found} by a frame refused or harmless: {text[:1000]} -> {replies}")
 
     async def _spoil_answer(self, bench: SimBench, thrown: Thrown) -> None:
         """Provokes the CALL and answers it as thrown; the station must then still talk."""
@@ -300,24 +309,23 @@ def _statuses(node: Any) -> Iterator[str]:
             yield from _statuses(value)
 
 
+ROOMS = (
+    *("station", "profiles", "network", "passwords", "firmware", "uploads", "customers"),
+    *("certificates", "station_certificate", "told_locks"),
+)
+"""Of the view; the rest of it is traffic (`connection`, but for its slots), and what the store and
+jobs answered."""
+LEFT_OUT = frozenset(("station.site",))
+
+
 def digest(bench: SimBench) -> dict[str, str]:
     """What a refused CALL must leave alone in the rooms' memory; the disk hears of effects only."""
     view = bench.agent.view
-    return {
-        "variables": repr(sorted(view.variables._values.items())),
-        "policy": repr(view.station.policy),
-        "profiles": repr([profile.payload for profile in view.profiles.installed]),
-        "limits": repr(view.station.limits),
-        "resets": repr(view.station.resets),
-        "operative": repr([view.station.is_operative(n) for n in (0, 1, 2)]),
-        "slots": repr([(s.url, s.security_profile, s.number) for s in view.connection.slots]),
-        "passwords": repr(view.passwords.candidates(0, None)),
-        "connectors": repr([_standing(row) for row in bench.agent.status()["connectors"]]),
-    }
-
-
-def _standing(row: dict[str, Any]) -> dict[str, Any]:
-    return {k: row.get(k) for k in ("status", "transaction_id", "charging_state", "offered_a")}
+    found = {"variables": repr(sorted(view.variables._values.items()))}
+    found |= leaves(view.connection.slots, "slots")
+    for room in ROOMS:
+        found |= leaves(getattr(view, room), room, LEFT_OUT)
+    return found
 
 
 CHANGING = (
@@ -337,13 +345,8 @@ def _changes(bench: SimBench) -> list[object]:
 def _unchanged(
     before: dict[str, str], after: dict[str, str], text: str, replies: list[list[Any]]
 ) -> None:
-    changed = [name for name in before if before[name] != after[name]]
-    if changed:
-        name = changed[0]
-        raise Failing(
-            f"{name} changed by a refused frame: {text[:1000]} -> {replies}\n"
-            f"before {before[name][:1000]}\nafter  {after[name][:1000]}"
-        )
+    if found := changed(before, after):
+        raise Failing(f"{found} by a frame refused or harmless: {text[:1000]} -> {replies}")
 
 
 def _within_ceilings(bench: SimBench, thrown: Thrown) -> None:

@@ -10,6 +10,8 @@ from msgspec.structs import replace
 
 from agent.core import effects as ef
 from agent.core.effects import Save
+from agent.core.events import IdToken
+from agent.core.evse_facts import Grant
 from agent.guard import Guard
 from agent.ocpp import router, rpc
 from agent.ocpp.block import Answer, CallError
@@ -57,7 +59,7 @@ def test_a_handler_that_fails_is_noticed(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_refusal_that_saves_something_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = Answer({"status": "Rejected"}, effects=(Save("evil", "1"),))
     planted(monkeypatch, "ClearCache", lambda payload, view, now: answer)
-    with pytest.raises(Failing, match="by a refused frame"):
+    with pytest.raises(Failing, match="by a frame refused"):
         thrown_at(CLEAR)
 
 
@@ -67,8 +69,56 @@ def test_a_refusal_that_changes_the_memory_is_noticed(monkeypatch: pytest.Monkey
         raise CallError("GenericError", "refused")
 
     planted(monkeypatch, "ClearCache", handler)
-    with pytest.raises(Failing, match="policy changed"):
+    with pytest.raises(Failing, match=r"policy\.time_source changed"):
         thrown_at(CLEAR)
+
+
+def keeps_a_grant(view: Any) -> None:
+    view.station.evses[2].grant = Grant(IdToken("04", "ISO14443"), None, 1e9)
+
+
+def keeps_a_percentage(view: Any) -> None:
+    view.firmware.percent = 50
+
+
+def keeps_an_upload(view: Any) -> None:
+    view.uploads.percent = 50
+
+
+def keeps_a_slot(view: Any) -> None:
+    dialling = view.connection._dialling
+    dialling.slots = (*dialling.slots, dialling.slots[0])
+
+
+REFUSAL = Answer({"status": "Rejected"})
+VERSION = '[2,"v","GetLocalListVersion",{}]'
+
+
+@pytest.mark.parametrize(
+    "fault", [keeps_a_grant, keeps_a_percentage, keeps_an_upload, keeps_a_slot]
+)
+@pytest.mark.parametrize(
+    ("frame", "action", "answer"),
+    [
+        (CLEAR, "ClearCache", REFUSAL),
+        (VERSION, "GetLocalListVersion", Answer({"versionNumber": 0})),
+    ],
+    ids=["refused", "only asked"],
+)
+def test_memory_of_any_room_is_looked_at(
+    fault: Callable[[Any], None],
+    frame: str,
+    action: str,
+    answer: Answer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def handler(payload: Any, view: Any, now: Any) -> Answer:
+        fault(view)
+        return answer
+
+    planted(monkeypatch, action, handler)
+    with pytest.raises(Failing, match="changed from"):
+        thrown_at(frame)
 
 
 def test_an_answer_too_many_and_one_too_few_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
