@@ -5,6 +5,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from gpiozero import DigitalInputDevice, DigitalOutputDevice, Factory, GPIOPinInUse, GPIOZeroError
@@ -144,10 +145,12 @@ class Bank:
         return line
 
     def close(self) -> None:
-        """Everything off and given back, in the order in which it was opened."""
-        for line in self._lines:
-            line.close()
-        self._lines.clear()
+        """Everything off and given back, in the order in which it was opened; a line that fails
+        keeps none of the others on."""
+        lines, self._lines = self._lines, []
+        with ExitStack() as all_of_them:
+            for line in reversed(lines):
+                all_of_them.callback(line.close)
 
 
 def _opened(line: str, make: Callable[[], Any]) -> Any:
