@@ -108,12 +108,15 @@ def test_a_reader_that_was_asked_nothing_shows_its_port_and_how_to_go_on() -> No
     ]
 
 
-@pytest.mark.parametrize(("latency_s", "word"), [(None, "-"), (0.0125, "12 ms")])
-def test_counters_stand_with_their_latency(latency_s: float | None, word: str) -> None:
+@pytest.mark.parametrize(
+    ("latency_s", "told"),
+    [(None, "no answer yet"), (0.0125, "latency 12 ms, slowest 250 ms")],
+)
+def test_counters_stand_with_their_latency(latency_s: float | None, told: str) -> None:
     counters = Counters(9, 1, 2, 3, 5, latency_s=latency_s, slowest_s=0.25)
     assert shown(device("meter", counters=counters))[1:] == [
         "    9 requests: 1 timeouts, 2 unusable, 3 exceptions, 4 reconnects",
-        f"    latency {word}, slowest 250 ms",
+        f"    {told}",
     ]
 
 
