@@ -1,14 +1,23 @@
 """TLS by real handshakes on loopback: who is trusted, at which time, and what is said of it."""
 
 import asyncio
+import shlex
+import shutil
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from msgspec import Struct
 from websockets.asyncio.server import ServerConnection, serve
 
@@ -18,7 +27,7 @@ from agent.csms.link import Credentials, connect_websocket
 from agent.csms.tls import Trust
 from agent.errors import LinkError
 from hil.parts.certificates import HAS_OPENSSL, Authority
-from hil.parts.pki import Root, server_context
+from hil.parts.pki import PEM, Root, server_context
 from hil.parts.tls_refusal import refusing
 
 pytestmark = pytest.mark.skipif(
@@ -170,6 +179,35 @@ def test_a_build_notes_its_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     hatch_build.write_build_date(tmp_path)
     assert (tmp_path / hatch_build.BUILD_DATE).read_text() == "2030-01-01\n"
     assert Path(tls.__file__).parent / Path(hatch_build.BUILD_DATE).name == tls.BUILD_DATE
+
+
+NO_QUESTIONS = """
+import sys
+from agent.csms.tls import Trust, client_context
+from agent.errors import LinkError
+try:
+    client_context(Trust(chain=open(sys.argv[1]).read(), key_file=sys.argv[2]))
+except LinkError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(shutil.which("script") is None, reason="needs the Debian package bsdutils")
+def test_a_key_with_a_pass_phrase_is_refused_without_asking_for_it(tmp_path: Path) -> None:
+    """OpenSSL would ask at the terminal, and the loop would wait for who types it."""
+    certificate, key = Root("root").identity("CS1")
+    private = load_pem_private_key(key.encode(), None)
+    locked = BestAvailableEncryption(b"secret")
+    (tmp_path / "own.pem").write_text(certificate)
+    (tmp_path / "own.key").write_bytes(private.private_bytes(PEM, PrivateFormat.PKCS8, locked))
+    (tmp_path / "ask.py").write_text(NO_QUESTIONS)
+    names = [str(tmp_path / name) for name in ("ask.py", "own.pem", "own.key")]
+    words = ["script", "-qec", shlex.join([sys.executable, *names]), "/dev/null"]
+    done = subprocess.run(
+        words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "cannot be used" in done.stdout
+    assert "pass phrase" not in done.stdout
 
 
 # --- names ----------------------------------------------------------------------------------------
