@@ -33,7 +33,8 @@ class EvseWbOptions(
 class PhoenixOptions(
     Struct, frozen=True, tag_field="driver", tag="phoenix_ev_cc", forbid_unknown_fields=True
 ):
-    """Phoenix Contact EV Charge Control Basic (EV-CC-AC1-M3-...-SER) on Modbus."""
+    """Phoenix Contact EV Charge Control Basic (EV-CC-AC1-M3-...-SER) on Modbus. Its switch S1/DIP 2
+    has to be ON: without it, as with an EV-RCM at input XR, nothing can cut off under load."""
 
     line: str
     """Name of the entry under `lines` that it hangs on; best one of its own."""
@@ -49,4 +50,4 @@ class PhoenixOptions(
     contactor_feedback: bool = False
     """A force-guided break contact of the contactor is wired to its input CCR."""
     lock: bool = False
-    """A socket's lock is wired to it."""
+    """A socket's lock is wired to it, and its switch S1/DIP 3 is ON."""

@@ -2,7 +2,8 @@
 
 It closes and opens by itself, watches the contactor where its feedback is wired, and locks. It has
 no fallback for the loss of its host. What its manual leaves open: how long it waits for the EV
-without PWM (so it is put into state F after the EV's time).
+without PWM (so it is put into state F after the EV's time). An EV-RCM and its test (4011, coil
+20003) need the switch S1/DIP 2 off, and with it goes state F: it is not used here.
 """
 
 import asyncio
