@@ -124,7 +124,7 @@ def test_a_file_counts_until_its_content_was_taken_over(tmp_path: Path, settings
     file, csms_root = Root("file"), Root("csms")
     (tmp_path / "ca.pem").write_text(file.pem)
     own = replace(settings, security=Security(ca_file=str(tmp_path / "ca.pem")))
-    installed = {s.key: str(s.value) for s in first_saves(facts_of(csms_root.pem), CSMS)}
+    installed = {s.key: str(s.value) for s in first_saves(facts_of(csms_root.pem), CSMS, {})}
     taken = {
         save.key: str(save.value)
         for save in certificates_of_file(own.security, installed, facts_of)
