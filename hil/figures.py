@@ -66,12 +66,11 @@ def say(text: str) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures and prints; 0 whatever the figures are, 1 when the bench itself failed."""
     arguments = _parser().parse_args(argv)
-    logging.getLogger().setLevel(logging.CRITICAL)
     began_s = time.monotonic()
     figures: list[Figure] = []
     raw: dict[str, Any] = {}
     try:
-        with as_installed():
+        with in_silence(), as_installed():
             for part in arguments.parts:
                 found, values = _MEASURES[part](arguments)
                 figures += found
@@ -105,6 +104,18 @@ def _count(text: str) -> int:
 def _rows(text: str) -> int:
     """A multiple of 10,000: the bare CSMS tells of every hundredth event."""
     return max(1, int(text) // 10_000) * 10_000
+
+
+@contextmanager
+def in_silence() -> Iterator[None]:
+    """What is logged in this process would stand between the figures."""
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        root.setLevel(before)
 
 
 @contextmanager

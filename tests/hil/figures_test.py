@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import sqlite3
 import subprocess
@@ -234,7 +235,9 @@ def test_a_bench_that_fails_says_so(
         raise figures.BenchError("the agent ended with exit code 3")
 
     monkeypatch.setattr(figures, "measure_process", fail)
+    level = logging.getLogger().level
     assert main(["--parts", "start"]) == 1
+    assert logging.getLogger().level == level
     assert "make bench: the agent ended" in capsys.readouterr().err
 
 
