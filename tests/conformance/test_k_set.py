@@ -17,7 +17,7 @@ from hil.cases_k import (
     stamp,
     units,
 )
-from hil.conformance import Octt
+from hil.conformance import OTHER_CARD, Octt
 from hil.parts.csms import StationError
 
 DURATION_S = 300
@@ -226,5 +226,30 @@ def test_a_relative_profile_begins_when_driver_and_ev_are_there() -> None:
         assert offered_a(octt) == 6.0
         await asyncio.sleep(610)
         assert offered_a(octt) == 16.0
+
+    play(scene)
+
+
+def test_the_profile_of_a_start_that_is_refused_does_not_bind_the_transaction_that_runs() -> None:
+    """F01.FR.10: the plug began it, the CSMS refuses the start's token, a driver has a card."""
+
+    async def scene(octt: Octt) -> None:
+        await octt.configure(start="EVConnected")
+        await octt.set_variable("AuthCtrlr", "AuthorizeRemoteStart", "true")
+        await octt.ev_connected_pre_session()
+        octt.csms.answer["Authorize"] = {"idTokenInfo": {"status": "Blocked"}}
+        request = {
+            "idToken": {"idToken": OTHER_CARD, "type": "ISO14443"},
+            "remoteStartId": 37,
+            "evseId": octt.evse_id,
+            "chargingProfile": profile(purpose=TX, kind="Relative"),
+        }
+        await octt.accepted("RequestStartTransaction", request)
+        await octt.expect("Authorize")
+        await asyncio.sleep(5)
+        octt.csms.answer.clear()
+        await octt.authorized()
+        await octt.energy_transfer_started()
+        assert offered_a(octt) > 6.0
 
     play(scene)

@@ -55,10 +55,13 @@ class StartsLapsed(Struct, frozen=True):
 
 
 class ReadyToDeliver(Struct, frozen=True):
-    """The driver is authorised and the EV connected: Relative schedules begin (K01.FR.42)."""
+    """The driver is authorised and the EV connected: Relative schedules begin (K01.FR.42).
+
+    `remote_start_id`: of the requested start that brought the driver."""
 
     evse_id: int
     at_s: float
+    remote_start_id: int | None = None
 
 
 class ProfilesCleared(Struct, frozen=True):
@@ -131,8 +134,8 @@ class ChargingProfiles:
             case StartsLapsed(evse_ids):
                 for evse_id in evse_ids:
                     self._expected.pop(evse_id, None)
-            case ReadyToDeliver(evse_id, at_s):
-                self._running[evse_id] = replace(self._running[evse_id], at_s=at_s)
+            case ReadyToDeliver():
+                effects = self._is_ready(event)
             case TransactionStarted():
                 effects = self._begin(event)
             case TransactionEnded():
@@ -275,7 +278,7 @@ class ChargingProfiles:
 
     def _expect(self, event: StartProfileSet) -> list[object]:
         running = self._running.get(event.evse_id)
-        if running is not None:
+        if running is not None and running.at_s is not None:
             return self._bind(event.profile, event.evse_id, running.transaction_id)
         if event.evse_id in self._evse_ids:
             profile = parse(event.profile, event.evse_id)
@@ -285,10 +288,20 @@ class ChargingProfiles:
     def _begin(self, event: TransactionStarted) -> list[object]:
         """The start request's profile is for its own transaction only (F01.FR.10)."""
         self._running[event.evse_id] = Running(event.transaction_id)
-        remote_start_id, profile = self._expected.pop(event.evse_id, (None, None))
-        if profile is None or remote_start_id != event.remote_start_id:
-            return []
-        return self._bind(profile.payload, event.evse_id, event.transaction_id)
+        return self._bind_expected(event.evse_id, event.remote_start_id)
+
+    def _is_ready(self, event: ReadyToDeliver) -> list[object]:
+        """A start may have been requested for a transaction that ran already."""
+        evse_id = event.evse_id
+        self._running[evse_id] = replace(self._running[evse_id], at_s=event.at_s)
+        return self._bind_expected(evse_id, event.remote_start_id)
+
+    def _bind_expected(self, evse_id: int, remote_start_id: int | None) -> list[object]:
+        expected_id, profile = self._expected.get(evse_id, (None, None))
+        if profile is None or expected_id != remote_start_id:
+            return []  # it may be judged still; when nobody awaits it any more it lapses
+        del self._expected[evse_id]
+        return self._bind(profile.payload, evse_id, self._running[evse_id].transaction_id)
 
     def _bind(self, payload: Payload, evse_id: int, transaction_id: str) -> list[object]:
         return self._install(parse({**payload, "transactionId": transaction_id}, evse_id))

@@ -224,10 +224,13 @@ def _news(view: View, since_s: float) -> list[object]:
         if not station.granting.awaits_start(remote_start_id)
     ]
     waiting = [station.evses[evse_id] for evse_id in profiles.not_ready]
-    ready = [evse.evse_id for evse in waiting if evse.grant is not None and evse.connected]
     return [
         *([StartsLapsed(tuple(lapsed))] if lapsed else []),
-        *(ReadyToDeliver(evse_id, since_s) for evse_id in ready),
+        *(
+            ReadyToDeliver(evse.evse_id, since_s, evse.grant.remote_start_id)
+            for evse in waiting
+            if evse.grant is not None and evse.connected
+        ),
     ]
 
 

@@ -53,13 +53,14 @@ class Bench:
         self.evse_ids = tuple(range(1, evses + 1))
         self.is_ready = True
         """Drivers are authorised, EVs connected."""
+        self.granted_start: int | None = None
         self.awaited_starts: set[int] = {41, 42, 43}
         self.profiles = k.ChargingProfiles(self.evse_ids, 230.0, {})
         self.variables = DeviceModel(k.VARIABLES, [(e, (1,)) for e in self.evse_ids], {})
 
     @property
     def view(self) -> Any:
-        grant = object() if self.is_ready else None
+        grant = SimpleNamespace(remote_start_id=self.granted_start) if self.is_ready else None
         evses = [SimpleNamespace(evse_id=n, grant=grant, connected=True) for n in self.evse_ids]
         station = SimpleNamespace(
             evses={evse.evse_id: evse for evse in evses},

@@ -337,11 +337,24 @@ def test_it_does_not_go_to_a_transaction_that_somebody_else_started() -> None:
     for other in (None, 41):
         bench = Bench()
         bench.tell(k.StartProfileSet(1, 42, start_profile()))
+        bench.awaited_starts.clear()
         bench.start(1, "tx1", remote_start_id=other)
         assert bench.limits == {1: None}
         bench.end(1)
         bench.start(1, "tx2", remote_start_id=42)
         assert bench.reports() == []
+
+
+def test_it_waits_for_its_driver_while_the_plug_began_the_transaction() -> None:
+    bench = Bench()
+    bench.is_ready = False
+    bench.tell(k.StartProfileSet(1, 42, start_profile()))
+    bench.start(1, "tx1")
+    assert bench.reports() == []
+    bench.is_ready, bench.granted_start = True, 42
+    bench.tell(Tick())
+    assert bench.reported_ids() == [9]
+    assert bench.profiles.expected == {}
 
 
 def test_it_is_forgotten_when_its_start_lapses() -> None:
