@@ -311,10 +311,10 @@ def _statuses(node: Any) -> Iterator[str]:
 
 ROOMS = (
     *("station", "profiles", "network", "passwords", "firmware", "uploads", "customers"),
-    *("certificates", "station_certificate", "told_locks"),
+    *("certificates", "told_locks"),
 )
-"""Of the view; the rest of it is traffic (`connection`, but for its slots), and what the store and
-jobs answered."""
+"""Of the view; the rest of it is traffic (`connection`, but for its slots), what the store and jobs
+answered, and a request for a certificate, which a refused one ends (MAY_GO)."""
 LEFT_OUT = frozenset(("station.site",))
 
 
@@ -323,6 +323,7 @@ def digest(bench: SimBench) -> dict[str, str]:
     view = bench.agent.view
     found = {"variables": repr(sorted(view.variables._values.items()))}
     found |= leaves(view.connection.slots, "slots")
+    found |= leaves(view.station_certificate._kept, "station_certificate")
     for room in ROOMS:
         found |= leaves(getattr(view, room), room, LEFT_OUT)
     return found

@@ -24,10 +24,12 @@ def leaves(node: Any, path: str, left_out: frozenset[str] = frozenset()) -> dict
 def _walk(
     node: Any, path: str, left_out: frozenset[str], seen: set[int], found: dict[str, str]
 ) -> None:
+    if path in left_out:
+        return
     if isinstance(node, PLAIN):
         found[path] = repr(node)
         return
-    if path in left_out or id(node) in seen:
+    if id(node) in seen:
         return
     seen.add(id(node))
     if isinstance(node, dict):

@@ -181,3 +181,11 @@ def test_hostile_numbers_depth_and_texts_one_by_one() -> None:
     ]
     frames = [text.replace(spot, bad, 1) for bad in hostile for spot in ('"1"', "{}", '"h"', "2")]
     thrown_at(*frames)
+
+
+def test_a_refused_certificate_may_end_the_request_that_it_answered() -> None:
+    """A02.FR.07; found by the long run."""
+    asked = '[2,"t","TriggerMessage",{"requestedMessage":"SignChargingStationCertificate"}]'
+    chain = '{"certificateType":"ChargingStationCertificate","certificateChain":"x"}'
+    tally = thrown_at(asked, *[f'[2,"c{n}","CertificateSigned",{chain}]' for n in range(3)])
+    assert tally.refused == 3

@@ -244,6 +244,33 @@ def test_a_meter_that_does_not_sign_the_end_does_not_hold_it_up(
         assert ended["value"] == station.device.energy_wh
 
 
+@pytest.mark.parametrize(
+    ("variables", "wanted"), [(SIGNED, ["C"]), (ALIGNED, []), (SIGNED | ALIGNED, ["C"])]
+)
+def test_an_event_that_is_asked_for_is_signed_where_samples_are(
+    variables: dict[str, str], wanted: list[str]
+) -> None:
+    async def scene(station: Station) -> None:
+        await begin(station, 1, CARD)
+        await asyncio.sleep(5)
+        order = {"requestedMessage": "TransactionEvent", "evse": {"id": 1}}
+        for _ in range(2):
+            assert await station.csms.call("TriggerMessage", order) == {"status": "Accepted"}
+            (sample,) = await triggered(station)
+            assert moments(opened(sample, station.device)) == (
+                ["C"] * (ALIGNED.items() <= variables.items())
+            )
+            await asyncio.sleep(5)
+        await end(station, 1, CARD)
+
+    station = played(scene, BSM, variables)
+    told = [event for event in station.book if event["triggerReason"] == "Trigger"]
+    assert len(told) == 2
+    for event in told:
+        (sample,) = values(event, "Trigger")
+        assert moments(opened(sample, station.device)) == wanted
+
+
 def test_a_start_by_signed_data_waits_for_them() -> None:
     station = played(charge, WM3, {"TxCtrlr.TxStartPoint": "DataSigned"} | SIGNED)
     first = station.book[0]

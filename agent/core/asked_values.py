@@ -22,7 +22,7 @@ def tell_asked(
     asked = [evse for evse in evses if event.evse_id in (0, evse.evse_id)]
     if event.message == "TransactionEvent":
         told = granting.tell_now(now) if event.evse_id == 0 else []
-        return told + [effect for evse in asked for effect in evse.tell_now(now)]
+        return told + [effect for evse in asked for effect in evse.tell_now(now, policy)]
     if event.message != "MeterValues" or not policy.aligned_signed:
         return []
     is_station = event.is_named and event.evse_id == STATION

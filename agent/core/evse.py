@@ -371,14 +371,16 @@ class Evse(EvseEnding):
 
     # --- the meter ------------------------------------------------------------------------
 
-    def tell_now(self, now: Now) -> list[object]:
-        """How the running transaction stands, because the CSMS asks (F06.FR.07)."""
-        transaction, last = self.transaction, self.metering.last
+    def tell_now(self, now: Now, policy: Policy) -> list[object]:
+        """How the running transaction stands, because the CSMS asks (F06.FR.07); a value that is to
+        be signed is asked for first."""
+        transaction = self.transaction
         if transaction is None or not transaction.started or self.ending is not None:
             return []
-        samples = (MeterSample("Trigger", last),) if last is not None else ()
-        told = transaction.record("Updated", "Trigger", now, samples=samples)
-        return [told, transaction.save(now)]
+        if policy.sampled_signed and self.metering.signs_when_asked:
+            self.event_asked_s = now.mono_s if self.event_asked_s is None else self.event_asked_s
+            return self._tell_asked(now)
+        return self._told_event(transaction, self.metering.last, now)
 
     def _awaits_reading(self, now: Now, policy: Policy) -> bool:
         """Whether a conclusion waits for the meter; then the question is repeated."""
@@ -388,6 +390,6 @@ class Evse(EvseEnding):
             return not connector.faults
         if self.ending is not None:
             return self._end_reading(self.ending, now, policy) is None
-        if self.values_asked_s is not None:
+        if self._asked_since_s() is not None:
             return True
         return self.sampling.due(now, policy, self._running() is not None) is not None

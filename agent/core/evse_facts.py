@@ -66,6 +66,8 @@ class EvseFacts:
         """Whoever stands in the bay had a transaction: another one needs more than standing."""
         self.values_asked_s: float | None = None
         """Since when the CSMS waits for values that the meter has yet to sign."""
+        self.event_asked_s: float | None = None
+        """The same of an event of the transaction."""
         self.is_muted = False
         """No clock-aligned values now (J01.FR.20)."""
 

@@ -93,7 +93,7 @@ class EvseMeter(EvseFacts):
 
     def _tell_asked(self, now: Now) -> list[object]:
         """What was promised is told, without a signature where there is none to be had."""
-        asked_s = self.values_asked_s
+        asked_s = self._asked_since_s()
         if asked_s is None:
             return []
         reading = self._reading_for(Signing.VALUE, now, asked_s, asked_s)
@@ -101,8 +101,26 @@ class EvseMeter(EvseFacts):
             reading = self.metering.last
         if reading is None:
             return self._ask_meter(now, Signing.VALUE)
-        self.values_asked_s = None
-        return [Metered(self.evse_id, MeterSample("Trigger", reading))]
+        effects: list[object] = []
+        if self.values_asked_s is not None:
+            effects.append(Metered(self.evse_id, MeterSample("Trigger", reading)))
+        transaction = self._running()
+        if self.event_asked_s is not None and transaction is not None:
+            effects += self._told_event(transaction, reading, now)
+        self.values_asked_s = self.event_asked_s = None
+        return effects
+
+    def _asked_since_s(self) -> float | None:
+        """When the first question was put that waits for a signature."""
+        asked_s = (self.values_asked_s, self.event_asked_s)
+        return min((at_s for at_s in asked_s if at_s is not None), default=None)
+
+    def _told_event(
+        self, transaction: Transaction, reading: MeterReading | None, now: Now
+    ) -> list[object]:
+        samples = (MeterSample("Trigger", reading),) if reading is not None else ()
+        told = transaction.record("Updated", "Trigger", now, samples=samples)
+        return [told, transaction.save(now)]
 
     # --- energy after the CSMS refused the token (E05.FR.03) -----------------------------------
 

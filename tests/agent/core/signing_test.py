@@ -291,6 +291,28 @@ def test_only_the_meters_that_are_meant_are_asked_to_sign(play, event, is_asked:
     assert asked(p.do(event)) == ([Signing.VALUE] if is_asked else [])
 
 
+def test_an_event_that_is_asked_for_waits_for_its_signature_but_not_beyond_the_end(
+    play,
+) -> None:
+    p = charging_signed(play)
+    event = ev.MessageTriggered("TransactionEvent", 1, 0, True)
+    assert asked(p.do(event)) == [Signing.VALUE]
+    assert asked(p.do(event)) == [], "asked already"
+    p.now_s += 1
+    p.meter(signing=Signing.VALUE, signature=SIGNED)
+    told = [record for record in p.told() if record.trigger_reason == "Trigger"]
+    assert [record.samples[0].reading.signature for record in told] == [SIGNED]
+    p.now_s += 1
+    assert asked(p.do(event)) == [Signing.VALUE]
+    p.swipe()
+    p.meter(signing=Signing.VALUE, signature=SIGNED)
+    p.pilot("C", closed=False)
+    p.meter(signing=Signing.END, signature=SIGNED)
+    p.wait(30)
+    assert p.told()[-1].event_type == "Ended"
+    assert len([record for record in p.told() if record.trigger_reason == "Trigger"]) == 1
+
+
 def test_values_wait_while_a_session_begins(play) -> None:
     p = play(aligned_signed=True, sampled_signed=True)
     p.meter_answers = False
