@@ -60,8 +60,8 @@ class More:
             card = IdToken(min(GOOD_CARDS), "ISO14443")
             self.rig.do(self.rig.post, ev.TokenPresented(card, (place[0],)))
 
-    def _good_charge(self, place, kind=None):
-        """As much as can be had flows."""
+    def _ease(self, place):
+        """Nothing holds a charge back there."""
         rig = self.rig
         self._mend(place)
         rig.places[place].lock_jammed = False
@@ -70,9 +70,13 @@ class More:
             rig.do(rig.post, ev.AvailabilityRequested(evse_id, 0, True))
         if place in rig.heat_c:
             rig.do(rig.heat, place, 40.0)
+
+    def _good_charge(self, place, kind=None):
+        """As much as can be had flows."""
+        self._ease(place)
         self._new_ev(place, kind)
         self._good_card(place)
-        rig.wait(3.0)
+        self.rig.wait(3.0)
 
     # --- the board ------------------------------------------------------------------------------
 
@@ -124,16 +128,38 @@ class More:
         self.rig.do(self.rig.heat, place, temperature_c)
         self._then(wait_s)
 
-    @rule(place=PLACES)
-    def the_lock_opens_while_the_disk_is_slow(self, place):
+    @rule(place=PLACES, in_person=st.booleans(), wait_s=st.sampled_from([6.0, 31.0]))
+    def the_mains_return(self, place, in_person, wait_s):
+        """An EV is plugged in; the CSMS, or somebody who is there, wants it to charge."""
+        rig, place = self.rig, self.rig.at(place)
+        self._ease(place)
+        self._new_ev(place)
+        rig.restart(cold=True)
+        rig.wait(1.0)
+        if in_person:
+            self._good_card(place)
+        else:
+            token = IdToken(min(GOOD_CARDS), "Central")
+            rig.do(rig.post, ev.StartRequested(place[0], token, None, 7))
+        self._then(wait_s)
+
+    @rule(place=PLACES, trouble=st.sampled_from(["lock", "lock", "rcd", "pressed"]))
+    def trouble_while_the_disk_is_slow(self, place, trouble):
         """The core hears of it only when the disk has answered."""
         rig, place = self.rig, self.rig.at(place)
         self._good_charge(place)
         rig.store.delay_s = 3.0
         rig.do(rig.post, ev.AvailabilityRequested(place[0], 0, True))
         rig.wait(0.02)
-        rig.do(rig.lock_moves, place, False)
+        if trouble == "lock":
+            rig.do(rig.lock_moves, place, False)
+        elif trouble == "rcd":
+            rig.do(rig.board.raise_fault, *place, "rcd")
+        else:
+            rig.do(rig.press, place[0], True)
         self._then(2.0)
+        rig.do(rig.board.clear_fault, *place, "rcd")
+        rig.do(rig.press, place[0], False)
         rig.store.delay_s = 0.0
 
     @rule(place=PLACES, wait_s=WAITS)
@@ -148,7 +174,7 @@ class More:
     def one_supply_for_two(self, wait_s, by_card):
         """One EV is told to stop, and goes on as long as it is let; another one waits for it."""
         rig = self.rig
-        self._mend((2, 1))
+        self._ease((2, 1))
         self._new_ev((2, 1), Ev(current_a=32.0, ready_after_s=0.1))
         self._good_charge((1, 1), Ev(ignores_pilot=True, current_a=6.0))
         if by_card:

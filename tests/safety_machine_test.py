@@ -185,8 +185,9 @@ def no_supply(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_lock(patch: pytest.MonkeyPatch) -> None:
-    """The core does not wait for the lock, and does not look at it again."""
+    """Nobody waits for the lock, or looks at it again."""
     patch.setattr(Connector, "is_secured", property(lambda connector: True))
+    no_ear_for_the_lock(patch)
 
 
 def no_row(patch: pytest.MonkeyPatch) -> None:
@@ -204,17 +205,26 @@ def no_row(patch: pytest.MonkeyPatch) -> None:
 def no_latch(patch: pytest.MonkeyPatch) -> None:
     """A welded contactor is forgotten when it is seen open."""
     patch.setattr(Latches, "follow", lambda latches: [])
+    patch.setattr(Rig, "forgives", "reclosed")
 
 
 def no_memory(patch: pytest.MonkeyPatch) -> None:
     """A welded contactor is forgotten when the process restarts."""
     patch.setattr(Latches, "_save", lambda latches: Save("elsewhere", "1"))
+    patch.setattr(Rig, "forgives", "reclosed")
 
 
 def no_rest_after_a_trip(patch: pytest.MonkeyPatch) -> None:
     """A plugged EV gets another charge by itself, where no card is needed."""
     always = property(lambda connector: False, lambda connector, over: None)
     patch.setattr(Connector, "session_over", always, raising=False)
+    begin = Rig.__init__
+
+    def free(rig: Rig, *, policy: Any, safety: Any, **rest: Any) -> None:
+        policy = replace(policy, auth_enabled=False)
+        begin(rig, policy=policy, safety=replace(safety, rcd_needs_service=False), **rest)
+
+    patch.setattr(Rig, "__init__", free)
 
 
 def no_service_after_a_trip(patch: pytest.MonkeyPatch) -> None:
