@@ -67,7 +67,8 @@ class Guarded:
         """(until, A) of offers that were lowered less than FOLLOW_S ago."""
         self.last_stop = Permit(0)
         self.must_be_open_s = 0.0
-        """Not allowed: a path still closed then is cut off; later, when it is cut off again."""
+        """Not allowed: a path that is closed later is cut off, and one seen closed later is welded."""
+        self.cut_again_s = 0.0
         self.is_cut = False
         """Under an emergency stop that no later order has replaced."""
         self.cut_at_s = 0.0
@@ -282,9 +283,11 @@ class Guard:
                 guarded.pilot.stop()
             return
         if now_s > guarded.must_be_open_s:
-            guarded.must_be_open_s = now_s + CUT_AGAIN_S
-            self._cut(guarded, now_s)
-            if not guarded.is_welded:
+            if now_s >= guarded.cut_again_s:
+                guarded.cut_again_s = now_s + CUT_AGAIN_S
+                self._cut(guarded, now_s)
+            # A view from before that says nothing: a silent controller may have opened since.
+            if reading.at_s > guarded.must_be_open_s and not guarded.is_welded:
                 guarded.is_welded = True
                 self._void(guarded)
                 self._on_stop(place, f"{WELDED}: power path closed although it must be open")

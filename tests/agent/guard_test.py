@@ -408,6 +408,19 @@ def test_a_path_that_stays_closed_is_cut_again_and_again_but_told_once() -> None
     assert scene.guard.allow(HERE, 16.0, scene.guard.permit) is None
 
 
+def test_a_controller_that_fell_silent_is_cut_but_not_called_welded() -> None:
+    """What was seen before the path had to be open proves nothing about the contacts."""
+    scene = Scene().allowed()
+    scene.guard.stop(HERE, emergency=False)
+    for _ in range(20):
+        scene.now_s += 1.0
+        scene.guard.tick()
+    assert "emergency" in scene.orders
+    assert scene.causes == []
+    scene.wait(1, state="C", path="closed")
+    assert scene.causes == ["welded_contactor: power path closed although it must be open"]
+
+
 def test_it_is_told_again_when_it_happens_again() -> None:
     scene = Scene().allowed()
     scene.guard.stop(HERE, emergency=False)
