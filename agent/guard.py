@@ -67,7 +67,7 @@ class Guarded:
         """(until, A) of offers that were lowered less than FOLLOW_S ago."""
         self.last_stop = Permit(0)
         self.must_be_open_s = 0.0
-        """Not allowed: a path that is closed later is cut off, and one seen closed later is welded."""
+        """Not allowed: a path that is closed later is cut off, one seen closed later is welded."""
         self.cut_again_s = 0.0
         self.is_cut = False
         """Under an emergency stop that no later order has replaced."""

@@ -9,6 +9,8 @@ import signal
 from pathlib import Path
 from typing import Literal
 
+import pytest
+
 from agent.cli import VERBS
 from drivers.sim.connector import Ev
 from hil.desk import CONNECTOR_ID, EVSE_IDS, DeskBench
@@ -153,6 +155,7 @@ def board_of(bench: DeskBench) -> Path:
     return root
 
 
+@pytest.mark.timeout(600)
 async def test_the_whole_walk_is_walked_at_the_desk() -> None:
     """Every command of the page as it stands there, in its order, and all that it says is seen."""
     async with DeskBench(gpio=True, controller_time_scale=0.1) as bench:

@@ -26,6 +26,7 @@ def lossy(monkeypatch: pytest.MonkeyPatch) -> LossyDisk:
     return disk
 
 
+@pytest.mark.timeout(600)
 def test_a_kill_at_every_step_of_a_day_loses_nothing() -> None:
     cuts = list(every_cut())
     assert trouble(cuts) == ""
