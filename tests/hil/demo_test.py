@@ -80,11 +80,6 @@ def short_path() -> Iterator[Path]:
         yield Path(directory)
 
 
-def _hears_ctrl_c() -> None:
-    """A program that was started in the background is born deaf to it, and its children, too."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_demo_and_its_agent_and_leaves_nothing(
     number: signal.Signals, short_path: Path
@@ -94,7 +89,6 @@ def test_a_signal_ends_the_demo_and_its_agent_and_leaves_nothing(
         stdout=subprocess.PIPE,
         env={**os.environ, "TMPDIR": str(short_path), "PYTHONPATH": str(ROOT)},
         text=True,
-        preexec_fn=_hears_ctrl_c,
     )
     assert demo_process.stdout is not None
     for line in demo_process.stdout:
