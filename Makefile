@@ -37,7 +37,7 @@ bench: venv ## the figures: start time, memory, throughput
 powercut: venv ## kills the agent N=200 times while it charges, and counts every event
 	$(BIN)/python -m hil.powercut --kills $(N) $(ARGS)
 
-safety-long: venv ## STEPS=1000000 random steps on core, guard and runtime (about an hour)
+safety-long: venv ## STEPS=1000000 random steps on core, guard and runtime (an hour and a half)
 	CHARGEPOINT_SAFETY_STEPS=$(STEPS) $(BIN)/python -m pytest -s -n 0 -k everything tests/safety_machine_test.py
 
 fuzz: venv ## 100,000 spoiled frames, then spoiled bytes on each driver's line; ARGS="--seed 500"

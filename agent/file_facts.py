@@ -42,6 +42,7 @@ def facts_of_station(settings: Settings) -> Facts:
         {e.id: max(c.phases for c in e.connectors) for e in settings.evses},
         {(e.id, c.id): Plug(c.type, c.phases) for e in settings.evses for c in e.connectors},
         queue_rows=settings.queue_rows,
+        has_sftp=settings.security.known_hosts_file is not None,
     )
 
 

@@ -53,6 +53,9 @@ class Security(Struct, frozen=True, forbid_unknown_fields=True):
     """PEM of this station's own certificate with its chain, itself first (security profile 3)."""
     key_file: str | None = None
     """Its private key, or the handle of one in a TPM; stays where it is, mode 0600."""
+    known_hosts_file: str | None = None
+    """Keys of the SFTP servers that files may be fetched from and sent to, as OpenSSH keeps them
+    (`ssh-keyscan HOST`); without it there is no SFTP. Needs the package's extra `sftp`."""
     additional_root_check: bool = False
     """AdditionalRootCertificateCheck: one root for the CSMS at a time, and a new one must be signed
     by the one it replaces."""

@@ -48,6 +48,7 @@ def workroom(
         hold_to_build_date(made)
         return made
 
+    known_hosts = settings.security.known_hosts_file
     directory = Path(settings.data_directory)
     if (directory / UPLOADS).exists():
         import shutil  # brings archives along, and there hardly ever is a leftover
@@ -58,23 +59,26 @@ def workroom(
     def logs() -> "Logs":
         from agent.jobs.logs import Logs
 
-        return Logs(directory, lambda: _in_loop(loop, report), context)
+        return Logs(directory, lambda: _in_loop(loop, report), context, known_hosts=known_hosts)
 
     works: dict[type, Work] = {UploadLog: lambda order, task: logs().upload(order, task)}
     if settings.firmware is not None:
-        works |= _firmware_works(directory, settings.firmware, context)
+        works |= _firmware_works(directory, settings.firmware, context, known_hosts)
     return Jobs(works, post)
 
 
 def _firmware_works(
-    directory: Path, options: Firmware, context: Callable[[], ssl.SSLContext]
+    directory: Path,
+    options: Firmware,
+    context: Callable[[], ssl.SSLContext],
+    known_hosts: str | None,
 ) -> dict[type, Work]:
     @cache
     def files() -> "FirmwareFiles":
         from agent.jobs.firmware import FirmwareFiles
 
         largest = options.largest_mb * 1024 * 1024
-        return FirmwareFiles(directory, _installer(options), context, largest)
+        return FirmwareFiles(directory, _installer(options), context, largest, known_hosts)
 
     return {
         FetchFirmware: lambda order, task: files().fetch(order, task),

@@ -43,12 +43,18 @@ class FirmwareFiles:
     """At most one update's file lies in the data directory."""
 
     def __init__(
-        self, directory: Path, installer: Installer, context: Context, largest_bytes: int
+        self,
+        directory: Path,
+        installer: Installer,
+        context: Context,
+        largest_bytes: int,
+        known_hosts: str | None = None,
     ) -> None:
         self._directory = directory / DIRECTORY
         self._installer = installer
         self._context = context
         self._largest_bytes = largest_bytes
+        self._known_hosts = known_hosts
 
     def fetch(self, order: FetchFirmware, task: Task) -> None:
         path = self._path(order.update_id)
@@ -59,7 +65,7 @@ class FirmwareFiles:
                     other.unlink()
         except OSError as error:
             raise JobError("DownloadFailed", f"{self._directory}: {error.strerror}") from error
-        fetch(order.url, path, task, self._context, self._largest_bytes)
+        fetch(order.url, path, task, self._context, self._largest_bytes, self._known_hosts)
 
     def verify(self, order: VerifyFirmware, task: Task) -> None:
         """RSA-PSS or ECDSA over the SHA-256 of the whole file (L01.FR.04)."""

@@ -36,12 +36,18 @@ class Logs:
     """`report` is the heart of a diagnostics bundle; `unit` names the service in the journal."""
 
     def __init__(
-        self, directory: Path, report: Report, context: Context, unit: str = "chargepoint.service"
+        self,
+        directory: Path,
+        report: Report,
+        context: Context,
+        unit: str = "chargepoint.service",
+        known_hosts: str | None = None,
     ) -> None:
         self._directory = directory
         self._report = report
         self._context = context
         self._unit = unit
+        self._known_hosts = known_hosts
 
     def upload(self, order: UploadLog, task: Task) -> None:
         """One try. Raises JobError."""
@@ -53,7 +59,7 @@ class Logs:
                     self._write_security(path, order)
                 else:
                     self._write_bundle(path, order)
-                send(order.url, path, order.file_name, task, self._context)
+                send(order.url, path, order.file_name, task, self._context, self._known_hosts)
         except OSError as error:
             text = f"the log cannot be written: {error.strerror}; check space (`df -h`)"
             raise JobError("UploadFailure", text) from error

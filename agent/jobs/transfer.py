@@ -1,4 +1,5 @@
-"""Files to and from where the CSMS says, over HTTP(S) and FTP(S); nothing else is ever opened.
+"""Files to and from where the CSMS says, over HTTP(S), FTP(S) and, where the technician has named
+the servers, SFTP; nothing else is ever opened.
 
 Blocking: for the threads of `agent.jobs`. What fails is a JobError with the cause that N01 names.
 """
@@ -10,14 +11,19 @@ import os
 import shutil
 import socket
 import ssl
+import stat
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
 
+from agent.jobs.sftp import opened
 from agent.jobs.threads import JobError, Task
+
+if TYPE_CHECKING:
+    from paramiko import SFTPClient
 
 CHUNK = 64 * 1024
 TIMEOUT_S = 30.0
@@ -52,7 +58,14 @@ FAULTS = (OSError, EOFError, http.client.HTTPException, ftplib.Error, ValueError
 # --- downloading ----------------------------------------------------------------------------------
 
 
-def fetch(url: str, path: Path, task: Task, context: Context, largest_bytes: int) -> None:
+def fetch(
+    url: str,
+    path: Path,
+    task: Task,
+    context: Context,
+    largest_bytes: int,
+    known_hosts: str | None = None,
+) -> None:
     """Downloads to `path`, going on behind what is there of the same file; on the disk when this
     returns. Raises JobError(DownloadFailed)."""
     where = urlsplit(url)
@@ -61,6 +74,8 @@ def fetch(url: str, path: Path, task: Task, context: Context, largest_bytes: int
             _fetch_http(where, path, task, context, largest_bytes)
         elif where.scheme.lower() in ("ftp", "ftps"):
             _fetch_ftp(where, path, task, context, largest_bytes)
+        elif where.scheme.lower() == "sftp":
+            _fetch_sftp(where, path, task, known_hosts, largest_bytes)
         else:
             raise JobError("DownloadFailed", f"{where.scheme} is not fetched")
     except FAULTS as error:
@@ -167,6 +182,25 @@ def _fetch_ftp(
         ftp.voidresp()
 
 
+def _fetch_sftp(
+    where: SplitResult, path: Path, task: Task, known_hosts: str | None, largest_bytes: int
+) -> None:
+    """Size and time mark the file, as with FTP."""
+    mark = path.with_suffix(".mark")
+    with opened(where, known_hosts, TIMEOUT_S) as session:
+        name = unquote(where.path)
+        found = session.stat(name)
+        same = f"{found.st_size} {found.st_mtime}"
+        is_same = mark.exists() and mark.read_text() == same and path.exists()
+        have = path.stat().st_size if is_same else 0
+        _mark(mark, path, same, have)
+        if have and have == found.st_size:
+            return
+        with session.open(name, "rb") as file:
+            file.seek(have)
+            _receive(file.read, path, have, found.st_size, task, largest_bytes)
+
+
 def _modified(ftp: ftplib.FTP, name: str) -> str:
     try:
         return ftp.voidcmd(f"MDTM {name}")
@@ -220,7 +254,9 @@ def _check_room(path: Path, more: int, total: int | None, largest_bytes: int) ->
 # --- uploading ------------------------------------------------------------------------------------
 
 
-def send(url: str, path: Path, name: str, task: Task, context: Context) -> None:
+def send(
+    url: str, path: Path, name: str, task: Task, context: Context, known_hosts: str | None = None
+) -> None:
     """Uploads `path` under `name`. Raises JobError with a cause of N01.FR.10."""
     where = urlsplit(url)
     try:
@@ -228,6 +264,8 @@ def send(url: str, path: Path, name: str, task: Task, context: Context) -> None:
             _send_http(where, path, name, task, context)
         elif where.scheme.lower() in ("ftp", "ftps"):
             _send_ftp(where, path, name, task, context)
+        elif where.scheme.lower() == "sftp":
+            _send_sftp(where, path, name, task, known_hosts)
         else:
             raise JobError("NotSupportedOperation", f"nothing is sent by {where.scheme}")
     except urllib.error.HTTPError as error:
@@ -240,6 +278,8 @@ def send(url: str, path: Path, name: str, task: Task, context: Context) -> None:
         is_login = str(error)[:3] in ("530", "532", "550", "553")
         cause = "PermissionDenied" if is_login else "UploadFailure"
         raise JobError(cause, f"upload to {where.hostname}: {error}") from error
+    except PermissionError as error:
+        raise JobError("PermissionDenied", f"upload to {where.hostname}: {error}") from error
     except FAULTS as error:
         raise JobError("UploadFailure", f"upload to {where.hostname}: {_why(error)}") from error
 
@@ -290,6 +330,30 @@ def _send_ftp(where: SplitResult, path: Path, name: str, task: Task, context: Co
             except ftplib.error_perm:
                 if number == len(names):
                     raise
+
+
+def _send_sftp(
+    where: SplitResult, path: Path, name: str, task: Task, known_hosts: str | None
+) -> None:
+    """Into a directory under our name; what is no directory is the file itself."""
+    target, total = unquote(where.path), path.stat().st_size
+    with opened(where, known_hosts, TIMEOUT_S) as session:
+        if target[-1:] in ("/", ""):
+            target += name
+        elif _is_directory(session, target):
+            target = f"{target}/{name}"
+        with open(path, "rb") as file, session.open(target, "wb") as out:
+            for chunk in _progress(file, total, task):
+                out.write(chunk)
+        if session.stat(target).st_size != total:
+            raise OSError(f"{target} has not the {total} bytes that were sent")
+
+
+def _is_directory(session: "SFTPClient", target: str) -> bool:
+    try:
+        return stat.S_ISDIR(session.stat(target).st_mode or 0)
+    except FileNotFoundError:
+        return False
 
 
 # --- both -----------------------------------------------------------------------------------------

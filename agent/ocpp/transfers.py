@@ -4,6 +4,8 @@ import re
 
 PROTOCOLS = {"ftp": "FTP", "ftps": "FTPS", "http": "HTTP", "https": "HTTPS"}
 """Scheme of a URL -> FileTransferProtocol of the device model."""
+SFTP = {"sftp": "SFTP"}
+"""Where the technician has named the servers' keys."""
 _URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://[^\s/?#\\]+[^\s\\]*")
 
 RETRIES = 3
@@ -13,10 +15,17 @@ MOST_RETRIES = 100
 LONGEST_INTERVAL_S = 86_400.0
 
 
-def protocol_of(url: str) -> str | None:
+def protocols(*, has_sftp: bool) -> dict[str, str]:
+    """Those of this station, as PROTOCOLS."""
+    return PROTOCOLS | SFTP if has_sftp else PROTOCOLS
+
+
+def protocol_of(url: str, *, has_sftp: bool = False) -> str | None:
     """The protocol that fetches or takes a file there; None for anything else, `file:` for one."""
     match = _URL.fullmatch(url)
-    return PROTOCOLS.get(match[1].lower()) if match is not None and url.isprintable() else None
+    if match is None or not url.isprintable():
+        return None
+    return protocols(has_sftp=has_sftp).get(match[1].lower())
 
 
 def patience(retries: int | None, interval_s: float | None) -> tuple[int, float]:

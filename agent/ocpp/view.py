@@ -40,6 +40,8 @@ class Facts(Struct, frozen=True):
     voltage_v: float = 230.0
     phases_by_evse: dict[int, int] = {}
     plugs: dict[Place, Plug] = {}
+    has_sftp: bool = False
+    """Files go by SFTP, too."""
     queue_rows: int = 0
     """Messages that may wait for the CSMS; 0: not known."""
 

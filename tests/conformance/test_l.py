@@ -162,6 +162,22 @@ def test_what_no_client_here_fetches_is_refused_at_once(url: str) -> None:
     play(scene)
 
 
+def test_where_the_servers_keys_are_known_files_go_by_sftp() -> None:
+    def with_keys(settings: Settings) -> Settings:
+        return replace(settings, security=Security(known_hosts_file="/etc/known_hosts"))
+
+    async def scene(octt: Octt) -> None:
+        url = "sftp://files.invalid/f"
+        log = {"logType": "SecurityLog", "requestId": 1, "log": {"remoteLocation": url}}
+        answer = await octt.call("GetLog", log)
+        assert answer["status"] == "Accepted", answer
+        assert octt.bench.work.started[-1].url == url
+        known = await octt.get_variable("OCPPCommCtrlr", "FileTransferProtocols")
+        assert known["attributeValue"] == "FTP,FTPS,HTTP,HTTPS,SFTP"
+
+    play(scene, change=with_keys)
+
+
 def test_no_file_server_no_publishing() -> None:
     """L03, L04 belong to a local controller."""
 

@@ -59,7 +59,7 @@ def _refusal(payload: Payload, view: View) -> str:
     firmware = payload["firmware"]
     if not view.firmware.is_possible:
         return "NotEnabled"
-    if protocol_of(firmware["location"]) is None:
+    if protocol_of(firmware["location"], has_sftp=view.facts.has_sftp) is None:
         return "InvalidURL"
     times = ("retrieveDateTime", "installDateTime")
     if any(name in firmware and _time(firmware[name]) is None for name in times):

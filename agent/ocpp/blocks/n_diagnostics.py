@@ -35,7 +35,7 @@ FILE_NAMES = {"DiagnosticsLog": ("diagnostics", "zip"), "SecurityLog": ("securit
 def _get_log(payload: Payload, view: View, now: Now) -> Answer:
     """N01. Both logs are always there, were they empty."""
     log = payload["log"]
-    if protocol_of(log["remoteLocation"]) is None:
+    if protocol_of(log["remoteLocation"], has_sftp=view.facts.has_sftp) is None:
         return _rejected("InvalidURL")
     try:
         oldest_s, latest_s = _time(log, "oldestTimestamp"), _time(log, "latestTimestamp")

@@ -30,7 +30,7 @@ DAY_2_S = 1_767_312_000.0
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     found: list[bytes] = []
 
-    def send(url: str, path: Path, name: str, task: Task, context: Any) -> None:
+    def send(url: str, path: Path, name: str, task: Task, *trust: Any) -> None:
         found.append(path.read_bytes())
         if "refused" in url:
             raise JobError("PermissionDenied", "no")
@@ -100,7 +100,7 @@ def test_a_log_is_not_written_where_there_is_hardly_room_for_what_is_sold(
 def test_each_try_has_a_file_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that was canceled may still be at it when the next one of the same second begins."""
 
-    def send(url: str, path: Path, name: str, task: Task, context: Any) -> None:
+    def send(url: str, path: Path, name: str, task: Task, *trust: Any) -> None:
         paths.append(path)
         if len(paths) == 1:
             upload(tmp_path, "SecurityLog")

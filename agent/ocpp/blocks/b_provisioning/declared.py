@@ -7,7 +7,7 @@ from agent.ocpp.certificates import CSMS
 from agent.ocpp.device_model import Variable
 from agent.ocpp.messages import format_time
 from agent.ocpp.network import SLOT_NUMBERS
-from agent.ocpp.transfers import PROTOCOLS
+from agent.ocpp.transfers import protocols
 from agent.ocpp.view import View
 
 ITEMS_PER_MESSAGE = 64
@@ -185,10 +185,10 @@ _COMMUNICATION = (
         "OCPPCommCtrlr",
         "FileTransferProtocols",
         data_type="MemberList",
-        values=tuple(PROTOCOLS.values()),
+        values=tuple(protocols(has_sftp=True).values()),
         mutability="ReadOnly",
         persistent=False,
-        default=",".join(PROTOCOLS.values()),
+        read=lambda view: ",".join(protocols(has_sftp=view.facts.has_sftp).values()),
     ),
 )
 
