@@ -4,6 +4,7 @@ Blocking, like all of `agent.jobs`; paramiko is loaded with the first transfer.
 """
 
 import logging
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -64,3 +65,14 @@ def opened(where: SplitResult, known_hosts: str | None, timeout_s: float) -> Ite
         raise SftpRefused(f"{error}; is the line of `ssh-keyscan` in {known_hosts}?") from error
     finally:
         client.close()
+
+
+def target_of(session: "SFTPClient", path: str, name: str) -> str:
+    """In a directory under our name; what is no directory is the file itself."""
+    if path[-1:] in ("/", ""):
+        return path + name
+    try:
+        is_directory = stat.S_ISDIR(session.stat(path).st_mode or 0)
+    except FileNotFoundError:
+        is_directory = False
+    return f"{path}/{name}" if is_directory else path

@@ -11,19 +11,15 @@ import os
 import shutil
 import socket
 import ssl
-import stat
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
 
-from agent.jobs.sftp import opened
+from agent.jobs.sftp import opened, target_of
 from agent.jobs.threads import JobError, Task
-
-if TYPE_CHECKING:
-    from paramiko import SFTPClient
 
 CHUNK = 64 * 1024
 TIMEOUT_S = 30.0
@@ -335,25 +331,15 @@ def _send_ftp(where: SplitResult, path: Path, name: str, task: Task, context: Co
 def _send_sftp(
     where: SplitResult, path: Path, name: str, task: Task, known_hosts: str | None
 ) -> None:
-    """Into a directory under our name; what is no directory is the file itself."""
-    target, total = unquote(where.path), path.stat().st_size
+    """There when as many bytes are there as were sent."""
+    total = path.stat().st_size
     with opened(where, known_hosts, TIMEOUT_S) as session:
-        if target[-1:] in ("/", ""):
-            target += name
-        elif _is_directory(session, target):
-            target = f"{target}/{name}"
+        target = target_of(session, unquote(where.path), name)
         with open(path, "rb") as file, session.open(target, "wb") as out:
             for chunk in _progress(file, total, task):
                 out.write(chunk)
         if session.stat(target).st_size != total:
             raise OSError(f"{target} has not the {total} bytes that were sent")
-
-
-def _is_directory(session: "SFTPClient", target: str) -> bool:
-    try:
-        return stat.S_ISDIR(session.stat(target).st_mode or 0)
-    except FileNotFoundError:
-        return False
 
 
 # --- both -----------------------------------------------------------------------------------------
