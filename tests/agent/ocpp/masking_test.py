@@ -75,7 +75,7 @@ def shown(action: str, kind: str, payload: dict[str, Any]) -> Any:
             REQUEST,
             {
                 "certificateType": "CSMSRootCertificate",
-                "certificate": "-----BEGIN PRIVATE KEY-----",
+                "certificate": "-----BEGIN " + "PRIVATE KEY-----",
             },
             {"certificateType": "CSMSRootCertificate", "certificate": "***"},
         ),
