@@ -21,6 +21,7 @@ from agent.settings import Safety, Settings
 from drivers.contract import PilotReading, PilotState
 from drivers.sim.board import SimBoard
 from drivers.sim.parts import SimPilot
+from drivers.sim.world import WELDED
 from tests.safety_machine_parts import GOOD_CARDS, MemoryStore
 
 Place = tuple[int, int]
@@ -81,6 +82,8 @@ class Judge:
         """When it said anything."""
         self.tripped: set[Place] = set()
         """A residual current ended the charge there, and nobody has asked for another one since."""
+        self.unstored: set[tuple[str, Place]] = set()
+        """What was seen while the disk worked on something older: a cut loses it, as it must."""
         self.unlocked_s: dict[Place, float] = {}
         self.places: dict[Place, SimPilot] = {}
 
@@ -121,7 +124,26 @@ class Judge:
     def trip(self, place: Place) -> None:
         """A residual current was seen there."""
         if place in self.standing or self.safety.rcd_needs_service:
+            if place not in self.tripped:
+                self.unstored.add(("rcd", place))
             self.tripped.add(place)
+
+    def weld(self, place: Place) -> None:
+        """Contacts were seen welded there."""
+        if place not in self.welded:
+            self.unstored.add((WELDED, place))
+        self.welded.add(place)
+
+    def cut(self) -> None:
+        """The process ends at once: no disk can know what the station had no time to store."""
+        self._note_stored()
+        for seen, of_kind in ((self.tripped, "rcd"), (self.welded, WELDED)):
+            seen -= {place for kind, place in self.unstored if kind == of_kind}
+        self.unstored.clear()
+
+    def _note_stored(self) -> None:
+        if self._core_knows:
+            self.unstored.clear()
 
     @property
     def _core_knows(self) -> bool:
@@ -275,6 +297,7 @@ class Judge:
             if not (self.store.busy or self.runtime._inbox):
                 self._judge_limit(place, limit_a, others_a, self.loop.time())
             self._judge_conditions(place, TICK_S)
+        self._note_stored()
         self.look_at_contactors()
 
     def look_at_contactors(self) -> None:

@@ -139,6 +139,7 @@ class Rig(Judge):
 
     def restart(self, *, cold: bool) -> None:
         """The process ends where it stands and starts anew; `cold`: after a power cut."""
+        self.cut()
         if cold:
             self.do(self.board.power_cut)
         self.run(self._end())
@@ -236,7 +237,7 @@ class Rig(Judge):
                     seen = PilotSeen(device, reading)
                 self.heard[place] = reading
                 if WELDED in reading.faults:
-                    self.welded.add(place)
+                    self.weld(place)
                 if "rcd" in reading.faults:
                     self.trip(place)
                 if reading.faults or reading.state not in (PilotState.B, PilotState.C):
@@ -360,7 +361,7 @@ class Rig(Judge):
     def _guard_stops(self, place: Place, cause: str) -> None:
         self.troubled_s[place] = self.loop.time()
         if cause.startswith(WELDED):
-            self.welded.add(place)
+            self.weld(place)
         self.post(ev.GuardStopped(*place, cause))
 
     def _hook_core(self) -> None:

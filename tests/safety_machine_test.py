@@ -214,6 +214,12 @@ def no_memory(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Rig, "forgives", "reclosed")
 
 
+def no_memory_of_a_trip(patch: pytest.MonkeyPatch) -> None:
+    """A residual current is forgotten when the process restarts."""
+    no_memory(patch)
+    patch.setattr(Rig, "forgives", "welded")
+
+
 def no_rest_after_a_trip(patch: pytest.MonkeyPatch) -> None:
     """A plugged EV gets another charge by itself, where no card is needed."""
     always = property(lambda connector: False, lambda connector, over: None)
@@ -329,6 +335,7 @@ SEEDED: dict[str, tuple[str, Patch]] = {
     "service after welding and a restart": ("welded", no_memory),
     "no reclosing by itself": ("reclosed", no_rest_after_a_trip),
     "no reclosing before service": ("reclosed", no_service_after_a_trip),
+    "no reclosing before service, after a restart": ("reclosed", no_memory_of_a_trip),
     "one change in five seconds": ("pace", no_pace),
     "the failsafe current": ("limit", no_failsafe),
     "a cool controller": ("limit", no_heat),
