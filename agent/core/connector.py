@@ -4,7 +4,14 @@ from msgspec.structs import replace
 
 from agent.core.effects import StopPower
 from agent.core.events import IdToken
-from agent.core.pilot import DEMANDING, ENERGISABLE, SUSPENDING_FAULTS, UNCLEAR, plugged
+from agent.core.pilot import (
+    DEMANDING,
+    DISCONNECTED,
+    ENERGISABLE,
+    SUSPENDING_FAULTS,
+    UNCLEAR,
+    plugged,
+)
 from drivers.contract import PilotReading, PilotState, PowerPath
 
 NOTHING_SEEN = PilotReading(at_s=0.0, state=PilotState.UNKNOWN, power_path=PowerPath.UNKNOWN)
@@ -51,6 +58,8 @@ class Connector:
         self.plugged_at_s = 0.0
         self.session_over = False
         """The session of the plugged EV has ended: another one needs a new authorisation."""
+        self.tripped = False
+        """A residual current ended it: over restarts, too, nothing recloses by itself."""
         self.open_since_s: float | None = None
         """When the power path was first seen open after it was closed or unknown."""
         self.extra_faults: frozenset[str] = frozenset()
@@ -171,8 +180,9 @@ class Connector:
         if was_plugged and not self.plugged:
             self.lock_failed = self.was_woken = False
             self.judged_faults -= EV_FAULTS
-            self.session_over = False
             self._guard_stops, self._holds, self.hold_until_s = (), 0, 0.0
+        if reading.state in DISCONNECTED:
+            self.session_over = self.tripped = False
         if self._lets_go(before, reading):
             self.withdrawn_s = None
         if self.delivering:

@@ -75,8 +75,8 @@ class Evse(EvseEnding):
         brought here by the cable that was plugged in now."""
         self.grant = grant
         transaction, active = self.transaction, self.active
-        if active is not None:
-            active.session_over = False
+        for connector in (active,) if active is not None else self.connectors.values():
+            connector.session_over = connector.tripped = False
         if transaction is not None:
             transaction.token, transaction.group = grant.token, grant.group
             transaction.told_token = transaction.stopped_reason = None

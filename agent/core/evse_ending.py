@@ -75,6 +75,8 @@ class EvseEnding(EvseMeter):
 
     def _begin_end(self, trigger: str, reason: str, token: IdToken | None, now: Now) -> None:
         self.grant = self.opening = None
+        if self.active is not None and reason == "GroundFault":
+            self.active.tripped = True
         self.ending = Ending(trigger, reason, token, now.mono_s, now.mono_s + END_WAIT_S)
 
     def _end_reading(self, ending: Ending, now: Now, policy: Policy) -> MeterReading | None:
@@ -128,7 +130,8 @@ class EvseEnding(EvseMeter):
         self.revoked = self.starved = self.has_charged = False
         self.budget_to_wh = None
         if active is not None:
-            active.session_over = plugged and active.plugged_at_s < ending.since_s
+            was_plugged = plugged and active.plugged_at_s < ending.since_s
+            active.session_over = was_plugged or active.tripped
         self.finished_token = transaction.token
         return effects
 

@@ -1,6 +1,8 @@
-"""Faults that stand until a technician has looked: they outlive the sight of them, and restarts."""
+"""What outlives a restart, so that nothing recloses by itself: faults that stand until a technician
+has looked, and that a residual current ended the charge of the EV that is still plugged in."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -9,10 +11,12 @@ from agent.core.effects import Log, Save, Show
 from drivers.contract import PowerPath
 
 LATCHED_KEY = "latched"
+TRIPPED_KEY = "tripped"
 WELDED = "welded_contactor"
 AFTER_RCD = frozenset({"rcd", "dc_fault"})
 """Residual current: whoever recloses must have looked why (IEC 61851-1, 8.5)."""
 
+Kept = TypeVar("Kept")
 Latched = dict[str, tuple[str, ...]]
 """Connector as "evse/connector" -> fault names."""
 
@@ -21,19 +25,20 @@ class Latches:
     """Which fault stays at which connector; written through with every change."""
 
     def __init__(
-        self, connectors: Iterable[Connector], rcd_needs_service: bool, saved: str | None
+        self, connectors: Iterable[Connector], rcd_needs_service: bool, saved: Mapping[str, str]
     ) -> None:
-        """A record that cannot be read counts as a welded contactor everywhere."""
+        """A record that cannot be read counts as a welded contactor, or as a trip, everywhere."""
         self._connectors = tuple(connectors)
         self._kinds = frozenset({WELDED}) | (AFTER_RCD if rcd_needs_service else frozenset())
-        known: Latched = {}
-        if saved is not None:
-            try:
-                known = msgspec.json.decode(saved, type=Latched)
-            except msgspec.MsgspecError:
-                known = {_name(connector): (WELDED,) for connector in self._connectors}
+        names = tuple(_name(connector) for connector in self._connectors)
+        welded: Latched = dict.fromkeys(names, (WELDED,))
+        known = _read(saved.get(LATCHED_KEY), Latched, welded) or {}
+        tripped = _read(saved.get(TRIPPED_KEY), tuple[str, ...], names) or ()
         for connector in self._connectors:
-            connector.latched_faults = frozenset(known.get(_name(connector), ()))
+            name = _name(connector)
+            connector.latched_faults = frozenset(known.get(name, ()))
+            connector.tripped = connector.session_over = name in tripped
+        self._tripped = self._names_of_tripped()
 
     def follow(self) -> list[object]:
         """What is seen for the first time is kept from now on."""
@@ -46,7 +51,13 @@ class Latches:
                 text = f"EVSE {connector.evse_id}: {names}; no power here until it was looked into"
                 hint = f"{text} and `chargepoint service --connector {_name(connector)}` was called"
                 effects += [Log(3, hint), Show(connector.evse_id, "Out of order")]
-        return [self._save(), *effects] if effects else []
+        kept = [self._save()] if effects else []
+        tripped = self._names_of_tripped()
+        if tripped != self._tripped:
+            self._tripped = tripped
+            text = msgspec.json.encode(tripped).decode()
+            kept.append(Save(TRIPPED_KEY, text if tripped else None))
+        return kept + effects
 
     def clear(self, connector: Connector) -> list[object]:
         """Serviced. Not while the fault is still there, or the path not seen open."""
@@ -56,6 +67,9 @@ class Latches:
         names = ", ".join(sorted(connector.latched_faults))
         connector.latched_faults = frozenset()
         return [self._save(), Log(4, f"EVSE {connector.evse_id}: serviced: {names}")]
+
+    def _names_of_tripped(self) -> tuple[str, ...]:
+        return tuple(_name(c) for c in self._connectors if c.tripped)
 
     def _save(self) -> Save:
         left = {_name(c): tuple(sorted(c.latched_faults)) for c in self._connectors}
@@ -73,6 +87,17 @@ def refusal(connector: Connector) -> str | None:
     if connector.reading.power_path is not PowerPath.OPEN:
         return "the power path is not seen open; switch off, repair the contactor, then try again"
     return None
+
+
+def _read(text: str | None, kind: Any, unread: Kept) -> Kept | None:
+    """None: nothing was kept; `unread`: what was kept cannot be read."""
+    if text is None:
+        return None
+    try:
+        kept: Kept = msgspec.json.decode(text, type=kind)
+    except msgspec.MsgspecError:
+        return unread
+    return kept
 
 
 def _name(connector: Connector) -> str:

@@ -26,7 +26,7 @@ from agent.core.events import Now
 from agent.core.evse import Evse
 from agent.core.floating import end_unplaced
 from agent.core.granting import Granting
-from agent.core.latches import LATCHED_KEY, Latches
+from agent.core.latches import Latches
 from agent.core.limits import Place
 from agent.core.local_limit import LimitTold
 from agent.core.main_meter import STATION, MainMeter, Measured
@@ -69,7 +69,7 @@ class Station:
         self._orders = Orders(site)
         self.local = self._orders.local
         needs_service = site.safety.rcd_needs_service
-        self._latches = Latches(self._connectors(), needs_service, saved.get(LATCHED_KEY))
+        self._latches = Latches(self._connectors(), needs_service, saved)
         self._status: dict[Place, str] = {}
         self._failed_locks: set[Place] = set()
         self._saved = {k: v for k, v in saved.items() if k.startswith("transaction/")}
