@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.alarm import Alarm
 from agent.asking import ask_store
@@ -177,6 +178,8 @@ class Runtime:
         """Made since others had theirs."""
         self._core_deadline: tuple[float | None, float] | None = None
         """The core's next deadline and when it was asked; None: it has handled something since."""
+        self._core_heard_s = self._router_heard_s = float("inf")
+        """Up to when they have seen to what was due."""
         self._csms_offset_s: float | None = None
         self._last_tick_s = float("-inf")
         self._orders_void: str | None = None
@@ -237,14 +240,17 @@ class Runtime:
         return None
 
     def deadline(self, now: Now) -> float | None:
-        times = (self._core_due(now), self.router.deadline(now))
+        """What fell due while the disk was busy is due at once."""
+        heard = replace(now, mono_s=min(self._router_heard_s, now.mono_s))
+        times = (self._core_due(now), self.router.deadline(heard))
         return min((t for t in times if t is not None), default=None)
 
     def _core_due(self, now: Now) -> float | None:
         """A queue that drains makes hundreds of turns a second that the core hears nothing of."""
         asked = self._core_deadline
         if asked is None or now.mono_s - asked[1] >= CORE_ASKED_S:
-            asked = self._core_deadline = (self.station.deadline(now), now.mono_s)
+            heard = replace(now, mono_s=min(self._core_heard_s, now.mono_s))
+            asked = self._core_deadline = (self.station.deadline(heard), now.mono_s)
         return asked[0]
 
     async def _wait(self) -> None:
@@ -290,6 +296,7 @@ class Runtime:
             if isinstance(fact, ev.ClockSet):
                 self._set_clock(fact)
             now = self.now(posted)
+            self._router_heard_s = now.mono_s
             for effect in self._decide(fact, now):
                 for order in self.router.translate(effect, now):
                     if isinstance(order, ef.Announce):
@@ -304,7 +311,7 @@ class Runtime:
     def _decide(self, fact: object, now: Now) -> list[object]:
         if isinstance(fact, WIRE_ONLY):
             return []
-        self._core_deadline = None
+        self._core_deadline, self._core_heard_s = None, now.mono_s
         return self.station.handle(fact, now)
 
     def _set_clock(self, event: ev.ClockSet) -> None:

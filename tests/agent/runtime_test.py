@@ -546,6 +546,26 @@ def test_a_deadline_is_a_tick_and_a_past_one_does_not_spin() -> None:
     bench(scene)
 
 
+def test_what_fell_due_while_the_disk_was_busy_is_a_tick_at_once() -> None:
+    """A silent CSMS is not forgotten for the length of a commit and the quiet after it."""
+
+    async def scene(b: Bench) -> None:
+        began_s = b.now_s
+
+        def deadline(now: Now) -> float | None:
+            return began_s + 1.0 if now.mono_s < began_s + 1.0 else None
+
+        b.station.deadline = deadline  # type: ignore[method-assign]
+        b.station.plan["store"] = [SAVE]
+        b.delay_s = 2.0
+        b.runtime.post("store")
+        await asyncio.sleep(5.0)
+        assert b.station.seen == ["store", ev.Tick()]
+        assert b.station.nows[1].mono_s == pytest.approx(began_s + 2.0, abs=0.05)
+
+    bench(scene)
+
+
 def test_a_link_that_talks_all_the_time_hides_no_deadline_of_the_core() -> None:
     """What moves it without a fact: the board's clock, where values are aligned with it."""
 
