@@ -331,8 +331,9 @@ class Guard:
             self._void(guarded)
 
     def _stop(self, place: Place, cause: str, *, emergency: bool) -> None:
-        self._void(self._places[place])
+        """What the device reports while it is told to stop was decided on before the stop, too."""
         self.stop(place, emergency=emergency)
+        self._void(self._places[place])
         self._on_stop(place, cause)
 
 

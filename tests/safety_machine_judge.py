@@ -284,6 +284,8 @@ class Judge:
             self.wrong.append(f"authorised: power stands allowed at {place} without a good card")
         if active is None or active.place != place:
             self.wrong.append(f"authorised: power stands allowed at {place}, sold is another one")
+        elif active.ordered_a is None and self.standing.get(place) is not None:
+            self.wrong.append(f"permit: power stands allowed at {place}, the core ordered it off")
         until_s = max(self.handled.get(f"mains {n}", 0.0) for n in (0, place[0]))
         if self.loop.time() < until_s - 1e-6 and grant is not None and not grant.in_person:
             self.wrong.append(f"mains: power stands allowed at {place} just after their return")

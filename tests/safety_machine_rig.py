@@ -186,8 +186,6 @@ class Rig(Judge):
         self.handled.clear()
         self.words.clear()
         self.manager_heard_s = -inf
-        if not self.safety.rcd_needs_service:
-            self.tripped.clear()
         if cause is StopCause.POWER_LOSS:
             self.handled["mains 0"] = self.loop.time() + CHANCE * self.safety.random_delay_s
         self.post(ev.Started(cause, "PowerUp"))

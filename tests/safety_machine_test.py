@@ -120,6 +120,17 @@ def no_permit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Guard, "_void", lambda guard, guarded: None)
 
 
+def no_permit_voided_in_time(patch: pytest.MonkeyPatch) -> None:
+    """What the device reports while the guard stops it still gives a permit."""
+
+    def early(guard: Guard, place: Any, cause: str, *, emergency: bool) -> None:
+        guard._void(guard._places[place])
+        guard.stop(place, emergency=emergency)
+        guard._on_stop(place, cause)
+
+    patch.setattr(Guard, "_stop", early)
+
+
 def no_cable(patch: pytest.MonkeyPatch) -> None:
     ceiling = Orders.ceiling
 
@@ -224,6 +235,17 @@ def no_rest_after_a_trip(patch: pytest.MonkeyPatch) -> None:
     """A plugged EV gets another charge by itself, where no card is needed."""
     always = property(lambda connector: False, lambda connector, over: None)
     patch.setattr(Connector, "session_over", always, raising=False)
+    free_power(patch)
+
+
+def no_rest_after_a_restart(patch: pytest.MonkeyPatch) -> None:
+    """The same, once the process has begun anew."""
+    patch.setattr(Latches, "_names_of_tripped", lambda latches: ())
+    free_power(patch)
+
+
+def free_power(patch: pytest.MonkeyPatch) -> None:
+    """Nobody needs a card, and nobody has to look after a trip."""
     begin = Rig.__init__
 
     def free(rig: Rig, *, policy: Any, safety: Any, **rest: Any) -> None:
@@ -322,6 +344,7 @@ SEEDED: dict[str, tuple[str, Patch]] = {
     "no blocking fault": ("fault", no_faults),
     "no blocking input": ("fault", no_input),
     "a valid permit": ("permit", no_permit),
+    "a permit of before the stop": ("permit", no_permit_voided_in_time),
     "the cable's rating": ("limit", no_cable),
     "the controller's rating": ("limit", no_hardware),
     "the file's rating": ("limit", no_file),
@@ -334,6 +357,7 @@ SEEDED: dict[str, tuple[str, Patch]] = {
     "service after welding": ("welded", no_latch),
     "service after welding and a restart": ("welded", no_memory),
     "no reclosing by itself": ("reclosed", no_rest_after_a_trip),
+    "no reclosing by itself, after a restart": ("reclosed", no_rest_after_a_restart),
     "no reclosing before service": ("reclosed", no_service_after_a_trip),
     "no reclosing before service, after a restart": ("reclosed", no_memory_of_a_trip),
     "one change in five seconds": ("pace", no_pace),

@@ -296,6 +296,17 @@ def test_an_order_decided_before_a_guard_stop_is_refused_one_after_it_is_accepte
     assert scene.orders == ["stop", "allow 16"]
 
 
+def test_what_a_device_says_while_it_is_stopped_gives_no_permit() -> None:
+    """The core hears that report before it hears of the stop."""
+    scene = Scene().allowed()
+    heard_with: list[Permit] = []
+    scene.pilots[HERE].stop = lambda: heard_with.append(scene.guard.permit)  # type: ignore[method-assign]
+    scene.guard.stop_all("events cannot be stored")
+    (permit,) = heard_with
+    refusal = scene.guard.allow(HERE, 16.0, permit)
+    assert refusal == "the guard stopped power after this was decided"
+
+
 def test_a_stop_at_one_connector_leaves_the_permits_of_the_other() -> None:
     scene = Scene().allowed()
     scene.pilot("B", "open", place=THERE)
