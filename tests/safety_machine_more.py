@@ -162,6 +162,21 @@ class More:
         rig.do(rig.press, place[0], False)
         rig.store.delay_s = 0.0
 
+    @rule(place=PLACES, lasts_s=st.sampled_from([2.5, 6.5]), wait_s=WAITS)
+    def a_limit_lifted_while_the_disk_refuses(self, place, lasts_s, wait_s):
+        """An offer waits to be raised while everything is stopped."""
+        rig, place = self.rig, self.rig.at(place)
+        self._good_charge(place)
+        rig.do(rig.post, ev.CurrentLimited(place[0], 6.0))
+        rig.wait(0.3)
+        rig.do(rig.post, ev.CurrentLimited(place[0], None))
+        rig.wait(0.3)
+        rig.store.refuses = True
+        rig.do(rig.post, ev.AvailabilityRequested(place[0], 0, True))
+        rig.wait(lasts_s)
+        rig.store.refuses = False
+        self._then(wait_s)
+
     @rule(place=PLACES, wait_s=WAITS)
     def another_ev_at_once(self, place, wait_s):
         """One cable out, the next in, before anybody has looked."""
