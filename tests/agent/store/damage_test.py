@@ -1,5 +1,5 @@
-"""Bytes flipped anywhere in the file or its log: nothing wrong is believed, what can be read is
-kept, the damaged file stays, and somebody is told."""
+"""Bytes flipped anywhere in the file: nothing wrong is believed, what can be read is kept, the
+damaged file stays, and somebody is told."""
 
 import asyncio
 import os
@@ -12,65 +12,21 @@ from typing import Any
 
 import pytest
 
-from agent.store import (
-    Batch,
-    HeadRow,
-    NewRow,
-    Store,
-    StoreFault,
-    damage,
-    open_store,
-    outbox,
-    salvage,
-    wal,
-)
+from agent.store import Batch, StoreFault, damage, open_store, outbox, salvage
 from agent.store.salvage import DAMAGED
-
-PAGE = wal.PAGE_BYTES
-ROWS = 260
-LONG = 9_000
-"""A body that needs overflow pages."""
-
-
-def body(number: int) -> str:
-    text = f'{{"seqNo":{number},"value":{number * 17}}}'
-    return text + " " * (LONG if number % 40 == 3 else 300)
-
-
-def row(number: int) -> NewRow:
-    return NewRow(f"m{number}", "TransactionEvent", body(number), "boot", False, "Started", 1.5)
-
-
-STATE = {f"key/{number}": f'"{number}' + "v" * 200 + '"' for number in range(60)}
-
-
-async def fill(path: Path) -> None:
-    """Waiting rows in several levels of pages, free pages, rows set aside, values."""
-    store = await open_store(str(path))
-    for first in range(0, ROWS, 20):
-        await store.commit(Batch(enqueue=tuple(row(n) for n in range(first, first + 20))))
-    await store.commit(Batch(save=tuple(STATE.items())))
-    await store.commit(Batch(settle=tuple(range(1, 61))))
-    await store.commit(Batch(set_aside=tuple((n, "InternalError") for n in range(61, 71))))
-    await store.close()
-
-
-def content_of(path: Path) -> bytearray:
-    return bytearray(path.read_bytes())
-
-
-def overwrite(path: Path, offset: int, data: bytes) -> None:
-    with path.open("r+b") as file:
-        file.seek(offset)
-        file.write(data)
-
-
-WAITING = {number + 1: f"m{number}" for number in range(70, ROWS)}
-REFUSED = {number + 1: f"m{number}" for number in range(60, 70)}
-
-
-async def all_rows(store: Store) -> tuple[list[HeadRow], list[HeadRow]]:
-    return await store.waiting_rows(0, 10_000), await store.set_aside_rows(0, 10_000)
+from tests.agent.store.damaged import (
+    PAGE,
+    REFUSED,
+    ROWS,
+    STATE,
+    WAITING,
+    all_rows,
+    body,
+    content_of,
+    damaged_file,
+    fill,
+    row,
+)
 
 
 async def judge(path: Path, what: str) -> tuple[set[int], bool]:
@@ -270,165 +226,6 @@ async def test_a_name_of_a_column_that_was_spoilt_is_noticed(whole: Path, tmp_pa
     assert await judge(path, "name of a column") == (set(), True)
 
 
-def damaged_file(directory: Path, content: bytes, log: bytes = b"") -> Path:
-    directory.mkdir()
-    path = directory / "store.db"
-    path.write_bytes(content)
-    if log:
-        wal.log_of(path).write_bytes(log)
-    return path
-
-
-# --- the log --------------------------------------------------------------------------------------
-
-COMMITS = 12
-
-
-async def fill_log(path: Path) -> tuple[bytes, bytes]:
-    """A file with its log as a power cut leaves them: COMMITS rows, one commit each."""
-    store = await open_store(str(path))
-    for number in range(COMMITS):
-        await store.commit(Batch(enqueue=(row(number),)))
-    left = await asyncio.to_thread(lambda: (path.read_bytes(), wal.log_of(path).read_bytes()))
-    await store.close()
-    return left
-
-
-async def waiting_after(path: Path) -> tuple[list[str], tuple[str, ...]]:
-    store = await open_store(str(path))
-    names = [kept.message_id for kept in await store.waiting_rows(0, 100)]
-    await store.commit(Batch(enqueue=(row(500),)))
-    await store.close()
-    return names, store.notices
-
-
-ALL = [f"m{number}" for number in range(COMMITS)]
-
-
-async def test_a_sound_log_is_taken_up_without_a_word(tmp_path: Path) -> None:
-    file, log = await fill_log(tmp_path / "store.db")
-    assert await waiting_after(damaged_file(tmp_path / "again", file, log)) == (ALL, ())
-
-
-async def test_a_log_cut_off_in_its_last_commit_is_what_a_power_cut_leaves(tmp_path: Path) -> None:
-    file, log = await fill_log(tmp_path / "store.db")
-    cut = log[: -wal.PAGE_BYTES // 2]
-    assert await waiting_after(damaged_file(tmp_path / "short", file, cut)) == (ALL[:-1], ())
-    torn = log[:-100] + bytes(100)
-    names, (notice,) = await waiting_after(damaged_file(tmp_path / "torn", file, torn))
-    assert names == ALL[:-1]
-    assert "the last commit was cut off" in notice
-
-
-async def test_commits_behind_a_damaged_place_in_the_log_are_found_again(tmp_path: Path) -> None:
-    file, log = await fill_log(tmp_path / "store.db")
-    frames = wal.read_frames(wal.log_of(damaged_file(tmp_path / "first", file, log)))
-    assert sum(frame.is_commit for frame in frames) >= COMMITS
-    places = [8, 17, 25]  # in the header of the log
-    places += [frame.offset + 2000 for frame in frames[2:-3]]
-    places += [frame.offset - wal.FRAME_HEADER_BYTES + 17 for frame in frames[2:-3]]
-    for place in places:
-        harmed = bytearray(log)
-        harmed[place] ^= 0xFF
-        path = damaged_file(tmp_path / str(place), file, harmed)
-        names, (notice, *_) = await waiting_after(path)
-        assert "commits too early" in notice, place
-        assert names == sorted(names, key=lambda name: int(name[1:])), place
-        store = await open_store(str(path))
-        spoilt = [kept.message_id for kept in await store.set_aside_rows(0, 10)]
-        await store.close()
-        assert sorted(names + spoilt) == sorted(ALL), place
-        assert len(spoilt) <= 1, place
-        assert wal.log_of(path.parent / "store.db.corrupt-1").read_bytes() == harmed
-        shutil.rmtree(path.parent)
-
-
-async def test_a_log_whose_file_is_gone_is_read(tmp_path: Path) -> None:
-    _, log = await fill_log(tmp_path / "store.db")
-    path = damaged_file(tmp_path / "again", b"", log)
-    path.unlink()
-    names, (notice,) = await waiting_after(path)
-    assert "the file is gone, its log is there" in notice
-    assert names == ALL
-    assert wal.log_of(path.parent / "store.db.corrupt-1").read_bytes() == log
-
-
-async def test_what_a_failed_commit_leaves_in_the_log_is_not_taken_for_a_lost_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "store.db"
-    store = await open_store(str(path))
-    await store.commit(Batch(enqueue=(row(0),)))
-    database = store._database
-    assert database is not None
-    database._is_log_doubtful = True
-    before = wal.read_frames(wal.log_of(path))[-1].salts
-    await store.commit(Batch(enqueue=(row(1),)))
-    await store.commit(Batch(enqueue=(row(2),)))
-    assert wal.read_frames(wal.log_of(path))[-1].salts != before
-    await store.close()
-
-
-# --- in the middle of the work --------------------------------------------------------------------
-
-
-async def harm_open_file(store: Store, path: Path, marker: bytes) -> None:
-    """Spoils the body of a row under the running store, past its memory of the oldest rows."""
-    database = store._database
-    assert database is not None
-    database._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    database._connection.execute("PRAGMA shrink_memory")
-    database._connection.execute("PRAGMA cache_size=0")
-    overwrite(path, content_of(path).index(marker), b"#")
-    database.outbox.forget()
-
-
-async def test_damage_seen_while_running_costs_a_try_and_no_value(tmp_path: Path) -> None:
-    """What is under way goes on; values come from memory, even those the file has lost."""
-    path = tmp_path / "store.db"
-    store = await open_store(str(path), inline=True)
-    for number in range(100):
-        await store.commit(Batch(enqueue=(row(number),)))
-    await store.commit(Batch(save=(*STATE.items(), ("transaction/1", '{"register":1234}'))))
-    await harm_open_file(store, path, b'"seqNo":3,')
-    await harm_open_file(store, path, b"1234}")
-    batch = Batch(enqueue=(row(100),), save=(("transaction/2", '{"register":1300}'),))
-    committed = await store.commit(batch)
-    assert committed.waiting == 101
-    assert committed.head is None, "the commit lasts, the head is not believed"
-    committed = await store.commit(Batch())
-    assert committed.head is not None
-    assert (committed.head.message_id, committed.waiting) == ("m0", 100)
-    (notice,) = store.notices
-    assert "100 waiting messages, 1 set aside" in notice
-    (refused,) = await store.set_aside_rows(0, 10)
-    assert (refused.message_id, refused.reason) == ("m3", DAMAGED)
-    await store.close()
-    store = await open_store(str(path))
-    transactions = {"transaction/1": '{"register":1234}', "transaction/2": '{"register":1300}'}
-    assert store.saved == STATE | transactions
-    assert "was damaged before" in store.notices[0]
-    await store.close()
-
-
-async def test_damage_that_makes_a_commit_fail_is_mended_before_the_next_try(
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "store.db"
-    store = await open_store(str(path), inline=True)
-    await store.commit(Batch(enqueue=tuple(row(number) for number in range(100))))
-    await harm_open_file(store, path, b'"seqNo":0,')
-    batch = Batch(settle=(1,), enqueue=(row(100),))
-    overwrite(path, PAGE, b"\xff" * PAGE)  # the root of the outbox
-    with pytest.raises(StoreFault, match="sets the damaged file aside by itself"):
-        await store.commit(batch)
-    committed = await store.commit(batch)
-    assert committed.waiting == 100, "one was spoilt and is gone, one came"
-    assert committed.head is not None
-    assert committed.head.message_id == "m1"
-    await store.close()
-
-
 # --- the swap -------------------------------------------------------------------------------------
 
 
@@ -457,20 +254,6 @@ async def test_a_power_cut_in_the_middle_of_the_swap_is_made_good(
     _, is_told = await judge_after_cut(path)
     assert is_told
     assert (path.parent / "store.db.corrupt-1").read_bytes() == content
-
-
-async def test_a_sound_file_that_stands_ready_is_taken_even_where_the_old_one_looks_well(
-    tmp_path: Path,
-) -> None:
-    """Damage in the log alone, and the power went when that was gone and nothing swapped yet."""
-    file, log = await fill_log(tmp_path / "store.db")
-    path = damaged_file(tmp_path / "data", file)
-    ready = damaged_file(tmp_path / "ready", file, log)
-    await (await open_store(str(ready))).close()
-    ready.rename(path.with_name("store.db.sound"))
-    names, notices = await waiting_after(path)
-    assert names == ALL
-    assert "damaged before: store.db.corrupt-1" in notices[0]
 
 
 async def judge_after_cut(path: Path) -> tuple[int, bool]:
