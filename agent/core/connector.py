@@ -27,6 +27,8 @@ GUARD_STOPS_WITHIN_S = 600.0
 STILL_CLOSES_S = 2.0
 """After power was taken back an open path may still close for this long: the contacts were on their
 way, or the view was older than the order. Longer where a lost controller is noticed later."""
+CLOSING_S = 0.5
+"""Contacts that were told to close have closed by then, and are seen closed."""
 LEAST_CABLE_A = 13.0
 """The smallest coding of a loose cable there is (IEC 61851-1 table B.2)."""
 
@@ -77,6 +79,8 @@ class Connector:
         """Since when power is ordered without a break."""
         self.withdrawn_s: float | None = None
         """When power was ordered off, as long as the path may close all the same."""
+        self.asked_s = float("-inf")
+        """When the EV was last seen to ask for power."""
         self.withdrawn_a = 0.0
         """What was offered then, until the path is seen open."""
         self.was_woken = False
@@ -183,6 +187,8 @@ class Connector:
             self._guard_stops, self._holds, self.hold_until_s = (), 0, 0.0
         if reading.state in DISCONNECTED:
             self.session_over = self.tripped = False
+        if self.demands:
+            self.asked_s = reading.at_s
         if self._lets_go(before, reading):
             self.withdrawn_s = None
         if self.delivering:
@@ -191,10 +197,11 @@ class Connector:
 
     def _lets_go(self, before: PowerPath, reading: PilotReading) -> bool:
         """A view from after power was withdrawn that the path will not close again: it just opened,
-        or nothing is offered and nobody asks."""
+        or nothing is offered and nobody asks, nor did while the contacts could be on their way."""
         if reading.power_path is not PowerPath.OPEN or reading.at_s < (self.withdrawn_s or 0.0):
             return False
-        is_quiet = reading.offered_a == 0.0 and reading.state not in DEMANDING
+        is_long_ago = reading.at_s >= self.asked_s + CLOSING_S
+        is_quiet = reading.offered_a == 0.0 and not self.demands and is_long_ago
         return is_quiet or before is PowerPath.CLOSED
 
     def see_lock(self, locked: bool, at_s: float) -> None:

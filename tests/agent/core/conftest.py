@@ -280,6 +280,7 @@ class Play:
         faults: Iterable[str] = (),
         cable_a: float | None = None,
         temperature_c: float | None = None,
+        offered_a: float | None = None,
     ) -> list[object]:
         """A report of the controller; `closed` None: not known."""
         path = {True: PowerPath.CLOSED, False: PowerPath.OPEN, None: PowerPath.UNKNOWN}[closed]
@@ -290,6 +291,7 @@ class Play:
             faults=frozenset(faults),
             cable_a=cable_a,
             temperature_c=temperature_c,
+            offered_a=offered_a,
         )
         return self.do(ev.PilotChanged(*place, self.readings[place]))
 

@@ -29,6 +29,22 @@ def test_a_path_that_was_open_at_the_stop_may_still_close_so_the_session_row_sta
     assert "transaction/1" not in p.saved
 
 
+def test_one_view_that_nobody_asks_does_not_let_go_while_contacts_are_on_their_way(play) -> None:
+    """Found by the safety machine: a letter that was wrong for a moment."""
+    p = play()
+    p.pilot("B")
+    p.swipe()
+    p.wait(6)
+    p.pilot("C")
+    p.swipe()
+    p.wait(0.1)
+    p.pilot("B", offered_a=0.0)
+    assert "transaction/1" in p.saved
+    p.pilot("C", closed=True, offered_a=0.0)
+    p.wait(1)
+    assert "transaction/1" in p.saved
+
+
 def test_two_seconds_after_the_stop_an_open_path_is_believed(play) -> None:
     p = play()
     p.pilot("B")
