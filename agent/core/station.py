@@ -15,16 +15,12 @@ from agent.core.effects import (
     LockPlug,
     LockProblem,
     Log,
-    Restart,
-    Save,
     Show,
     StatusChanged,
     StopPower,
 )
-from agent.core.ending import Ending, end_transaction
 from agent.core.events import Now
 from agent.core.evse import Evse
-from agent.core.floating import end_unplaced
 from agent.core.granting import Granting
 from agent.core.latches import Latches
 from agent.core.limits import Place
@@ -32,9 +28,10 @@ from agent.core.local_limit import LimitTold
 from agent.core.main_meter import STATION, MainMeter, Measured
 from agent.core.orders import Orders
 from agent.core.policy import Policy
-from agent.core.resets import Reset, restarted
+from agent.core.resets import Resets
 from agent.core.site import Site
-from agent.core.transaction import Transaction, restore
+from agent.core.starting import take_up
+from agent.core.transaction import Transaction
 
 PILOT_SAYS = "pilot state"
 """How the guard's cause begins when the EV let go or left."""
@@ -63,9 +60,7 @@ class Station:
         interval_s = site.main_meter_interval_s
         self.main_meter = MainMeter(interval_s) if interval_s is not None else None
         self.limits: dict[int, float | None] = {}
-        self.resets: dict[int, Reset] = {}
-        """Accepted and not yet carried out, by EVSE; 0: the station."""
-        self._is_leaving = False
+        self._resets = Resets(self.evses, self.granting, site.reset_scope)
         self._orders = Orders(site)
         self.local = self._orders.local
         needs_service = site.safety.rcd_needs_service
@@ -149,10 +144,11 @@ class Station:
             effects += handler(self, event, now)
         effects += self._latches.follow()
         effects += self.granting.settle(self.policy, now)
-        self._hold_idle()
+        self._resets.hold_idle()
         effects += self._mute(now)
         effects += self._orders.give(self.evses, self.policy, now)
-        return effects + self._statuses(now) + self._reset(now)
+        effects += self._statuses(now)
+        return effects + self._resets.go_on(self.runs, self.policy, now)
 
     def deadline(self, now: Now) -> float | None:
         times = [evse.deadline(now, self.policy) for evse in self.evses.values()]
@@ -162,7 +158,7 @@ class Station:
         for connector in self._connectors():
             if connector.hold_until_s > now.mono_s:
                 times.append(connector.hold_until_s)
-        times += [reset.deadline() for reset in self.resets.values()]
+        times += self._resets.deadlines()
         return min((t for t in times if t is not None), default=None)
 
     def _mute(self, now: Now) -> list[object]:
@@ -187,28 +183,7 @@ class Station:
     def _started(self, event: ev.Started, now: Now) -> list[object]:
         effects = [connector.begin(now.mono_s) for connector in self._connectors()]
         effects += self._orders.caps.started(event.cause, now)
-        for key, text in self._saved.items():
-            try:
-                transaction = restore(text, now)
-            except ValueError as exc:
-                effects.append(Log(3, f"{key}: {exc}; it is kept under lost/{key}"))
-                effects += [Save(f"lost/{key}", text), Save(key, None)]
-                continue
-            evse = self.evses.get(transaction.evse_id)
-            if evse is not None:
-                effects += evse.resume(transaction, event.cause, now)
-                continue
-            if transaction.evse_id == 0:
-                effects.append(
-                    Log(4, f"open transaction before any plug found: {event.cause.value}")
-                )
-                trigger, reason = "AbnormalCondition", event.cause.value
-                effects += end_unplaced(transaction, trigger, reason, now)
-                continue
-            effects.append(Log(3, f"EVSE {transaction.evse_id} is gone: its transaction ends"))
-            ending = Ending("AbnormalCondition", event.cause.value, None, now.mono_s, now.mono_s)
-            effects += end_transaction(transaction, ending, None, False, now)
-        return effects
+        return effects + take_up(self._saved, self.evses, event.cause, now)
 
     def _pilot(self, event: ev.PilotChanged, now: Now) -> list[object]:
         evse = self.evses[event.evse_id]
@@ -293,51 +268,8 @@ class Station:
         return []
 
     def _reset_requested(self, event: ev.ResetRequested, now: Now) -> list[object]:
-        """B12.FR.02, FR.04: at once means that every transaction is Ended and recorded first."""
-        evses = self._reset_by(event.evse_id)
-        waits = event.on_idle and self.runs(event.evse_id)
-        reset = self.resets[event.evse_id] = Reset(event.evse_id, event.on_idle, waits)
-        if event.on_idle:
-            return self.granting.dismiss() if event.evse_id == 0 else []
-        effects = reset.begin(evses, now, self.policy)
-        if event.evse_id == 0:
-            effects += self.granting.end_all("ResetCommand", "ImmediateReset", now)
-        return effects
-
-    def _hold_idle(self) -> None:
-        """A station that restarts when idle begins nothing new meanwhile, or it never would be; who
-        was accepted before is served (B12.FR.01, FR.03)."""
-        for evse in self.evses.values() if 0 in self.resets else ():
-            is_idle = evse.transaction is None and evse.grant is None and not evse.is_expected
-            evse.resetting = evse.resetting or is_idle
-
-    def _reset_by(self, evse_id: int) -> list[Evse]:
-        return list(self.evses.values()) if evse_id == 0 else [self.evses[evse_id]]
-
-    def _is_closing(self) -> bool:
-        """The station restarts at once: no EVSE takes drivers any more."""
-        reset = self.resets.get(0)
-        return self._is_leaving or (reset is not None and not reset.on_idle)
-
-    def _reset(self, now: Now) -> list[object]:
-        """Carries out what was accepted as soon as it can be."""
-        effects: list[object] = []
-        for reset in tuple(self.resets.values()):
-            if self.runs(reset.evse_id):
-                continue
-            found, is_done = reset.go_on(self._reset_by(reset.evse_id), self.policy, now)
-            effects += found
-            if not is_done:
-                continue
-            del self.resets[reset.evse_id]
-            if reset.evse_id:
-                effects += [] if self._is_closing() else restarted(self.evses[reset.evse_id])
-            else:
-                self.granting.floating.clear()
-                self._is_leaving = True
-                reason = reset.boot_reason
-                effects += [Save("meta/restart", reason), Restart(self.site.reset_scope, reason)]
-        return effects
+        is_running = self.runs(event.evse_id)
+        return self._resets.request(event, is_running, self.policy, now)
 
     def _availability(self, event: ev.AvailabilityRequested, now: Now) -> list[object]:
         return [self.availability.change(event.evse_id, event.connector_id, event.operative)]
