@@ -48,9 +48,8 @@ def credentials_for(view: View, settings: Settings, keys: Path, slot: int) -> Cr
         if own is not None:
             trust = msgspec.structs.replace(trust, chain=own.chain, key_file=str(keys / own.key))
     else:
-        index = chosen.credential
-        known = view.passwords.candidates(index, password_of(settings.csms[index]))
-        password = known[connection.failed_dials % len(known)]
+        of_file = password_of(settings.csms[chosen.credential])
+        password = view.passwords.show(slot, chosen.credential, of_file)
         journal.hide(password or "")
     return Credentials(password=password, trust=trust)
 

@@ -38,6 +38,10 @@ class MemoryNetwork:
         """The Authorization header of every attempt."""
         self.password: str | None = None
         """Who dials with another one is refused; None: everybody may come."""
+        self.refusal = "FailedToAuthenticateAtCsms"
+        """What a refused dial is in the list of security events; "": nothing, as after a 404."""
+        self.opens_to_strangers = False
+        """Who dials with another password gets a link that ends without a word."""
         self.closed_hosts: set[str] = set()
         """Host names where nobody listens, though the network is up."""
         self._link: MemoryLink | None = None
@@ -59,9 +63,13 @@ class MemoryNetwork:
             raise LinkError(f"{host}: no answer within {dial.open_timeout_s:g} s; mend the bench")
         if self.state is Net.REFUSES or urlsplit(dial.url).hostname in self.closed_hosts:
             raise LinkError(f"{host}: nothing listens there; let the bench accept again")
-        if self.password is not None and credentials.password != self.password:
-            raise LinkError(f"{host}: HTTP 401, wrong password; give the bench the right one")
+        is_stranger = self.password is not None and credentials.password != self.password
+        if is_stranger and not self.opens_to_strangers:
+            words = f"{host}: HTTP 401, wrong password; give the bench the right one"
+            raise LinkError(words, self.refusal)
         self._link = MemoryLink(self, dial, on_pong)
+        if is_stranger:
+            self._link.end("the CSMS closed the link by its policy (code 1008); dialling again")
         return self._link
 
     async def drop(self) -> None:

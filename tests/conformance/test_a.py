@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from agent.core.effects import Save
+from agent.ocpp.passwords import KEY, PATIENCE
 from agent.settings import Settings
 from hil.conformance import Octt
 from hil.sim import SimBench
@@ -19,6 +21,8 @@ NEW_PASSWORD = "New|password.of@SIM-1"
 THIRD_PASSWORD = "A-third-password*of+SIM-1"
 TOO_SHORT = "fifteen-letters"
 RECONNECT_S = 120.0
+LONGEST_WAIT_S = 500.0
+"""Between two dials of a CSMS that was down for long."""
 
 
 def with_password(settings: Settings) -> Settings:
@@ -143,10 +147,77 @@ def test_a_csms_that_forgot_the_new_password_is_reached_with_the_one_before() ->
         dials = len(octt.bench.network.dials)
         assert await set_password(octt, THIRD_PASSWORD) == "Accepted"
         await connected_again(octt, dials)
-        assert shown(octt) == ("SIM-1", NEW_PASSWORD)
+        assert shown_since(octt, dials) == [THIRD_PASSWORD, NEW_PASSWORD]
+        dials = len(octt.bench.network.dials)
+        await cut(octt)
+        assert shown_since(octt, dials) == [NEW_PASSWORD], "no wrong one at each new link"
         octt.bench.network.password = THIRD_PASSWORD
         await cut(octt)
         assert shown(octt) == ("SIM-1", THIRD_PASSWORD), "not given up"
+
+    case(scene)
+
+
+def shown_since(octt: Octt, dials: int) -> list[str | None]:
+    """The passwords of all dials after the first `dials`."""
+    return [credentials.password for _, _, credentials in octt.bench.network.dials[dials:]]
+
+
+def test_a_csms_that_was_down_for_an_hour_is_shown_the_new_password() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.booted()
+        octt.bench.network.password = NEW_PASSWORD
+        dials = len(octt.bench.network.dials)
+        assert await set_password(octt, NEW_PASSWORD) == "Accepted"
+        await octt.bench.network.drop()
+        await asyncio.sleep(3600)
+        down = shown_since(octt, dials)
+        assert len(down) > 10
+        assert down[:PATIENCE] == [NEW_PASSWORD] * PATIENCE
+        assert down.count(PASSWORD) <= len(down) / PATIENCE, "one now and then"
+        dials = len(octt.bench.network.dials)
+        await octt.bench.network.accept()
+        await octt.csms.wait_connected(timeout_s=2 * LONGEST_WAIT_S)
+        assert len(shown_since(octt, dials)) <= 2
+        assert shown(octt) == ("SIM-1", NEW_PASSWORD)
+
+    case(scene)
+
+
+def test_a_power_cut_before_the_answer_leaves_the_password_that_the_csms_knows() -> None:
+    async def scene(octt: Octt) -> None:
+        await octt.booted()
+        asking = asyncio.create_task(set_password(octt, NEW_PASSWORD))
+        await octt.bench.until(lambda: is_kept(octt))
+        await octt.bench.power_cut()
+        asking.cancel()
+        await asyncio.wait([asking])
+        dials = len(octt.bench.network.dials)
+        await octt.bench.start()
+        await octt.booted()
+        assert shown_since(octt, dials) == [NEW_PASSWORD, PASSWORD]
+
+    case(scene)
+
+
+def is_kept(octt: Octt) -> bool:
+    return any(isinstance(effect, Save) and effect.key == KEY for effect in octt.bench.effects)
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_a_csms_that_refuses_in_another_way_than_by_401_is_reached(is_answered: bool) -> None:
+    """By 404, or by a link that is opened and closed without a word."""
+
+    async def scene(octt: Octt) -> None:
+        await octt.booted()
+        octt.bench.network.refusal = ""
+        octt.bench.network.opens_to_strangers = not is_answered
+        dials = len(octt.bench.network.dials)
+        assert await set_password(octt, NEW_PASSWORD) == "Accepted"
+        await octt.bench.until(lambda: len(octt.bench.network.dials) > dials, RECONNECT_S)
+        await octt.bench.until(lambda: shown(octt)[1] == PASSWORD, 3600)
+        await octt.csms.wait_connected()
+        await octt.expect_none("BootNotification")
 
     case(scene)
 

@@ -30,6 +30,8 @@ from agent.ocpp.view import View
 __all__ = ["INCOMING", "ON_EVENT", "ON_RESPONSE", "OUTGOING", "VARIABLES"]
 
 PASSWORD_KEY = "var/SecurityCtrlr/BasicAuthPassword"
+REFUSED = "FailedToAuthenticateAtCsms"
+"""Security event of a dial that was answered by 401 or 403."""
 Take = Callable[[Any, View, Now], Consequences]
 
 
@@ -44,13 +46,13 @@ def _password_set(event: VariablesSet, view: View, now: Now) -> Consequences:
     return Consequences(effects=(saved, told, *again))
 
 
-def _opened(event: LinkOpened, view: View, now: Now) -> Consequences:
-    view.passwords.opened(view.connection.failed_dials)
-    return Consequences()
+def _closed(event: LinkClosed, view: View, now: Now) -> Consequences:
+    view.passwords.closed(is_refused=event.security_event == REFUSED)
+    return NOTHING
 
 
 def _heard(event: FrameReceived, view: View, now: Now) -> Consequences:
-    found = view.passwords.heard(view.connection.credential)
+    found = view.passwords.heard()
     return Consequences(effects=tuple(found)) if found else NOTHING
 
 
@@ -92,8 +94,8 @@ ON_EVENT: OnEvent = {
     ClockSet: noted.clock_moved,
     VariablesSet: _each(noted.variables_set, _password_set),
     NetworkProfileSet: noted.profile_set,
-    LinkOpened: _each(noted.link_opened, _opened),
-    LinkClosed: noted.link_closed,
+    LinkOpened: noted.link_opened,
+    LinkClosed: _each(noted.link_closed, _closed),
     FrameReceived: _each(_heard, certificate.heard),
     CsmsReached: _reached,
     OutboxHead: noted.outbox_seen,
