@@ -88,6 +88,21 @@ class Network:
                     "charger.yaml names other back ends than before: what the CSMS had set for"
                     " its network slots is dropped; set it again from the CSMS if it is needed"
                 )
+        if not self.numbers:
+            self._raise_file()
+
+    def _raise_file(self) -> None:
+        """What the CSMS had set cannot be read any more, and charger.yaml is less secure than the
+        CSMS was reached before: its addresses are dialled, but never so (A05.FR.06)."""
+        self._file = {
+            number: msgspec.structs.replace(slot, security_profile=self.floor)
+            for number, slot in self._file.items()
+        }
+        self.warnings.append(
+            f"the network slots that the CSMS had set with security profile {self.floor} are lost:"
+            " the addresses of charger.yaml are dialled with it, never with a lower one; where the"
+            " CSMS is not reached so, correct csms.url (wss://...) and security"
+        )
 
     @property
     def numbers(self) -> tuple[int, ...]:

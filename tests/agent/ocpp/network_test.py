@@ -8,6 +8,7 @@ from agent.core.effects import Save
 from agent.ocpp.dialling import Slot
 from agent.ocpp.network import (
     FILE_KEY,
+    FLOOR_KEY,
     PRIORITY_KEY,
     Network,
     NetworkProfile,
@@ -73,3 +74,29 @@ def test_a_profile_that_cannot_be_read_is_not_used_and_named() -> None:
     network = Network("CP", FILE, saved)
     assert network.numbers == (1, 2)
     assert "slot 5" in network.warnings[0]
+
+
+PLAIN_FILE = (Slot("ws://a/CP", "CP", 1, 1), Slot("wss://b/CP", "CP", 2, 2, credential=1))
+
+
+@pytest.mark.parametrize("priority", ["", "5", "1,5"])
+def test_lost_slots_do_not_lower_the_security_profile(priority: str) -> None:
+    """A05.FR.06: the file's addresses are what is left; how they are dialled is not theirs."""
+    saved = saved_after(PLAIN_FILE) | {FLOOR_KEY: "3", "network/5": "{"}
+    del saved["network/2"]
+    network = Network("CP", PLAIN_FILE, saved)
+    assert [(s.url, s.security_profile) for s in network.slots(priority)] == [
+        ("ws://a/CP", 3),
+        ("wss://b/CP", 3),
+    ][: 1 if priority == "1,5" else 2]
+    assert network.numbers == (1, 2)
+    assert network.security_profile(1) == 3
+    assert "security profile 3 are lost" in network.warnings[-1]
+
+
+def test_another_address_in_the_file_is_the_way_down() -> None:
+    saved = saved_after(PLAIN_FILE) | {FLOOR_KEY: "3"}
+    del saved["network/2"], saved["network/5"]
+    network = Network("CP", OTHER_FILE, saved)
+    assert network.slots("") == OTHER_FILE
+    assert network.floor == 1
