@@ -308,7 +308,7 @@ def machine(progress: Progress) -> type[RuleBasedStateMachine]:
             self.rig.deaf.add(self.rig.device(kind, place))
             self._then(lasts_s or 1.0)
             if lasts_s is not None:
-                self.rig.deaf.discard(self.rig.device(kind, place))
+                self.rig.hear(self.rig.device(kind, place))
 
         @rule(place=PLACES, times=st.sampled_from([1, 20]))
         def frozen(self, place, times):
@@ -320,7 +320,7 @@ def machine(progress: Progress) -> type[RuleBasedStateMachine]:
                 self.rig.do(self.rig.again, place)
                 self.rig.deaf.add(self.rig.device("pilot", place))
                 self.rig.wait(1.0)
-            self.rig.deaf.discard(self.rig.device("pilot", place))
+            self.rig.hear(self.rig.device("pilot", place))
             self._then(0.0)
 
         @rule(place=PLACES, state=st.sampled_from(["A", "B", "E", "F", "unknown"]), wait_s=WAITS)

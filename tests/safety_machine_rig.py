@@ -251,6 +251,13 @@ class Rig(Judge):
                 self._trouble(evse_id)
         self.senses.report(seen)
 
+    def hear(self, *devices: str) -> None:
+        """Reports arrive again. A driver compares the lock with what it told last at every look."""
+        self.deaf -= set(devices)
+        for pilot in self.places.values():
+            if pilot.name in devices:
+                self.do(pilot._tell_lock)
+
     def again(self, place: Place) -> None:
         """A frozen controller: the last report once more, with the time it had."""
         reading = self.heard.get(place)
@@ -326,7 +333,7 @@ class Rig(Judge):
     def settle(self) -> None:
         """Everybody leaves, all is mended: after a while no transaction is open."""
         self.store.delay_s, self.store.refuses = 0.0, False
-        self.deaf.clear()
+        self.hear(*self.deaf)
         for board in self.boards:
             self.do(self.find_board, board)
             for name, level in INPUTS.items():
