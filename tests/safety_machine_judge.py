@@ -15,7 +15,7 @@ from agent.core.local_limit import LimitTold
 from agent.core.policy import Policy
 from agent.core.site import ConnectorSite
 from agent.core.station import Station
-from agent.guard import TICK_S
+from agent.guard import TICK_S, Guard
 from agent.runtime import Runtime
 from agent.settings import Safety, Settings
 from drivers.contract import PilotReading, PilotState
@@ -46,6 +46,7 @@ class Judge:
     policy: Policy
     station: Station
     runtime: Runtime
+    guard: Guard
     board: SimBoard
     store: MemoryStore
     site: dict[Place, ConnectorSite]
@@ -149,6 +150,12 @@ class Judge:
     def _core_knows(self) -> bool:
         """It has handled all that was told."""
         return not (self.store.busy or self.store.refuses or self.runtime._inbox)
+
+    @property
+    def _is_at_rest(self) -> bool:
+        """It waits for news: nothing is left of what it decided, either."""
+        woken = self.runtime._woken
+        return woken is not None and not woken.done() and not self.runtime._inbox
 
     def inputs_against(self, evse_id: int) -> list[str]:
         """Inputs of the boards that speak against power there."""
@@ -284,8 +291,6 @@ class Judge:
             self.wrong.append(f"authorised: power stands allowed at {place} without a good card")
         if active is None or active.place != place:
             self.wrong.append(f"authorised: power stands allowed at {place}, sold is another one")
-        elif active.ordered_a is None and self.standing.get(place) is not None:
-            self.wrong.append(f"permit: power stands allowed at {place}, the core ordered it off")
         until_s = max(self.handled.get(f"mains {n}", 0.0) for n in (0, place[0]))
         if self.loop.time() < until_s - 1e-6 and grant is not None and not grant.in_person:
             self.wrong.append(f"mains: power stands allowed at {place} just after their return")
@@ -299,8 +304,19 @@ class Judge:
             if not (self.store.busy or self.runtime._inbox):
                 self._judge_limit(place, limit_a, others_a, self.loop.time())
             self._judge_conditions(place, TICK_S)
+        if self._is_at_rest:
+            self._judge_agreement()
         self._note_stored()
         self.look_at_contactors()
+
+    def _judge_agreement(self) -> None:
+        """With nothing left to do, core, guard and device mean the same order."""
+        for place in self.places:
+            ordered_a = self.station.evses[place[0]].connectors[place[1]].ordered_a
+            allowed_a, told_a = self.guard._places[place].allowed_a, self.standing.get(place)
+            if not ordered_a == allowed_a == told_a:
+                said = f"core {ordered_a}, guard {allowed_a}, device {told_a}"
+                self.wrong.append(f"permit: not the same order everywhere at {place}: {said}")
 
     def look_at_contactors(self) -> None:
         """Called at every change in the world and at every commit."""

@@ -11,6 +11,7 @@ from agent.core.caps import Caps
 from agent.core.connector import Connector
 from agent.core.effects import Save
 from agent.core.ending import end_transaction
+from agent.core.events import OrderRefused
 from agent.core.evse import Evse
 from agent.core.evse_facts import EvseFacts
 from agent.core.latches import Latches
@@ -18,6 +19,7 @@ from agent.core.limits import Ceiling, Demand, _Lane
 from agent.core.local_limit import LocalLimits
 from agent.core.metering import Metering
 from agent.core.orders import Orders
+from agent.core.station import _HANDLERS
 from agent.core.transaction import Transaction
 from agent.guard import Guard, Guarded
 from agent.runtime import Runtime
@@ -129,6 +131,12 @@ def no_permit_voided_in_time(patch: pytest.MonkeyPatch) -> None:
         guard._on_stop(place, cause)
 
     patch.setattr(Guard, "_stop", early)
+
+
+def no_ear_for_refusals(patch: pytest.MonkeyPatch) -> None:
+    """The core goes on believing that power is allowed."""
+    silent = {OrderRefused: lambda station, event, now: []}
+    patch.setattr("agent.core.station._HANDLERS", {**_HANDLERS, **silent})
 
 
 def no_cable(patch: pytest.MonkeyPatch) -> None:
@@ -345,6 +353,7 @@ SEEDED: dict[str, tuple[str, Patch]] = {
     "no blocking input": ("fault", no_input),
     "a valid permit": ("permit", no_permit),
     "a permit of before the stop": ("permit", no_permit_voided_in_time),
+    "one order everywhere": ("permit", no_ear_for_refusals),
     "the cable's rating": ("limit", no_cable),
     "the controller's rating": ("limit", no_hardware),
     "the file's rating": ("limit", no_file),

@@ -75,8 +75,10 @@ class EvseEnding(EvseMeter):
 
     def _begin_end(self, trigger: str, reason: str, token: IdToken | None, now: Now) -> None:
         self.grant = self.opening = None
-        if self.active is not None and reason == "GroundFault":
-            self.active.tripped = True
+        active = self.active
+        if active is not None and active.plugged:  # until it leaves, also unheard in between
+            active.session_over = True
+            active.tripped = active.tripped or reason == "GroundFault"
         self.ending = Ending(trigger, reason, token, now.mono_s, now.mono_s + END_WAIT_S)
 
     def _end_reading(self, ending: Ending, now: Now, policy: Policy) -> MeterReading | None:
@@ -129,9 +131,6 @@ class EvseEnding(EvseMeter):
         self.sampling.end()
         self.revoked = self.starved = self.has_charged = False
         self.budget_to_wh = None
-        if active is not None:
-            was_plugged = plugged and active.plugged_at_s < ending.since_s
-            active.session_over = was_plugged or active.tripped
         self.finished_token = transaction.token
         return effects
 

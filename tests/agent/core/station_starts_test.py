@@ -3,7 +3,9 @@
 import pytest
 
 from agent.core import effects as ef
+from agent.core import events as ev
 from agent.core.granting import NO_TOKEN
+from drivers.contract import PilotReading, PilotState, PowerPath
 from tests.agent.core.told import BEGIN_TO_CHARGE, kinds, texts
 
 
@@ -170,6 +172,43 @@ def test_without_authorisation_an_ev_plugged_in_during_an_ending_charges(play) -
     p.wait(20)
     assert len(p.ledger.told) == 2
     assert (1, 1) in p.ledger.allowed
+
+
+def test_an_ev_that_came_while_the_disk_was_busy_is_not_taken_for_the_one_before(play) -> None:
+    """Both are heard of late: one had left, the next was plugged in before any of it was heard."""
+    p = play(auth_enabled=False)
+    p.pilot("B")
+    p.wait(6)
+    p.pilot("C", closed=True)
+    p.wait(30)
+    late = [
+        PilotReading(p.now_s + n, PilotState(s), PowerPath.OPEN) for n, s in ((1, "A"), (4, "B"))
+    ]
+    p.wait(10)
+    for reading in late:
+        p.readings[1, 1] = reading
+        p.do(ev.PilotChanged(1, 1, reading))
+    p.wait(20)
+    ended, running = p.ledger.told.values()
+    assert (ended[-1].event_type, running[0].event_type) == ("Ended", "Started")
+    assert (1, 1) in p.ledger.allowed
+
+
+def test_a_residual_current_while_nobody_is_plugged_in_is_not_held_against_the_next_ev(
+    play,
+) -> None:
+    points = frozenset({"Authorized"})
+    p = play(tx_stop_point=points, stop_tx_on_ev_side_disconnect=False)
+    p.charging()
+    p.pilot("A")
+    p.wait(1)
+    p.raise_fault("rcd")
+    p.wait(20)
+    assert p.told()[-1].stopped_reason == "GroundFault"
+    p.clear_fault("rcd")
+    p.pilot("B")
+    assert "tripped" not in p.saved
+    assert p.evse.awaits_card
 
 
 def test_without_authorisation_charging_goes_on_after_a_power_cut(play) -> None:
