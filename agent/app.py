@@ -46,11 +46,12 @@ from agent.ocpp.variable import fitting
 from agent.ocpp.view import View
 from agent.queue_export import answer_from
 from agent.queue_summary import queue_summary
-from agent.runtime import ClockReading, Runtime, Workroom
+from agent.runtime import Runtime, Workroom
 from agent.scarcity import file_bytes, watch_room
 from agent.service import login, serviced
 from agent.settings import Settings
 from agent.slow_work import workroom
+from agent.station_clock import ClockReading
 from agent.status import kept, report, snapshot
 from agent.store.db import Store, open_store
 from agent.store.file import DATABASE

@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Protocol
 
 import msgspec
 from msgspec import Struct
@@ -10,6 +9,7 @@ from msgspec.structs import replace
 
 from agent.core import effects as ef
 from agent.core import events as ev
+from agent.station_clock import ClockReading
 from agent.store.rows import Batch, Committed, HeadRow, NewRow, TokenRow
 from drivers.contract import Permit
 
@@ -53,16 +53,6 @@ def thinned(inbox: Iterable[Posted]) -> deque[Posted]:
     return kept
 
 
-class Clock(Protocol):
-    """The moment of a commit."""
-
-    @property
-    def mono_s(self) -> float: ...
-
-    @property
-    def boot_id(self) -> str: ...
-
-
 def standing_orders(effects: Sequence[object]) -> list[object]:
     """What is left to energise of a batch: a stop takes back the order before it, and a lower
     limit holds for it, although both were carried out first."""
@@ -83,7 +73,7 @@ def standing_orders(effects: Sequence[object]) -> list[object]:
     return [*locks, *orders.values()]
 
 
-def to_batch(effects: Sequence[object], clock: Clock) -> Batch:
+def to_batch(effects: Sequence[object], clock: ClockReading) -> Batch:
     """Durable effects as rows; of several values for one key the last counts."""
     settle = tuple(e.row_id for e in effects if isinstance(e, ef.SettleRow))
     if len(settle) == len(effects):  # a queue drains

@@ -5,7 +5,7 @@ import time
 from functools import cache, lru_cache
 from pathlib import Path
 
-from agent.runtime import ClockReading
+from agent.station_clock import ClockReading
 
 SYNCED = "/run/systemd/timesync/synchronized"
 

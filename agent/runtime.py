@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
 from agent.alarm import Alarm
@@ -32,6 +31,7 @@ from agent.core.jobs import CancelJob, StartJob
 from agent.core.station import Station
 from agent.guard import Guard
 from agent.ocpp.router import Router
+from agent.station_clock import ClockReading, StationClock
 from agent.store.db import Store
 from agent.store.rows import Batch, Committed, StoreFault
 from drivers.contract import Payer, Signing
@@ -61,17 +61,6 @@ DISK_PROBE = "meta/disk_probe"
 """Written in every turn during a disk fault, so that its end is seen."""
 CORE_ASKED_S = 1.0
 """So often, at least, the core is asked for its deadline: the board's clock may have been set."""
-CLOCK_STEP_S = 1.0
-"""The CSMS's clock replaces ours only where they differ by more: answers take time to travel."""
-
-
-class ClockReading(Struct, frozen=True):
-    """One look at the clocks: loop seconds, system UTC seconds, and whether that is trusted."""
-
-    mono_s: float
-    utc_s: float
-    is_synced: bool
-    boot_id: str
 
 
 class Hardware(Protocol):
@@ -165,8 +154,7 @@ class Runtime:
         self._jobs = jobs
         self._chores = chores
         self._read_clock = read_clock
-        self._random = random
-        self._new_id = new_id
+        self._clock = StationClock(read_clock, random, new_id)
         self._watch = watch
         self._inbox: deque[Posted] = deque()
         self._woken: asyncio.Future[None] | None = None
@@ -180,7 +168,6 @@ class Runtime:
         """The core's next deadline and when it was asked; None: it has handled something since."""
         self._core_heard_s = self._router_heard_s = float("inf")
         """Up to when they have seen to what was due."""
-        self._csms_offset_s: float | None = None
         self._last_tick_s = float("-inf")
         self._orders_void: str | None = None
         """Why nothing of the batch being performed may be energised."""
@@ -216,28 +203,11 @@ class Runtime:
     # --- thinking ---------------------------------------------------------------------------
 
     def now(self, posted: Posted | None = None) -> Now:
-        """The time of the first source in TimeSource that has one, else the board's best guess;
-        with the permit and the time of what was posted."""
-        clock = self._read_clock()
-        offset_s = self._trusted_offset_s(clock)
-        return Now(
-            mono_s=clock.mono_s,
-            utc_offset_s=clock.utc_s - clock.mono_s if offset_s is None else offset_s,
-            utc_known=offset_s is not None,
-            boot_id=clock.boot_id,
-            permit=self.guard.permit if posted is None else posted.permit,
-            random=self._random,
-            new_id=self._new_id,
-            happened_s=None if posted is None else posted.at_s,
-        )
-
-    def _trusted_offset_s(self, clock: ClockReading) -> float | None:
-        for source in self.station.policy.time_source.split(","):
-            if source == "NTP" and clock.is_synced:
-                return clock.utc_s - clock.mono_s
-            if source == "Heartbeat" and self._csms_offset_s is not None:
-                return self._csms_offset_s
-        return None
+        """This moment, with the permit and the time of what was posted."""
+        sources = self.station.policy.time_source
+        if posted is None:
+            return self._clock.now(sources, self.guard.permit)
+        return self._clock.now(sources, posted.permit, posted.at_s)
 
     def deadline(self, now: Now) -> float | None:
         """What fell due while the disk was busy is due at once."""
@@ -294,7 +264,7 @@ class Runtime:
         while queue:
             fact = queue.popleft()
             if isinstance(fact, ev.ClockSet):
-                self._set_clock(fact)
+                self._clock.set(fact)
             now = self.now(posted)
             self._router_heard_s = now.mono_s
             for effect in self._decide(fact, now):
@@ -313,11 +283,6 @@ class Runtime:
             return []
         self._core_deadline, self._core_heard_s = None, now.mono_s
         return self.station.handle(fact, now)
-
-    def _set_clock(self, event: ev.ClockSet) -> None:
-        offset_s = event.utc_s - event.at_s
-        if self._csms_offset_s is None or abs(offset_s - self._csms_offset_s) > CLOCK_STEP_S:
-            self._csms_offset_s = offset_s
 
     # --- doing ------------------------------------------------------------------------------
 

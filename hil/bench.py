@@ -36,7 +36,7 @@ from hil.control import VERSION, Command, ControlError, ControlServer, parse_add
 
 if TYPE_CHECKING:
     from agent.app import Agent
-    from agent.runtime import ClockReading
+    from agent.station_clock import ClockReading
 
 log = logging.getLogger(__name__)
 
@@ -248,7 +248,7 @@ class Bench:
 
     def _read_clock(self) -> "ClockReading":
         """A board without a time service, freshly powered: the time comes from the CSMS."""
-        from agent.runtime import ClockReading
+        from agent.station_clock import ClockReading
 
         return ClockReading(time.monotonic(), time.time(), False, self._boot_id)
 

@@ -16,8 +16,8 @@ from typing import Literal
 import msgspec
 
 from agent.app import Agent
-from agent.runtime import ClockReading
 from agent.settings import EnergyManager, Settings
+from agent.station_clock import ClockReading
 from agent.wiring import wire
 from drivers.contract import SimMeterOptions, SimPilotOptions, SimReaderOptions
 from drivers.sim.board import SimBoard, plan_of

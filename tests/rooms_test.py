@@ -111,6 +111,7 @@ BELONGS_TO = {
     "agent.alarm": "agent.runtime",
     "agent.asking": "agent.runtime",
     "agent.batches": "agent.runtime",
+    "agent.station_clock": "agent.runtime",
     "agent.boot": "agent.app",
     "agent.file_facts": "agent.app",
     "agent.frame_trace": "agent.app",

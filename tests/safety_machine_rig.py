@@ -16,8 +16,9 @@ from agent.core.events import Now, StopCause
 from agent.core.policy import Policy
 from agent.core.station import Station
 from agent.guard import Guard
-from agent.runtime import ClockReading, Runtime
+from agent.runtime import Runtime
 from agent.settings import EnergyManager, Safety, Settings
+from agent.station_clock import ClockReading
 from agent.station_inputs import Watched
 from agent.wiring import Senses, site_of, wire
 from drivers.contract import (

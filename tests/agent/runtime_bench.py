@@ -8,7 +8,8 @@ from agent.core import effects as ef
 from agent.core import events as ev
 from agent.core.events import Now
 from agent.core.policy import Policy
-from agent.runtime import ClockReading, Runtime
+from agent.runtime import Runtime
+from agent.station_clock import ClockReading
 from agent.store.rows import Batch, Committed, StoreFault
 from drivers.contract import Payer, Permit, Signing
 from hil.virtual_time import run_virtual
