@@ -103,6 +103,8 @@ class ChargingProfiles:
         """What `_stack` found, until a profile comes or goes."""
         self._due: tuple[float, float | None] | None = None
         """(UTC offset, loop time of the next edge by it), until something happens."""
+        self._looked_s = self._looked_utc_s = 0.0
+        """Loop time and UTC, as it was taken to be, for which the limits were told."""
         self.external = ExternalLimits()
         """The core keeps them by itself; here is what the CSMS is told of them."""
 
@@ -146,7 +148,7 @@ class ChargingProfiles:
                 pass
             case _:
                 return [], []
-        self._due = None
+        self._due, self._looked_s, self._looked_utc_s = None, now.mono_s, now.utc_s()
         return self._changes(now), effects
 
     def deadline(self, now: Now) -> float | None:
@@ -159,7 +161,11 @@ class ChargingProfiles:
         return due[1]
 
     def _next_due_s(self, now: Now) -> float | None:
-        at_s = now.utc_s()
+        """Of what the limits do not show yet: an edge that was passed since, be it that other facts
+        came first or that the clock was set over it, either way, is due at once."""
+        at_s, looked_s = self._looked_utc_s, self._looked_s
+        if now.utc_s(looked_s) < at_s - CLOCK_NOISE_S:
+            at_s = now.utc_s(looked_s)
         edge_s = min(
             (
                 self.next_edge(evse_id, at_s, self.anchor_s(evse_id, now))
@@ -167,6 +173,8 @@ class ChargingProfiles:
             ),
             default=inf,
         )
+        if edge_s <= self._looked_utc_s:
+            return looked_s
         return None if edge_s == inf else edge_s - now.utc_offset_s + EDGE_SLACK_S
 
     # --- what applies -----------------------------------------------------------------------------

@@ -177,6 +177,35 @@ def test_a_clock_that_is_corrected_by_the_board_moves_the_next_edge() -> None:
     assert bench.profiles.deadline(bench.now) == pytest.approx(4996.0, abs=0.01)
 
 
+def test_an_edge_that_passed_while_the_disk_was_busy_is_due_at_once() -> None:
+    """Whoever asks then has handled other facts in between."""
+    bench = Bench()
+    bench.set(0, max_profile(1, (0, 20.0), (3, 8.0), begin=utc(1000)))
+    assert bench.limits[0] == 20.0
+    bench.now = at(1005.0)
+    assert bench.profiles.deadline(bench.now) == pytest.approx(1003.0, abs=0.01)
+    bench.tell(Tick())
+    assert bench.limits[0] == 8.0
+    assert bench.profiles.deadline(bench.now) is None
+
+
+@pytest.mark.parametrize("step_s", [3600.0, -3600.0])
+def test_an_edge_that_the_board_sets_its_clock_over_is_due_at_once(step_s: float) -> None:
+    bench = Bench()
+    begin_s = 1000.0 + step_s / 2
+    bench.set(0, max_profile(1, (0, 8.0), begin=utc(begin_s)))
+    before_a = bench.limits.get(0)
+    bench.profiles.deadline(bench.now)
+    bench.now = at(1001.0, BOOT_UTC_S + step_s)
+    due_s = bench.profiles.deadline(bench.now)
+    assert due_s is not None
+    assert due_s <= 1001.0
+    bench.tell(Tick())
+    assert {before_a, bench.limits[0]} == {None, 8.0}
+    following_s = bench.profiles.deadline(bench.now)
+    assert following_s is None or following_s > 1001.0, "once"
+
+
 def test_a_limit_is_told_once() -> None:
     bench = Bench()
     bench.set(1, profile(1, (0, 6.0), (60, 6.0)))
