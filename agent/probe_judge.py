@@ -23,6 +23,8 @@ SLOW_SHARE = 0.5
 """Of the time-out: an answer slower than this is lost on a bad day."""
 ERROR_SHARE, ERROR_LEAST = 0.02, 3
 """A line with more errors than this needs work; a single one at the start does not."""
+GARBLED_LEAST = 16
+"""Bytes; a controller that is switched on may send some."""
 MANY_RECONNECTS = 3
 
 MEASURE_OR_SWITCH = {"meter", "pilot"}
@@ -80,6 +82,11 @@ def _line(row: DeviceSeen) -> Iterator[str]:
             f"{errors} of {counters.requests} requests failed ({counters.timeouts} unanswered, "
             f"{counters.unusable} damaged); check A/B, shield, termination (120 ohm at both ends) "
             "and baud, or raise timeout_s"
+        )
+    if counters.garbled >= max(GARBLED_LEAST, ERROR_SHARE * counters.requests):
+        yield (
+            f"{counters.garbled} garbled bytes came in; check baud, A/B (or TX and RX), the common "
+            "ground, and that its cable runs apart from the power cables"
         )
     if counters.reconnects >= MANY_RECONNECTS and not row.port.startswith(("tcp:", "rtu-tcp:")):
         yield (

@@ -99,6 +99,7 @@ def _pilot(pilot: PilotReading, row: DeviceSeen) -> Iterator[str]:
 
 
 def _counters(counters: Counters, *, is_reader: bool) -> Iterator[str]:
+    garbled = f", {counters.garbled} garbled bytes" if counters.garbled else ""
     if not counters.requests:
         lines = f", {counters.unusable} unusable lines" if is_reader else ", not asked yet"
         yield f"{INDENT}{counters.reconnects} reconnects{lines}"
@@ -106,7 +107,7 @@ def _counters(counters: Counters, *, is_reader: bool) -> Iterator[str]:
     yield (
         f"{INDENT}{counters.requests} requests: {counters.timeouts} timeouts, "
         f"{counters.unusable} unusable, {counters.exceptions} exceptions, "
-        f"{counters.reconnects} reconnects"
+        f"{counters.reconnects} reconnects{garbled}"
     )
     if counters.latency_s is None:
         yield f"{INDENT}no answer yet"

@@ -61,6 +61,7 @@ def plain(rows: Sequence[DeviceSeen], wrong: Sequence[Complaint], at: datetime) 
                 f"{count.requests} requests, {count.timeouts} timeouts, {count.unusable} unusable, "
                 f"{count.exceptions} exceptions, {count.reconnects} reconnects"
             )
+            words += [f"{count.garbled} garbled bytes"] if count.garbled else []
         words += [f"! {one.text}" for one in wrong if one.device == row.name]
         lines.append(_printable(f"{at:%H:%M:%S} {row.name}: {', '.join(words)}"))
     return "\n".join(lines)

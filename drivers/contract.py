@@ -221,6 +221,8 @@ class Counters(Struct):
     latency_s: float | None = None
     """From the last request to its answer."""
     slowest_s: float = 0.0
+    garbled: int = 0
+    """Bytes on a line of text that are none: noise, or a device at another baud."""
     trips: dict[str, int | None] = {}
     """Faults that the device counted itself since its maker's or its own reset, by name; None: not
     told yet. Empty where it counts none."""

@@ -14,6 +14,8 @@ from drivers.bus.line_splitter import LineSplitter
 
 MAX_COMMAND_BYTES = 31
 MAX_LINE_BYTES = 120
+TEXT = bytes(range(0x20, 0x7F)) + b"\t\r\n"
+"""All that RAPI and the firmware's talk to itself are made of."""
 
 
 class Frame(Struct, frozen=True):
@@ -76,10 +78,13 @@ class FrameSplitter:
         self._lines = LineSplitter(max_bytes=MAX_LINE_BYTES)
         self.damaged = 0
         """Lines that were to be frames (they hold a `$`) and are none."""
+        self.garbled = 0
+        """Bytes that are no text."""
 
     def feed(self, data: bytes) -> list[Frame]:
         """Good frames that `data` finishes, in order. Never raises."""
         good = []
+        self.garbled += len(data.translate(None, TEXT))
         for line in self._lines.feed(data):
             frame = decode(line)
             if frame is not None:

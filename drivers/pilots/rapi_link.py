@@ -43,7 +43,7 @@ class RapiLink:
         self.asking = command
         self.hurried = False
         self._counters.requests += 1
-        began_s = loop.time()
+        began_s, garbled = loop.time(), self._splitter.garbled
         try:
             async with asyncio.timeout(REPLY_TIMEOUT_S) as self._timeout:
                 self.send(command)
@@ -53,10 +53,7 @@ class RapiLink:
                 return reply
         except TimeoutError:
             self._counters.timeouts += not self.hurried
-            raise NoAnswer(
-                f"no answer to ${command}; check that the controller has power and that TX and RX "
-                "are not swapped"
-            ) from None
+            raise NoAnswer(_silence(command, self._splitter.garbled - garbled)) from None
         finally:
             self.asking = ""
             self._reply = None
@@ -79,9 +76,10 @@ class RapiLink:
         self._port.close()
 
     def _heard(self, data: bytes) -> None:
-        damaged = self._splitter.damaged
+        damaged, garbled = self._splitter.damaged, self._splitter.garbled
         frames = self._splitter.feed(data)
         self._counters.unusable += self._splitter.damaged - damaged
+        self._counters.garbled += self._splitter.garbled - garbled
         for frame in frames:
             if not frame.is_reply:
                 self._unasked(frame)
@@ -95,3 +93,17 @@ class RapiLink:
     def _fail(self, lost: "asyncio.Future[PortError]") -> None:
         if self._reply and not self._reply.done() and not lost.cancelled():
             self._reply.set_exception(lost.result())
+
+
+def _silence(command: str, garbled: int) -> str:
+    """Why there is no answer, by what came in its place."""
+    if garbled:
+        return (
+            f"only garble in answer to ${command} ({garbled} bytes that are no text); check `baud` "
+            "against the controller's own, then its wires (TX and RX, or A/B of a converter) and "
+            "that both boards have the same ground"
+        )
+    return (
+        f"no answer to ${command}; check that the controller has power and that TX and RX are not "
+        "swapped"
+    )

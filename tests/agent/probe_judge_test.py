@@ -78,6 +78,8 @@ FINE = {
         )
     ],
     "one error at the start": [meter(counters=Counters(requests=10, timeouts=2, opens=1))],
+    "a splutter at power-up": [pilot(counters=Counters(requests=10, garbled=9))],
+    "little noise in long": [pilot(counters=Counters(requests=100_000, garbled=900))],
     "a slow one with time": [meter(counters=Counters(slowest_s=0.4), timeout_s=1.0)],
     "charging": [pilot(), meter()],
     "no EV": [pilot(PilotState.A, PowerPath.OPEN), meter(on_phase(1), places=((2, 0),))],
@@ -98,6 +100,10 @@ WRONG: dict[str, tuple[list[DeviceSeen], str]] = {
     "errors": (
         [meter(counters=Counters(requests=100, timeouts=2, unusable=1))],
         "3 of 100 requests failed (2 unanswered, 1 damaged); check A/B",
+    ),
+    "noise": (
+        [pilot(counters=Counters(requests=9, garbled=40))],
+        "40 garbled bytes came in; check",
     ),
     "plug": ([meter(counters=Counters(opens=4), port="/dev/x")], "opened again 3 times; check"),
     "slow": ([meter(counters=Counters(slowest_s=0.6), timeout_s=1.0)], "set timeout_s to 1.2"),
