@@ -61,6 +61,7 @@ NOT_AT_START = {
     "certificates, at their first use": ("cryptography",),
     "files to and from the CSMS, in the job's thread": (
         *("agent.jobs.transfer", "agent.jobs.logs", "agent.jobs.firmware", "agent.jobs.rauc"),
+        *("agent.jobs.sftp", "paramiko", "multiprocessing"),
         *("ftplib", "http.client", "urllib.request", "zipfile", "dbus_fast"),
     ),
     "devices that this station has not": (

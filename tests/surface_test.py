@@ -16,7 +16,7 @@ import pytest
 from agent.batches import INBOX_LENGTH, MOST_FRAMES
 from agent.console import REQUEST_BYTES, Console
 from agent.csms.words import MAX_BYTES
-from agent.jobs import logs, transfer
+from agent.jobs import ftp, logs, pieces, sftp, sftp_child, web
 from agent.jobs.security_log import MOST_BYTES as MOST_LOG_BYTES
 from agent.ocpp import certificates, customers, rpc, turns
 from agent.ocpp.blocks.a_security.certificate import MAX_CHAIN_SIZE
@@ -123,10 +123,12 @@ BOUNDS = {
     "bytes of a diagnostics bundle": (logs.MOST_BYTES, 4 << 20),
     "bytes of its report": (logs.REPORT_BYTES, 1 << 20),
     "bytes of its journal": (logs.JOURNAL_BYTES, 2 << 20),
-    "bytes left free by a download": (transfer.RESERVE_BYTES, 64 << 20),
+    "bytes left free by a download": (pieces.RESERVE_BYTES, 64 << 20),
     "bytes left free for a log to be written": (logs.RESERVE_BYTES, 8 << 20),
-    "places that a download is sent on to": (transfer.MOST_MOVES, 5),
-    "lines of an FTP server's answer": (transfer.MOST_REPLY_LINES, 100),
+    "places that a download is sent on to": (web.MOST_MOVES, 5),
+    "lines of an FTP server's answer": (ftp.MOST_REPLY_LINES, 100),
+    "bytes of memory that an SFTP server can fill": (sftp_child.MEMORY_BYTES, 96 << 20),
+    "seconds in which an SFTP transfer may stand still": (sftp.PATIENCE_S, 120),
 }
 """Name -> (what the code says, what docs/security.md says); each is obeyed by a test of its own."""
 

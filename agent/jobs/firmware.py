@@ -21,8 +21,10 @@ from agent.core.jobs import (
     InstallFirmware,
     VerifyFirmware,
 )
+from agent.jobs.pieces import CHUNK
 from agent.jobs.threads import JobError, Task
-from agent.jobs.transfer import CHUNK, Context, fetch
+from agent.jobs.transfer import fetch
+from agent.jobs.web import Context
 
 DIRECTORY = "firmware"
 UNFIT = 2

@@ -13,8 +13,10 @@ from typing import IO, Any
 
 from agent.core.jobs import UploadLog
 from agent.jobs import SECURITY_LOG, UPLOADS
+from agent.jobs.pieces import CHUNK
 from agent.jobs.threads import JobError, Task
-from agent.jobs.transfer import CHUNK, Context, send
+from agent.jobs.transfer import send
+from agent.jobs.web import Context
 from agent.log import masked
 
 REPORT_BYTES, JOURNAL_BYTES, SECURITY_BYTES = 1 << 20, 2 << 20, 1 << 19

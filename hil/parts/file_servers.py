@@ -30,6 +30,8 @@ class Web(ThreadingHTTPServer):
         self.etag = '"one"'
         self.shifts_parts = 0
         """A part is sent from so many bytes before where it was asked for."""
+        self.longest_part: int | None = None
+        """A part that is sent ends after so many bytes, and says so."""
         self.moves: dict[str, str] = {}
         """Place -> where it is sent on to."""
         self.asked: list[tuple[str, dict[str, str]]] = []
@@ -76,16 +78,19 @@ class _WebHandler(BaseHTTPRequestHandler):
         at = 0
         if asked is not None and self.headers.get("If-Range") == web.etag:
             at = int(asked.removeprefix("bytes=").rstrip("-")) - web.shifts_parts
+        if at >= len(web.content):
+            self.send_error(416)
+            return
         self.send_response(206 if at else 200)
+        end = len(web.content)
         if at:
-            last = len(web.content) - 1
-            self.send_header("Content-Range", f"bytes {at}-{last}/{last + 1}")
+            end = min(end, at + (web.longest_part or end))
+            self.send_header("Content-Range", f"bytes {at}-{end - 1}/{len(web.content)}")
         self.send_header("ETag", web.etag)
         if not web.hides_length:
-            self.send_header("Content-Length", str(len(web.content) - at))
+            self.send_header("Content-Length", str(end - at))
         self.end_headers()
-        end = len(web.content) if web.cut_after is None else web.cut_after
-        self.wfile.write(web.content[at:end])
+        self.wfile.write(web.content[at : end if web.cut_after is None else web.cut_after])
 
     def _take(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))

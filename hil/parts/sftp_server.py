@@ -13,7 +13,13 @@ USER, PASSWORD = "charger", "open sesame"
 
 
 class _Door(paramiko.ServerInterface):  # type: ignore[misc]  # no types
+    def __init__(self, owner: "SftpServer", transport: Any) -> None:
+        self._owner, self._transport = owner, transport
+
     def check_auth_password(self, username: str, password: str) -> int:
+        self._owner.logins += 1
+        if self._owner.hangs_up:
+            self._transport.close()
         is_right = (username, password) == (USER, PASSWORD)
         return int(paramiko.AUTH_SUCCESSFUL if is_right else paramiko.AUTH_FAILED)
 
@@ -22,7 +28,7 @@ class _Door(paramiko.ServerInterface):  # type: ignore[misc]  # no types
 
 
 class _Files(paramiko.SFTPServerInterface):  # type: ignore[misc]  # no types
-    """`root` is all there is; `cut_at` ends every reading there, once."""
+    """`root` is all there is."""
 
     def __init__(self, server: Any, owner: "SftpServer") -> None:
         super().__init__(server)
@@ -32,12 +38,18 @@ class _Files(paramiko.SFTPServerInterface):  # type: ignore[misc]  # no types
         return Path(self._owner.root, self.canonicalize(path).lstrip("/"))
 
     def stat(self, path: str) -> Any:
+        if self._owner.is_letter_box:
+            return paramiko.SFTP_PERMISSION_DENIED
         try:
-            return paramiko.SFTPAttributes.from_stat(os.stat(self._path(path)))
+            found = paramiko.SFTPAttributes.from_stat(os.stat(self._path(path)))
+            found.st_size -= self._owner.loses_bytes
+            return found
         except OSError as error:
             return paramiko.SFTPServer.convert_errno(error.errno)
 
     def open(self, path: str, flags: int, attr: Any) -> Any:
+        if self._owner.is_closed:
+            return paramiko.SFTP_PERMISSION_DENIED
         try:
             number = os.open(self._path(path), flags, 0o600)
         except OSError as error:
@@ -71,6 +83,15 @@ class SftpServer:
         self.key = paramiko.ECDSAKey.generate()
         self.cut_at: int | None = None
         """The next reading beyond this byte fails."""
+        self.logins = 0
+        self.hangs_up = False
+        """In place of an answer to the login."""
+        self.is_letter_box = False
+        """Files can be put in, and nothing can be looked at."""
+        self.is_closed = False
+        """No file can be opened."""
+        self.loses_bytes = 0
+        """So much smaller a file is told than it is."""
         self.offsets: list[int] = []
         """Where was read."""
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -105,4 +126,4 @@ class SftpServer:
                 transport.set_subsystem_handler("sftp", paramiko.SFTPServer, _Files, self)
                 self._transports.append(transport)
                 with suppress(paramiko.SSHException, EOFError):
-                    transport.start_server(server=_Door())
+                    transport.start_server(server=_Door(self, transport))

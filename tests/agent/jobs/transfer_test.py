@@ -1,19 +1,16 @@
 """Real servers on loopback: what is fetched and sent arrives whole, and nothing else is opened."""
 
-import ftplib
 import shutil
-import socket
-import threading
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from agent.jobs import Canceled, JobError, Task
-from agent.jobs import transfer as module
+from agent.jobs import Canceled, JobError, Task, pieces
+from agent.jobs import ftp as ftp_module
+from agent.jobs import web as web_module
 from agent.jobs.transfer import fetch, send
 from hil.parts.file_servers import Ftp, Web, serving
 
@@ -80,14 +77,6 @@ def test_another_file_of_that_name_is_fetched_whole(web: Web, tmp_path: Path, ta
     assert path.read_bytes() == CONTENT
 
 
-def test_ftp_goes_on_too(ftp: str, tmp_path: Path, task: Task) -> None:
-    path = tmp_path / "f.bin"
-    get(f"{ftp}/firmware", path, task)
-    path.write_bytes(CONTENT[:1000])
-    get(f"{ftp}/firmware", path, task)
-    assert path.read_bytes() == CONTENT
-
-
 @pytest.mark.parametrize(
     ("place", "text"),
     [("/nothing", "404"), ("", "404")],
@@ -133,7 +122,7 @@ def test_a_download_that_is_sent_on_for_ever_ends(web: Web, tmp_path: Path, task
     web.moves["/round"] = "/round"
     with pytest.raises(JobError, match="on and on"):
         get(f"{web.url}/round", tmp_path / "f.bin", task)
-    assert len(web.asked) == module.MOST_MOVES + 1
+    assert len(web.asked) == web_module.MOST_MOVES + 1
 
 
 def test_a_part_that_was_not_asked_for_is_not_taken(web: Web, tmp_path: Path, task: Task) -> None:
@@ -158,34 +147,61 @@ def test_a_part_of_one_file_is_never_gone_on_with_as_another(
         get(f"{web.url}/firmware", path, task)
     web.cut_after, web.etag, web.content = None, '"two"', bytes(reversed(CONTENT))
     with monkeypatch.context() as full:
-        full.setattr(module, "RESERVE_BYTES", 1 << 60)
+        full.setattr(pieces, "RESERVE_BYTES", 1 << 60)
         with pytest.raises(JobError, match="no room"):
             get(f"{web.url}/firmware", path, task)
     get(f"{web.url}/firmware", path, task)
     assert path.read_bytes() == web.content
 
 
-def test_an_ftp_server_that_sends_more_than_it_said_is_stopped(
-    ftp: str, tmp_path: Path, task: Task, monkeypatch: pytest.MonkeyPatch
+def test_a_part_that_is_shorter_than_asked_for_is_not_taken_for_the_rest(
+    web: Web, tmp_path: Path, task: Task
 ) -> None:
-    """The room on the disk was looked at for what it said."""
-    monkeypatch.setattr(ftplib.FTP, "size", lambda self, name: 1000)
-    with pytest.raises(JobError, match="more than the 1000 bytes"):
-        get(f"{ftp}/firmware", tmp_path / "f.bin", task)
-    assert (tmp_path / "f.bin").stat().st_size <= 1000
+    """RFC 9110 14.2 lets a server send less; what the whole file has stands in Content-Range."""
+    path = tmp_path / "f.bin"
+    web.cut_after = 100_000
+    with pytest.raises(JobError):
+        get(f"{web.url}/firmware", path, task)
+    web.cut_after, web.longest_part = None, 50_000
+    with pytest.raises(JobError, match="ended at 150000 of 262144"):
+        get(f"{web.url}/firmware", path, task)
+    web.longest_part = None
+    get(f"{web.url}/firmware", path, task)
+    assert path.read_bytes() == CONTENT
 
 
-def test_an_ftp_server_that_never_ends_its_greeting_is_left(tmp_path: Path, task: Task) -> None:
-    def talk(listener: socket.socket) -> None:
-        connection, _ = listener.accept()
-        with connection, suppress(ConnectionError):
-            while True:
-                connection.sendall(b"220-welcome\r\n" * 1000)
+def test_a_file_that_was_whole_before_a_power_cut_is_not_a_failure(
+    web: Web, tmp_path: Path, task: Task
+) -> None:
+    path = tmp_path / "f.bin"
+    get(f"{web.url}/firmware", path, task)
+    get(f"{web.url}/firmware", path, task)
+    assert path.read_bytes() == CONTENT
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=talk, args=(listener,), daemon=True).start()
-        with pytest.raises(JobError, match="more than 100 lines"):
-            get(f"ftp://127.0.0.1:{listener.getsockname()[1]}/f", tmp_path / "f.bin", task)
+
+@pytest.mark.parametrize("left", [b"", bytes(5), b"\xff\xfe", b"x" * 300])
+def test_what_a_power_cut_leaves_of_a_mark_does_not_stand_in_the_way(
+    web: Web, ftp: str, tmp_path: Path, task: Task, left: bytes
+) -> None:
+    path = tmp_path / "f.bin"
+    for url in (web.url, ftp):
+        path.write_bytes(b"old")
+        path.with_suffix(".mark").write_bytes(left)
+        get(f"{url}/firmware", path, task)
+        assert path.read_bytes() == CONTENT
+    assert web.ranges == [None]
+
+
+@pytest.mark.parametrize("url", ["http://me:sec/ret@host/f", "ftp://host:x/f", "http://[::1/f"])
+def test_an_address_that_is_none_is_not_repeated(tmp_path: Path, task: Task, url: str) -> None:
+    """A password that was not percent-encoded may be anywhere in it."""
+    with pytest.raises(JobError, match=r"no URL; have .* percent-encoded") as error:
+        get(url, tmp_path / "f.bin", task)
+    assert error.value.cause == "DownloadFailed"
+    with pytest.raises(JobError, match="no URL") as error:
+        put(url, tmp_path / "f.bin", task)
+    assert error.value.cause == "UploadFailure"
+    assert "sec" not in str(error.value)
 
 
 @pytest.mark.parametrize("url", ["file:///etc/hostname", "dummy://x/y", "/etc/hostname"])
@@ -205,7 +221,7 @@ def test_what_is_too_large_or_finds_no_room_is_not_fetched(
     path = tmp_path / "f.bin"
     with pytest.raises(JobError, match="larger than 1000 bytes"):
         get(f"{web.url}/firmware", path, task, 1000)
-    monkeypatch.setattr(module, "RESERVE_BYTES", 1 << 60)
+    monkeypatch.setattr(pieces, "RESERVE_BYTES", 1 << 60)
     with pytest.raises(JobError, match="no room"):
         get(f"{web.url}/firmware", path, task)
     assert not path.exists()
@@ -220,7 +236,7 @@ def test_a_server_that_does_not_say_how_much_is_stopped_in_time(
         get(f"{web.url}/firmware", path, task, 100_000)
     assert path.stat().st_size <= 100_000
     path.unlink()
-    left = iter([module.RESERVE_BYTES * 2] * 3 + [module.RESERVE_BYTES])
+    left = iter([pieces.RESERVE_BYTES * 2] * 3 + [pieces.RESERVE_BYTES])
     monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=next(left)))
     with pytest.raises(JobError, match="no room"):
         get(f"{web.url}/firmware", path, task)
@@ -303,15 +319,15 @@ def test_a_page_that_tells_of_the_upload_is_not_looked_at(web: Web, log: Path, t
     assert web.asked == []
 
 
-@pytest.mark.parametrize("place", ["/logs/", "/logs", "/logs/log.zip"])
-def test_ftp_takes_a_log_into_a_directory_or_as_a_file(
-    ftp: str, tmp_path: Path, log: Path, task: Task, place: str
+@pytest.mark.parametrize("scheme", ["ftp", "http"])
+def test_a_log_that_we_cannot_read_ourselves_was_not_denied_by_the_server(
+    web: Web, ftp: str, log: Path, task: Task, scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(ftp + place, log, task)
-    assert (tmp_path / "ftp/logs/log.zip").read_bytes() == CONTENT
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
 
-
-def test_a_wrong_ftp_password_is_permission_denied(ftp: str, log: Path, task: Task) -> None:
-    with pytest.raises(JobError) as error:
-        put(ftp.replace("pass%20word", "wrong") + "/logs/", log, task)
-    assert error.value.cause == "PermissionDenied", error.value
+    for module in (ftp_module, web_module):
+        monkeypatch.setattr(module, "open", refuse, raising=False)
+    with pytest.raises(JobError, match="Permission denied") as error:
+        put({"ftp": ftp, "http": web.url}[scheme] + "/logs/", log, task)
+    assert error.value.cause == "UploadFailure"

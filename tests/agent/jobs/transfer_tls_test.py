@@ -9,7 +9,8 @@ import pytest
 
 from agent.csms import tls
 from agent.jobs import JobError, Task
-from agent.jobs.transfer import Context, fetch, send, trusting
+from agent.jobs.transfer import fetch, send, trusting
+from agent.jobs.web import Context
 from hil.parts.file_servers import LOGIN, Ftp, Web, serving
 from hil.parts.pki import PAST, Root, server_context
 
