@@ -178,6 +178,8 @@ class Evse(EvseEnding):
         times = [self._plug_in_by_s()]
         if self._awaits_reading(now, policy):
             times.append(self.metering.ask_again_s())
+        if self.followed_s is not None and self.followed_s < now.mono_s:
+            now = replace(now, mono_s=self.followed_s)  # others were seen to since
         if self.ending is not None:
             times.append(self._end_by_s(self.ending, policy))
         settles_s = self.settles_s()
@@ -198,6 +200,7 @@ class Evse(EvseEnding):
     def _follow(
         self, now: Now, policy: Policy, *news: str, token: IdToken | None = None
     ) -> list[object]:
+        self.followed_s = now.mono_s
         effects = [*self._judge_faults(now), *self._spend(now)]
         effects += self._open(now, policy, news)
         effects += self._tell(now, policy, news, token)

@@ -59,6 +59,8 @@ class EvseFacts:
         self.has_charged = False
         """Energy flowed since the EV was plugged in."""
         self.unseen_since_s: float | None = None
+        self.followed_s: float | None = None
+        """When conclusions were drawn last: what fell due here since has not been seen to."""
         self.budget_to_wh: float | None = None
         """The CSMS refused the token; energy flows until the meter shows this (E05.FR.03)."""
         self.bay_occupied = False

@@ -136,12 +136,13 @@ class EvseMeter(EvseFacts):
         return self._ask_meter(now) if due_s is not None and now.mono_s >= due_s else []
 
     def _budget_due_s(self) -> float | None:
-        """When the energy that is left will be gone at the power seen last."""
+        """When the energy that is left will be gone at the power seen last; a meter that was asked
+        is given the time to answer."""
         last = self.metering.last
         if self.budget_to_wh is None or last is None or not last.power_w:
             return None
         left_s = (self.budget_to_wh - last.energy_wh) / last.power_w * 3600.0
-        return last.at_s + max(LEAST_LOOK_S, left_s)
+        return max(last.at_s + max(LEAST_LOOK_S, left_s), self.metering.ask_again_s() or 0.0)
 
 
 def _signing(due: Due, policy: Policy) -> Signing:

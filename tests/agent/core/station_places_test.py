@@ -118,3 +118,18 @@ def test_a_status_is_told_with_the_time_the_plug_went_in(play) -> None:
     effects = p.station.handle(plug, replace(p.now(), happened_s=p.now_s - 7.0))
     (status,) = [e for e in effects if isinstance(e, ef.StatusChanged)]
     assert (status.status, status.at_s) == ("Occupied", p.now_s - 7.0)
+
+
+def test_what_is_due_at_one_evse_is_not_forgotten_over_what_happens_at_another(play) -> None:
+    """The disk was busy at that time, and the first that is heard after it is of the other EVSE."""
+    p = play([(1,), (1,)])
+    p.pilot("B")
+    p.swipe(evse_ids=(1,))
+    p.wait(10)
+    p.now_s += 6.0
+    p.meter(2)
+    due_s = p.station.deadline(p.now())
+    assert due_s is not None
+    assert due_s <= p.now_s, "an EV that has not taken its offer for 15 s"
+    p.wait(0)
+    assert p.story()[-1] == ("Updated", "ChargingStateChanged", "SuspendedEV")

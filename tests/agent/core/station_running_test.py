@@ -2,7 +2,9 @@
 
 from agent.core import effects as ef
 from agent.core import events as ev
+from agent.core.events import TokenInfo
 from agent.core.policy import Policy
+from tests.agent.core.conftest import card
 from tests.agent.core.told import kinds
 
 # --- while it runs --------------------------------------------------------------------------------
@@ -169,3 +171,22 @@ def test_phases_are_told_from_when_energy_flows(play) -> None:
     p.meter(current_a=(16.0, 0.2, 0.1))
     p.pilot("B")
     assert p.told()[-1].phases_used == 1
+
+
+def test_a_meter_that_does_not_say_whether_the_last_energy_is_spent_is_asked_every_2_s(
+    play,
+) -> None:
+    """E05.FR.03, with a meter that fell silent: nobody asks in circles."""
+    policy = {"stop_tx_on_invalid_id": False, "max_energy_on_invalid_id_wh": 100}
+    p = play(tx_stop_point=frozenset({"EVConnected"}), tx_updated_interval_s=0, **policy)
+    transaction_id = p.charging()
+    p.meter(power_w=11_000.0)
+    p.do(ev.TransactionAnswered(transaction_id, card("CARD"), TokenInfo("Invalid")))
+    p.meter_answers = False
+    p.effects.clear()
+    p.wait(60)
+    assert 10 < len(kinds(p.effects, ef.ReadMeter)) < 20
+    p.meter_answers = True
+    p.wait(2)
+    p.meter(energy_wh=p.energy_wh[1] + 100)
+    assert p.ledger.allowed == {}
