@@ -29,6 +29,22 @@ class Golden(Struct, frozen=True):
         return {name: getattr(self, name) for name in (*names, "frequency_hz", "serial")}
 
 
+ONE_PHASE: dict[str, Any] = {
+    "voltage_v": (230,),
+    "current_a": (16,),
+    "power_w": 3_680,
+    "power_phase_w": (3_680,),
+    "frequency_hz": 50,
+}
+THREE_PHASES: dict[str, Any] = {
+    "voltage_v": (230, 230, 230),
+    "current_a": (16, 16, 16),
+    "power_w": 11_040,
+    "power_phase_w": (3_680, 3_680, 3_680),
+    "frequency_hz": 50,
+}
+"""What a charge at 16 A looks like; the registers differ, their meaning does not."""
+
 GOLDEN = {
     # IEEE 754 single precision, high word first: 230.0 = 0x43660000, 16.0 = 0x41800000,
     # 3680.0 = 0x45660000, 50.0 = 0x42480000, 1234.5 = 0x449A5000, 11040.0 = 0x462C8000
@@ -45,12 +61,8 @@ GOLDEN = {
             HOLDING: {0xFC00: (0x0123, 0x4567)},
         },
         energy_wh=1_234_500,
-        voltage_v=(230, 230, 230),
-        current_a=(16, 16, 16),
-        power_w=11_040,
-        power_phase_w=(3_680, 3_680, 3_680),
-        frequency_hz=50,
         serial="19088743",
+        **THREE_PHASES,
     ),
     # The same numbers, low word first, in holding registers, Wh: 1234500.0 = 0x4996B220
     "phoenix_eem_ma370": Golden(
@@ -65,11 +77,7 @@ GOLDEN = {
             }
         },
         energy_wh=1_234_500,
-        voltage_v=(230, 230, 230),
-        current_a=(16, 16, 16),
-        power_w=11_040,
-        power_phase_w=(3_680, 3_680, 3_680),
-        frequency_hz=50,
+        **THREE_PHASES,
     ),
     # INT32, low word first: 2300 (0.1 V), 16000 mA, 36800 (0.1 W) = 0x8FC0, 110400 = 0x0001AF40,
     # -36800 = 0xFFFF7040, -16000 = 0xFFFFC180; 765432 hWh = 0x000BADF8; serial in seven registers
@@ -108,12 +116,8 @@ GOLDEN = {
             }
         },
         energy_wh=76_543_200,
-        voltage_v=(230,),
-        current_a=(16,),
-        power_w=3_680,
-        power_phase_w=(3_680,),
-        frequency_hz=50,
         serial="BY12345",
+        **ONE_PHASE,
     ),
     # INT64 in Wh, low word first: 5000000000 = 0x0000_0001_2A05_F200
     "carlo_gavazzi_em580": Golden(
@@ -129,12 +133,8 @@ GOLDEN = {
             }
         },
         energy_wh=5_000_000_000,
-        voltage_v=(230, 231, 229),
-        current_a=(16, 16, 16),
-        power_w=11_040,
-        power_phase_w=(3_680, 3_680, 3_680),
-        frequency_hz=50,
         serial="BY1234567",
+        **(THREE_PHASES | {"voltage_v": (230, 231, 229)}),
     ),
     # UINT64 in 10 Wh, UINT32 and INT32, high word first; L2 and L3 are not measured (all ones)
     "abb_b23": Golden(
@@ -168,12 +168,8 @@ GOLDEN = {
             }
         },
         energy_wh=5_000_000_000,
-        voltage_v=(230, 230, 230),
-        current_a=(16, 16, 16),
-        power_w=11_040,
-        power_phase_w=(3_680, 3_680, 3_680),
-        frequency_hz=50,
         serial="19088743",
+        **THREE_PHASES,
     ),
     # Decimal floats: 0xFF is times 10^-1, 0xFE 10^-2; T6 is signed: -36800 = 0xFF7040 in 24 bits.
     # The counter is an INT32 times ten to the power that stands elsewhere (-1).
@@ -209,11 +205,7 @@ GOLDEN = {
             }
         },
         energy_wh=1_234_500,
-        voltage_v=(230,),
-        current_a=(16,),
-        power_w=3_680,
-        power_phase_w=(3_680,),
-        frequency_hz=50,
+        **ONE_PHASE,
     ),
     # UINT32 in 0.01 V and 0.1 mA: 160000 = 0x00027100; INT32 in 0.01 W: 368000 = 0x00059D80
     "lovato_dmg610": Golden(
@@ -228,11 +220,7 @@ GOLDEN = {
             }
         },
         energy_wh=1_234_500,
-        voltage_v=(230, 230, 230),
-        current_a=(16, 16, 16),
-        power_w=11_040,
-        power_phase_w=(3_680, 3_680, 3_680),
-        frequency_hz=50,
+        **THREE_PHASES,
     ),
     # UINT64 in 0.1 Wh beside floats
     "phoenix_eem_em357": Golden(
@@ -248,12 +236,8 @@ GOLDEN = {
             HOLDING: {0x0500: (0x4142, 0x4331, 0x3233, 0, 0, 0)},
         },
         energy_wh=1_234_500,
-        voltage_v=(230, 230, 230),
-        current_a=(16, 16, 16),
-        power_w=11_040,
-        power_phase_w=(3_680, 3_680, 3_680),
-        frequency_hz=50,
         serial="ABC123",
+        **THREE_PHASES,
     ),
     # SunSpec model 203: INT16 with powers of ten (A -1, V -1, Hz -2, W 1, Wh 2), ACC32
     "sunspec_meter": Golden(
