@@ -8,23 +8,18 @@ a current of 0 opens the relay under load (so it is told to turn off after the E
 import asyncio
 import logging
 
+from msgspec.structs import replace
+
 from drivers.bus.modbus_line import ModbusLine, Refused
 from drivers.contract import (
     EvseWbOptions,
-    PilotCapabilities,
     PilotReading,
     PilotState,
     PowerPath,
     ProtocolError,
     Report,
 )
-from drivers.pilots.modbus_pilot import (
-    LEAST_A,
-    LET_GO_S,
-    ModbusPilot,
-    opens_within_s,
-    when_the_host_dies,
-)
+from drivers.pilots.modbus_pilot import LET_GO_S, ModbusPilot, without_watchdog
 from drivers.pilots.wish import Wish
 
 SET_CURRENT, COMMANDS, FIRMWARE = 1000, 1004, 1005
@@ -62,16 +57,8 @@ class EvseWb(ModbusPilot):
 
     def __init__(self, name: str, options: EvseWbOptions, line: ModbusLine) -> None:
         """Does no I/O."""
-        capabilities = PilotCapabilities(
-            closes_itself=True,
-            opens_itself=True,
-            opens_within_s=opens_within_s(options.poll_s, options.timeout_s),
-            report_interval_s=options.poll_s,
-            min_a=float(LEAST_A),
-            max_a=float(MOST_A),
-            host_loss_fallback=when_the_host_dies(
-                "goes on charging with the last current", options
-            ),
+        capabilities = replace(
+            without_watchdog(options, MOST_A),
             before_first_order=(
                 "after its power-up it offers what register 2000 says; this driver sets it to 0, "
                 "so only a new controller gives energy away before its first start with this agent"
@@ -92,11 +79,6 @@ class EvseWb(ModbusPilot):
         """When the test under way began."""
         self._test_was_seen = False
         self._test_failed = False
-        self._accepted_a: float | None = None
-
-    def _start_over(self) -> None:
-        super()._start_over()
-        self._accepted_a = None
 
     async def _settle(self) -> None:
         await self._read(FIRMWARE, 1)
@@ -140,7 +122,7 @@ class EvseWb(ModbusPilot):
         if self._commands & TURN_OFF:
             await self._write(COMMANDS, 0)
         if self._wish is Wish.ALLOW:
-            self._accepted_a = None
+            self._accepted = None
             await self._write(SET_CURRENT, value)
 
     async def _look(self) -> PilotReading:
@@ -192,15 +174,12 @@ class EvseWb(ModbusPilot):
         return frozenset(found)
 
     def _obeys(self, reading: PilotReading) -> bool:
-        """A current below the one ordered is the controller's own ceiling, learnt once."""
         if self._wish is not Wish.ALLOW:
             off = self._wish is Wish.STOP or reading.power_path is not PowerPath.CLOSED
             return self._set == 0 and off
         if self._commands & TURN_OFF:
             return False
-        if self._accepted_a is None and 0 < self._set <= int(self._limit_a * self._per_a):
-            self._accepted_a = self._set
-        return self._set == self._accepted_a
+        return self._keeps(self._set, int(self._limit_a * self._per_a))
 
     async def _tend(self, reading: PilotReading, report: Report) -> None:
         """Opens under load when the EV does not let go; has the RCD sensor tested."""

@@ -35,17 +35,31 @@ LAST_WORDS = 3
 """Attempts to stop when the driver is ended."""
 
 
-def opens_within_s(poll_s: float, timeout_s: float) -> float:
+def without_watchdog(options: EvseWbOptions | PhoenixOptions, max_a: int) -> PilotCapabilities:
+    """Of a controller that closes and opens by itself and goes on when its host dies."""
+    return PilotCapabilities(
+        closes_itself=True,
+        opens_itself=True,
+        opens_within_s=_opens_within_s(options.poll_s, options.timeout_s),
+        report_interval_s=options.poll_s,
+        min_a=float(LEAST_A),
+        max_a=float(max_a),
+        host_loss_fallback=_goes_on(options.host_loss),
+    )
+
+
+def _opens_within_s(poll_s: float, timeout_s: float) -> float:
     """The EV's time to let go, two polls to see that it did not, two requests that fail, and a
     dead device on the same line that holds the bus for twice its own second."""
     return LET_GO_S + 2 * poll_s + 2 * timeout_s + 2.0
 
 
-def when_the_host_dies(what: str, options: EvseWbOptions | PhoenixOptions) -> str:
-    """The technician's text for a device without a watchdog."""
-    if options.host_loss == "interlock":
-        return f"{what}; the interlock in the contactor's coil circuit has to open"
-    return f"{what}; nothing opens the contactor until a person does"
+def _goes_on(host_loss: str) -> str:
+    """What becomes of a charge when the host dies, in words for the technician."""
+    goes_on = "goes on charging with the last current"
+    if host_loss == "interlock":
+        return f"{goes_on}; the interlock in the contactor's coil circuit has to open"
+    return f"{goes_on}; nothing opens the contactor until a person does"
 
 
 class ModbusPilot(ABC):
@@ -83,12 +97,13 @@ class ModbusPilot(ABC):
     def _start_over(self) -> None:
         """Nothing is known of the controller, nor what it knows of the orders.
 
-        `_told_at_s`: when it first took the order in force.
+        `_told_at_s`: when it first took the order in force; `_accepted`: the current it made of it.
         """
         self._is_told = False
         self._is_up = False
         self._settled_doubts = -1
         self._told_at_s: float | None = None
+        self._accepted: int | None = None
 
     # --- what the family does -----------------------------------------------------------------
 
@@ -263,6 +278,13 @@ class ModbusPilot(ABC):
         """How long the device has known the order in force."""
         told_at_s = self._told_at_s
         return 0.0 if told_at_s is None else asyncio.get_running_loop().time() - told_at_s
+
+    def _keeps(self, shown: int, ordered: int) -> bool:
+        """Whether its register still shows the current it accepted: one below that ordered is its
+        own ceiling, learnt at the first look after `_tell` forgot the last one."""
+        if self._accepted is None and 0 < shown <= ordered:
+            self._accepted = shown
+        return shown == self._accepted
 
     # --- requests -----------------------------------------------------------------------------
 

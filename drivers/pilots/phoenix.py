@@ -9,25 +9,20 @@ without PWM (so it is put into state F after the EV's time). An EV-RCM and its t
 import asyncio
 import logging
 
+from msgspec.structs import replace
+
 from drivers.bus.modbus_line import ModbusLine
 from drivers.bus.modbus_request import READ_COILS, READ_INPUT, WRITE_COIL, Request
 from drivers.contract import (
     InputSeen,
     PhoenixOptions,
-    PilotCapabilities,
     PilotReading,
     PilotState,
     PowerPath,
     ProtocolError,
     Report,
 )
-from drivers.pilots.modbus_pilot import (
-    LEAST_A,
-    LET_GO_S,
-    ModbusPilot,
-    opens_within_s,
-    when_the_host_dies,
-)
+from drivers.pilots.modbus_pilot import LET_GO_S, ModbusPilot, without_watchdog
 from drivers.pilots.wish import Wish
 
 DESIGNATION, DESIGNATION_LENGTH = 1000, 16
@@ -77,24 +72,15 @@ class Phoenix(ModbusPilot):
 
     def __init__(self, name: str, options: PhoenixOptions, line: ModbusLine) -> None:
         """Does no I/O."""
-        capabilities = PilotCapabilities(
-            closes_itself=True,
-            opens_itself=True,
-            opens_within_s=opens_within_s(options.poll_s, options.timeout_s),
-            report_interval_s=options.poll_s,
-            min_a=float(LEAST_A),
-            max_a=float(MOST_A),
+        capabilities = replace(
+            without_watchdog(options, MOST_A),
             has_lock=options.lock,
             watches_contacts=options.contactor_feedback,
-            host_loss_fallback=when_the_host_dies(
-                "goes on charging with the last current", options
-            ),
         )
         super().__init__(name, options, line, capabilities)
         self._watches = options.contactor_feedback
         self._round = 0
         self._coils = [0, 0, 0]
-        self._accepted_a: int | None = None
         self._kept_a = 0
         self._is_cut = False
         self._errors: frozenset[int] = frozenset()
@@ -109,7 +95,6 @@ class Phoenix(ModbusPilot):
 
     def _start_over(self) -> None:
         super()._start_over()
-        self._accepted_a = None
         self._lock_told = None
         self._locked = None
         self._may_be_live = True
@@ -162,7 +147,7 @@ class Phoenix(ModbusPilot):
             if not self._is_cut:
                 await self._coil(AVAILABLE, 1)
             return
-        self._accepted_a = None
+        self._accepted = None
         self._is_cut = False
         await self._write(LIMIT, int(self._limit_a))
         if self._wish is Wish.ALLOW:
@@ -212,13 +197,11 @@ class Phoenix(ModbusPilot):
         return PowerPath.UNKNOWN if in_doubt else PowerPath.OPEN
 
     def _obeys(self, reading: PilotReading) -> bool:
-        """A current below the one ordered is the controller's own ceiling, learnt once."""
         enabled, available = self._coils[:2]
         if self._wish is not Wish.ALLOW:
             return not enabled and bool(available) is not self._is_cut
-        if self._accepted_a is None and 0 < self._kept_a <= int(self._limit_a):
-            self._accepted_a = self._kept_a
-        return bool(enabled and available) and self._kept_a == self._accepted_a
+        is_kept = self._keeps(self._kept_a, int(self._limit_a))
+        return bool(enabled and available) and is_kept
 
     async def _tend(self, reading: PilotReading, report: Report) -> None:
         self._check_cut()
