@@ -18,6 +18,7 @@ from drivers.reader_options import TOKEN_TYPES as TOKEN_TYPES
 from drivers.reader_options import KeyboardReaderOptions as KeyboardReaderOptions
 from drivers.reader_options import Pn532Options as Pn532Options
 from drivers.reader_options import SerialReaderOptions as SerialReaderOptions
+from drivers.reader_options import TokenType as TokenType
 
 Permit = NewType("Permit", int)
 """Number of the last guard stop an order to energise was decided after; a later stop voids it."""

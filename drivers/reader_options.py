@@ -1,11 +1,11 @@
 """What charger.yaml says of card readers (part of the contract)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from msgspec import Meta, Struct
 
 UidFormat = Literal["hex", "dec", "text"]
-TOKEN_TYPES = (
+TokenType = Literal[
     "Central",
     "eMAID",
     "ISO14443",
@@ -14,8 +14,9 @@ TOKEN_TYPES = (
     "Local",
     "MacAddress",
     "NoAuthorization",
-)
+]
 """IdTokenEnumType of OCPP 2.0.1: what a reader may show, and what the station carries."""
+TOKEN_TYPES: tuple[str, ...] = get_args(TokenType)
 
 
 class SerialReaderOptions(

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from agent.errors import ChargepointError
+from drivers.contract import TokenType
 
 log = logging.getLogger(__name__)
 
@@ -28,17 +29,6 @@ GOODBYE_S = 1.0
 
 Number = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(min_length=1, max_length=50)]
-
-TokenType = Literal[
-    "Central",
-    "eMAID",
-    "ISO14443",
-    "ISO15693",
-    "KeyCode",
-    "Local",
-    "MacAddress",
-    "NoAuthorization",
-]
 
 
 class ControlError(ChargepointError):

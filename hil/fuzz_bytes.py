@@ -39,10 +39,9 @@ from hil.fuzz_lines import (
 from hil.fuzz_station import Failing
 from hil.parts.bytes_under_way import BytesUnderWay
 from hil.parts.keyboard import TypingReader, event
-from hil.parts.mbap_port import MbapPort
 from hil.parts.pty_port import PtyPort
 from hil.parts.signing_meters import BauerBsm, GavazziEm580, IskraWm3
-from hil.parts.tcp_port import TcpPort
+from hil.parts.tcp_port import MbapPort, TcpPort
 from hil.virtual_time import VirtualTimeLoop
 
 LOOPBACK_S = 0.002
@@ -122,7 +121,7 @@ async def _until(
 
 
 def _on(
-    port: type[PtyPort] | type[TcpPort] | type[MbapPort],
+    port: type[PtyPort] | type[TcpPort],
     build: Callable[[Line], Rig],
     spoils: Sequence[Spoil],
 ) -> "Play":

@@ -34,7 +34,6 @@ from drivers.sim.live import LiveWorld
 from drivers.sim.world import World
 from hil.fuzz_lines import Spoil
 from hil.parts.evse_wb import EvseWb
-from hil.parts.mbap_port import MbapPort
 from hil.parts.modbus_slave import ModbusSlave
 from hil.parts.openevse import OpenEvse
 from hil.parts.phoenix import Phoenix
@@ -51,7 +50,7 @@ START_WH = 500_000
 ASKED_S, CARD_S = 30, 3
 """How often a signature is asked for, and a card comes: later than a reader takes for one."""
 
-Port = PtyPort | TcpPort | MbapPort
+Port = PtyPort | TcpPort
 
 
 class Rig(Struct):
@@ -79,7 +78,7 @@ class Line:
         self.chance = 0.5
         """That a frame is spoiled, while there is something to spoil it with."""
         self.spoiled = 0
-        name = "send" if isinstance(port, MbapPort) else "write"
+        name = "send" if isinstance(port, TcpPort) else "write"
         self._write = getattr(port, name)
         setattr(port, name, self.spoil)
 
@@ -101,7 +100,7 @@ def meter(line: Line) -> Rig:
     line.live.catch_up()
     line.world.plug_in(HERE, Ev(current_a=10, ready_after_s=0))
     line.world.offer(HERE, 16)
-    ModbusSlave(line.port, {1: meter_unit(line.live, 1, find(MODEL), serial=77)})  # type: ignore[arg-type]
+    ModbusSlave(line.port, {1: meter_unit(line.live, 1, find(MODEL), serial=77)})
     options = ModbusMeterOptions(line="bus", model=MODEL, interval_s=1, timeout_s=0.5)
     last_wh = [float(START_WH)]
 
@@ -126,7 +125,7 @@ def signing_meter(model: str, kind: type[SigningMeter]) -> Callable[[Line], Rig]
     def build(line: Line) -> Rig:
         device = kind()
         line.chance = 0.05  # a signature takes many frames
-        ModbusSlave(line.port, {1: device.unit()})  # type: ignore[arg-type]
+        ModbusSlave(line.port, {1: device.unit()})
         options = ModbusMeterOptions(line="bus", model=model, interval_s=1, timeout_s=0.5)
         driver = line.built(options)
         kinds = cycle((Signing.BEGIN, Signing.VALUE, Signing.END))
@@ -189,7 +188,7 @@ def _measuring(line: Line, is_true: Callable[[MeterReading], bool]) -> Rig:
 
 def evse_wb(line: Line) -> Rig:
     evse = EvseWb(line.live, HERE)
-    ModbusSlave(line.port, {1: evse.unit})  # type: ignore[arg-type]
+    ModbusSlave(line.port, {1: evse.unit})
     evse.start()
     driver = line.built(EvseWbOptions(line="bus"))
     return Rig(driver.run, _is_free, _wrong_pilot, stop=evse.stop)
@@ -197,7 +196,7 @@ def evse_wb(line: Line) -> Rig:
 
 def phoenix(line: Line) -> Rig:
     evse = Phoenix(line.live, HERE)
-    ModbusSlave(line.port, {1: evse.unit})  # type: ignore[arg-type]
+    ModbusSlave(line.port, {1: evse.unit})
     evse.start()
     driver = line.built(PhoenixOptions(line="bus"))
     wrong = partial(_wrong_pilot, before_orders=PilotState.F)

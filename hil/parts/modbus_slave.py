@@ -3,11 +3,9 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from typing import Protocol
 
 from msgspec import Struct
-
-from hil.parts.pty_port import PtyPort
-from hil.parts.tcp_port import TcpPort
 
 Registers = Mapping[tuple[int, int], int]
 """(function code 1, 3 or 4, 0-based address) -> 16-bit value, or a coil's 0 or 1."""
@@ -48,6 +46,15 @@ class Unit(Struct, frozen=True):
     """Gaps between registers are refused as well, not read as 0."""
     writes_by: tuple[int, ...] = (WRITE_COIL, WRITE_REGISTER, WRITE_REGISTERS)
     """Functions that it takes writes by."""
+
+
+class Port(Protocol):
+    """What a line is reached by: a pty, or TCP."""
+
+    on_bytes: Callable[[bytes], None]
+
+    def write(self, data: bytes) -> None:
+        """Sends a frame, to whoever hears it."""
 
 
 class _Injected(Struct):
@@ -133,7 +140,7 @@ def _frame_length(start: bytes | bytearray) -> int:
 class ModbusSlave:
     """Several units on one RS-485 line; a request to any other unit gets no answer."""
 
-    def __init__(self, port: PtyPort | TcpPort, units: Mapping[int, Unit]) -> None:
+    def __init__(self, port: Port, units: Mapping[int, Unit]) -> None:
         self.units = dict(units)
         self.requests: list[tuple[int, bytes]] = []
         """(unit, request PDU) of everything with a good checksum."""

@@ -32,11 +32,10 @@ from drivers.sim.connector import Ev
 from drivers.sim.live import LiveWorld
 from drivers.sim.parts import METER_LOST, SimMeter
 from drivers.sim.world import World
-from hil.parts.mbap_port import MbapPort
 from hil.parts.modbus_slave import ModbusSlave, Registers, Unit
 from hil.parts.openevse import OpenEvse as Controller
 from hil.parts.pty_port import PtyPort
-from hil.parts.tcp_port import TcpPort
+from hil.parts.tcp_port import MbapPort, TcpPort
 from hil.parts.world_meter import encode
 from tests.contract.real_rig import RigFile, command, rig_file
 
@@ -126,14 +125,14 @@ async def simulated(model: str) -> AsyncIterator[Rig]:
     yield Rig(meter, does)
 
 
-def _served(port_type: type[PtyPort] | type[TcpPort] | type[MbapPort]) -> "Place":
+def _served(port_type: type[PtyPort] | type[TcpPort]) -> "Place":
     @asynccontextmanager
     async def served(model: str) -> AsyncIterator[Rig]:
         device, port = Device(model), port_type()
         opening = port.open()
         if opening is not None:
             await opening
-        slave = ModbusSlave(port, {})  # type: ignore[arg-type]
+        slave = ModbusSlave(port, {})
         unit = Unit(device.counted, device.map.max_registers)
         answer = port.on_bytes
 
