@@ -35,14 +35,12 @@ from agent.local_limit import limited
 from agent.ocpp.certificates import CSMS, Certificates
 from agent.ocpp.charging.profiles import ChargingProfiles
 from agent.ocpp.connection import Connection
-from agent.ocpp.device_counters import counter_variables
 from agent.ocpp.device_model import DeviceModel
 from agent.ocpp.firmware import Firmware
 from agent.ocpp.network import Network
 from agent.ocpp.passwords import Passwords
-from agent.ocpp.router import VARIABLES, Router
+from agent.ocpp.router import Router
 from agent.ocpp.station_certificate import StationCertificate
-from agent.ocpp.variable import fitting
 from agent.ocpp.view import View
 from agent.queue_export import answer_from
 from agent.queue_summary import queue_summary
@@ -56,7 +54,7 @@ from agent.status import kept, report, snapshot
 from agent.store.db import Store, open_store
 from agent.store.file import DATABASE
 from agent.store.rows import Batch, StoreFault
-from agent.wiring import Senses, Wiring, features, site_of, wire
+from agent.wiring import Senses, Wiring, declared, places_of, site_of, wire
 from drivers.contract import Device, Observation, Patient, Payer, Signing
 
 if TYPE_CHECKING:
@@ -152,12 +150,12 @@ class Agent:
         saved = {key: value for key, value in first.items() if value is not None}
         certificates = Certificates(saved, is_strict=settings.security.additional_root_check)
         station_certificate = StationCertificate(saved)
-        places = [(e.id, tuple(c.id for c in e.connectors)) for e in settings.evses]
-        declared = (
-            *fitting(VARIABLES, features(settings, self.wiring)),
-            *counter_variables(self._book.counting(), self._book.tripping()),
+        variables = DeviceModel(
+            declared(settings, self.wiring, self._book),
+            places_of(settings),
+            saved,
+            settings.ocpp.variables,
         )
-        variables = DeviceModel(declared, places, saved, settings.ocpp.variables)
         station = Station(site_of(settings, self.wiring), variables.policy(), saved)
         priority = variables.value("OCPPCommCtrlr", "NetworkConfigurationPriority")
         connection = Connection(network.slots(priority), variables.value, saved)

@@ -21,6 +21,7 @@ VERBS = (
     "safe-off",
 )
 EX_CONFIG = 78
+WITH_SOCKET = ", or name the console socket of the running station with --socket"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(metavar="VERB", required=True, prog=parser.prog)
     run = _verb(verbs, "run", _run_as_told, "run the station until it is told to stop")
     run.add_argument("--log-level", help="DEBUG, INFO, WARNING or ERROR; else $CHARGEPOINT_LOG")
-    _verb(verbs, "check", _check, "name every mistake in charger.yaml")
+    _verb(verbs, "check", _in("agent.check", "check"), "name every mistake in charger.yaml")
     probe = _verb(
         verbs, "probe", _in("agent.probe", "probe"), "read every device, say what is wrong"
     )
@@ -178,32 +179,12 @@ def _become_check(config: str) -> int:
     return EX_CONFIG
 
 
-def _check(arguments: argparse.Namespace) -> int:
-    from agent.settings_load import load
-
-    loaded = load(arguments.config)
-    for mistake in loaded.mistakes:
-        print(mistake)
-    for warning in loaded.warnings:
-        print(warning.told("warning"))
-    if not loaded.mistakes and not loaded.warnings:
-        print(f"{arguments.config}: ok")
-    else:
-        mistakes = _count(len(loaded.mistakes), "mistake")
-        print(f"{mistakes}, {_count(len(loaded.warnings), 'warning')}")
-    return EX_CONFIG if loaded.mistakes else 0
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
-
-
 def _status(arguments: argparse.Namespace) -> int:
     import time
 
     from agent import screen
 
-    path = arguments.socket or _places(arguments.config)[0]
+    path = arguments.socket or _places(arguments.config, WITH_SOCKET)[0]
     if not arguments.watch:
         print(_status_text(path, as_json=arguments.json))
         return 0
@@ -269,18 +250,16 @@ def _due_s(answer: dict[str, Any]) -> float:
     return min(float(answer["silent_s"]), float(answer["for_s"] or answer["silent_s"]))
 
 
-def _places(config: str) -> tuple[str, str]:
-    """Console socket and data directory of the station."""
+def _places(config: str, way_round: str = "") -> tuple[str, str]:
+    """Console socket and data directory of the station; `way_round`: what else helps where the file
+    cannot be used."""
     from agent.console import socket_path
     from agent.errors import SettingsError
     from agent.settings_load import load
 
     settings = load(config).settings
     if settings is None:
-        raise SettingsError(
-            f"{config} cannot be used; run `chargepoint check {config}`, or name the console "
-            "socket of the running station with --socket"
-        )
+        raise SettingsError(f"{config} cannot be used; run `chargepoint check {config}`{way_round}")
     directory = settings.data_directory
     return socket_path(directory, settings.console_socket), directory
 

@@ -1,6 +1,7 @@
 """What must hold of the back ends in charger.yaml: URL, password, link security."""
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -104,6 +105,10 @@ def _url(path: Path, endpoint: CsmsEndpoint, identity: object) -> Iterator[Findi
         return
     if not port_is_good:
         yield Finding(here, "names port 0; write a port from 1 to 65535 or leave it out")
+    if odd := re.search(r"[\s<>\"\\]|[^\x21-\x7e]", endpoint.url):
+        yield Finding(
+            here, f"holds {odd[0]!r}, which no URL may; write the address as the CSMS has it"
+        )
     if "@" in parts.netloc:
         yield Finding(here, "holds a user or password; remove it, use password_file instead")
     if {"{", "}"} & set(endpoint.url.replace("{identity}", "")):

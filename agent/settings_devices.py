@@ -29,6 +29,9 @@ NEIGHBOUR_S = 1.0
 USUAL_BAUDS = frozenset(
     (300, 600, 1200, 2400, 4800, 9600, 14400, 19200, 28800, 38400, 57600, 76800, 115200)
 ) | {230400, 250000, 460800, 500000, 921600, 1000000, 2000000, 3000000, 4000000}
+BARE_HOST = re.compile(r"[0-9]+(\.[0-9]+){3}(:[0-9]+)?|[A-Za-z0-9.-]+:[0-9]+")
+"""An address where a scheme was forgotten."""
+NUMBERS = re.compile(r"[0-9]+(\.[0-9]+){3}")
 BARE_PORT = re.compile(r"/dev/tty(USB|ACM)[0-9]+|/dev/input/event[0-9]+")
 WITH_PATTERN = (SerialReaderOptions, KeyboardReaderOptions)
 
@@ -106,7 +109,13 @@ def _ports(settings: Settings) -> Iterator[Finding]:
 
 
 def _device_path(path: Path, port: str) -> Iterator[Finding]:
-    if not port.startswith("/"):
+    if BARE_HOST.fullmatch(port):
+        yield Finding(
+            path,
+            f"is {port!r}; write tcp://{port} for Modbus TCP, rtu-tcp://{port} for RTU frames in a "
+            "socket",
+        )
+    elif not port.startswith("/"):
         yield Finding(
             path,
             f"is {port!r}; write the path of the device, like /dev/serial/by-id/usb-... "
@@ -124,10 +133,13 @@ def _device_path(path: Path, port: str) -> Iterator[Finding]:
 
 def _host(path: Path, port: str, *, is_line: bool) -> Iterator[Finding]:
     try:
-        host_of(port)
+        host = host_of(port)
     except ValueError as error:
         yield Finding(path, str(error))
         return
+    name = host.name if host is not None else ""
+    if NUMBERS.fullmatch(name) and any(int(part) > 255 for part in name.split(".")):
+        yield Finding(path, f"{name} is no IP address; each of its numbers is 0 to 255")
     if not is_line:
         yield Finding(path, "only lines may be on the network; name a serial device")
 
@@ -152,6 +164,7 @@ def _devices(settings: Settings) -> Iterator[Finding]:
             yield Finding((*path, "fallback_a"), f"is {fallback_a:g} A; write 6 or more")
         if isinstance(options, WITH_PATTERN):
             yield from _reader(path, options)
+        yield from _kind_of_port(path, options)
     for block in ("lines", "devices"):
         for name, entry in named(getattr(settings, block), object):
             if not NAME.search(name):
@@ -168,16 +181,40 @@ def _devices(settings: Settings) -> Iterator[Finding]:
                 )
 
 
-def _meter(path: Path, options: ModbusMeterOptions) -> Iterator[Finding]:
-    if known(options.model) and not _has_map(options.model):
-        models = meter_models()
-        within = [name for name in models if options.model.lower() in name]
-        is_like = did_you_mean(options.model, models) or not within
-        step = advice(options.model, models if is_like else within)
-        yield Finding(
-            (*path, "model"),
-            f"there is no register map {options.model!r} in config/meters; {step}",
+def _kind_of_port(path: Path, options: object) -> Iterator[Finding]:
+    """A reader that types is an input device, all others are serial ports."""
+    port = getattr(options, "port", UNSET)
+    if not isinstance(port, str):
+        return
+    types = isinstance(options, KeyboardReaderOptions)
+    if port.startswith("/dev/serial/" if types else "/dev/input/"):
+        step = (
+            "a reader that types is under /dev/input/by-id; for a serial one write driver: "
+            "serial_reader or pn532"
+            if types
+            else "serial ports are under /dev/serial/by-id; for a reader that types write driver: "
+            "keyboard_reader"
         )
+        yield Finding((*path, "port"), f"is {port}; {step}")
+
+
+def _meter(path: Path, options: ModbusMeterOptions) -> Iterator[Finding]:
+    model = options.model
+    if not known(model) or _has_map(model):
+        return
+    if model.startswith("/"):
+        yield Finding((*path, "model"), f"there is no file {model}; correct the path, or copy it")
+        return
+    models = meter_models()
+    within = [name for name in models if model.lower() in name]
+    is_like = did_you_mean(model, models) or not within
+    step = advice(model, models if is_like else within)
+    template = next(iter(folder for folder in _folders() if folder.is_dir())) / "_template.yaml"
+    yield Finding(
+        (*path, "model"),
+        f"there is no register map {model!r}; {step} (another meter: make a map of your own from "
+        f"{template} and write its whole path here)",
+    )
 
 
 def _host_loss(path: Path, options: EvseWbOptions | PhoenixOptions) -> Iterator[Finding]:
@@ -202,7 +239,9 @@ def _host_loss(path: Path, options: EvseWbOptions | PhoenixOptions) -> Iterator[
 
 
 def _has_map(model: str) -> bool:
-    """Without listing them all, as each start asks."""
+    """Without listing them all, as each start asks; a path is that of a map of one's own."""
+    if model.startswith("/"):
+        return FilePath(model).is_file()
     is_name = not model.startswith("_") and "/" not in model
     return is_name and any((folder / f"{model}.yaml").is_file() for folder in _folders())
 

@@ -1,16 +1,21 @@
 """Reads charger.yaml for `check` and `run`: all mistakes at once, each with place and fix."""
 
+from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
 from typing import Any
 
 from msgspec import Struct, ValidationError, inspect
 
 from agent.settings import Settings
+from agent.settings_finding import Finding
 from agent.settings_nodes import TOP, UnusableText, compose, decode
 from agent.settings_rules import findings
 from agent.settings_walk import Mistake, Walk, convert, dotted
 
 __all__ = ["Loaded", "Mistake", "load", "read"]
+
+Rule = Callable[[Settings], Iterator[Finding]]
+"""Walks settings that may have holes (UNSET)."""
 
 
 class Loaded(Struct, frozen=True):
@@ -21,8 +26,9 @@ class Loaded(Struct, frozen=True):
     warnings: tuple[Mistake, ...]
 
 
-def load(path: str) -> Loaded:
-    """Reads and checks the file at `path`; never raises for its content or its absence."""
+def load(path: str, rule: Rule = findings) -> Loaded:
+    """Reads and checks the file at `path`, by the rules that a start needs or by more; never raises
+    for its content or its absence."""
     try:
         raw = FilePath(path).read_bytes()
     except FileNotFoundError:
@@ -34,10 +40,10 @@ def load(path: str) -> Loaded:
         return _unusable(path, f"cannot be read ({said}); check its owner and mode (ls -l)")
     except ValueError:
         return _unusable(path, "is not a usable path; check the path")
-    return read(raw, path)
+    return read(raw, path, rule)
 
 
-def read(raw: bytes, file: str) -> Loaded:
+def read(raw: bytes, file: str, rule: Rule = findings) -> Loaded:
     """Like `load`, of bytes; `file` only names them in messages."""
     try:
         root = compose(decode(raw))
@@ -49,7 +55,7 @@ def read(raw: bytes, file: str) -> Loaded:
     settings = walk.value(root, inspect.type_info(Settings), ())
     warnings: list[Mistake] = []
     if isinstance(settings, Settings):
-        _apply_rules(walk, settings, warnings)
+        _apply_rules(walk, settings, rule, warnings)
     if not walk.mistakes:
         _confirm(walk, settings)
     return Loaded(
@@ -59,8 +65,8 @@ def read(raw: bytes, file: str) -> Loaded:
     )
 
 
-def _apply_rules(walk: Walk, settings: Settings, warnings: list[Mistake]) -> None:
-    for finding in findings(settings):
+def _apply_rules(walk: Walk, settings: Settings, rule: Rule, warnings: list[Mistake]) -> None:
+    for finding in rule(settings):
         if finding.fatal:
             walk.wrong(finding.path, finding.text)
         else:

@@ -9,6 +9,19 @@ from msgspec import Struct
 MAX_DEPTH = 20
 MAX_BYTES = 262_144
 
+STEPS = {
+    "mapping values are not allowed": "a text with `: ` in it needs quotes around it; else look at "
+    "the indent of this line and the one above",
+    "cannot start any token": "put quotes around a value that begins with such a sign",
+    "could not find expected ':'": "write a colon and a space behind each key, look at the line "
+    "above, too",
+    "expected '-' indicator": "give this line the same indent as the other keys of its entry",
+}
+"""What mends it, by the parser's words."""
+ANY_STEP = (
+    "look on this line and the one above for a missing colon, an open quote or a wrong indent"
+)
+
 
 class Mark(Struct, frozen=True):
     """A place in the file; both count from 1."""
@@ -149,16 +162,32 @@ def _marked(text: str, error: yaml.MarkedYAMLError) -> UnusableText:
     tab = _tab_in_indent(text)
     if tab is not None:
         return UnusableText(tab, "a tab in the indentation; YAML indents with spaces, replace it")
+    quote = _open_quote(text)
+    if quote is not None:
+        return UnusableText(
+            quote, "a quote opens here and is not closed on this line; close it, with the same sign"
+        )
     at = error.problem_mark or error.context_mark
     mark = TOP if at is None else Mark(at.line + 1, at.column + 1)
     said = " ".join(part for part in (error.context, error.problem) if part)
     if error.context_mark is not None and error.context_mark.line + 1 != mark.line:
         said += f", begun on line {error.context_mark.line + 1}"
-    return UnusableText(
-        mark,
-        f"not valid YAML ({said}); look on this line and the one above for a missing colon, "
-        "an open quote or a wrong indent",
-    )
+    step = next((step for words, step in STEPS.items() if words in said), ANY_STEP)
+    return UnusableText(mark, f"not valid YAML ({said}); {step}")
+
+
+def _open_quote(text: str) -> Mark | None:
+    """Where a text in quotes begins that ends on a later line, or never: what follows it up to the
+    next quote is swallowed, and the parser complains only there."""
+    try:
+        for token in yaml.scan(text, Loader=yaml.SafeLoader):
+            is_quoted = isinstance(token, yaml.ScalarToken) and token.style in ("'", '"')
+            if is_quoted and token.start_mark.line != token.end_mark.line:
+                return _mark(token)
+    except yaml.MarkedYAMLError as error:
+        if error.context_mark is not None and "quoted scalar" in str(error.context):
+            return Mark(error.context_mark.line + 1, error.context_mark.column + 1)
+    return None
 
 
 def _tab_in_indent(text: str) -> Mark | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from agent.settings import Evse, Settings
+from agent.settings import Connector, Evse, Settings
 from agent.settings_csms import csms_findings
 from agent.settings_devices import device_findings
 from agent.settings_finding import Finding, connectors_of, entries, evses_of, known, named
@@ -64,6 +64,8 @@ CONNECTOR_TYPES = (
 )
 """ConnectorEnumType of OCPP 2.0.1."""
 
+SOCKETS = ("sType2", "sType3")
+"""Take cables that tell by PP what they carry (IEC 61851-1 table B.2)."""
 SOCKET_PATH_BYTES = 107
 
 
@@ -229,12 +231,40 @@ def _supply(settings: Settings) -> Iterator[Finding]:
                 f"is {connector.phases}, but the supply has {supply.phases}; correct one of them",
                 fatal=False,
             )
+        yield from _cable(settings, path, connector)
         if known(connector.type) and connector.type not in CONNECTOR_TYPES:
             yield Finding(
                 (*path, "type"),
                 f"there is no connector type {connector.type!r}; "
                 f"{advice(connector.type, CONNECTOR_TYPES)}",
             )
+
+
+def _cable(settings: Settings, path: Path, connector: Connector) -> Iterator[Finding]:
+    """What carries the current: the charger's own cable, or one that the driver brings."""
+    if not known(connector.type) or not known(connector.cable):
+        return
+    if connector.cable == "fixed" and connector.type in SOCKETS:
+        yield Finding(
+            (*path, "cable"),
+            f"is fixed, but {connector.type} is a socket: what a loose cable may carry would not "
+            "be obeyed; write cable: socket, or type: cType2 where the cable is the charger's own",
+        )
+    elif connector.cable == "socket" and connector.type.startswith("c"):
+        yield Finding(
+            (*path, "type"),
+            f"is {connector.type}, the plug of a fixed cable, but cable is socket; write type: "
+            "sType2, or cable: fixed",
+            fatal=False,
+        )
+    options = settings.devices.get(connector.pilot) if known(settings.devices) else None
+    if connector.cable == "fixed" and getattr(options, "lock", False) is True:
+        yield Finding(
+            (*path, "cable"),
+            f"is fixed, but {connector.pilot!r} has lock: true, and a fixed cable has no plug to "
+            "lock here; write cable: socket, or lock: false",
+            fatal=False,
+        )
 
 
 def _ampere(path: Path, rated_a: float, supply_a: float) -> Iterator[Finding]:

@@ -14,8 +14,11 @@ Shape = inspect.Type
 
 YES = {"on", "yes", "true"}
 NO = {"off", "no", "false"}
+TYPOGRAPHIC = tuple("\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb")
+"""Quotes that word processors and telephones write; to YAML they are letters."""
 NOTHING = {"", "~", "null"}
 WHOLE = re.compile(r"[+-]?[0-9]{1,15}")
+HEX = re.compile(r"0x[0-9A-Fa-f]{1,16}")
 DECIMAL = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?")
 
 PATTERN_WORDS = {
@@ -163,6 +166,10 @@ class Walk:
                         f"is missing; add it {_place(path)}: {words(field.type)}",
                         self.mark(path),
                     )
+        return self.built(shape, values)
+
+    def built(self, shape: inspect.StructType, values: dict[str, Any]) -> Any:
+        """What becomes of a block; where UNSET is among its values, one with holes."""
         return shape.cls(**values)
 
     def _dict(self, node: Node, shape: inspect.DictType, path: Path) -> Any:
@@ -170,10 +177,15 @@ class Walk:
             return {}
         if not isinstance(node, Mapping):
             return self._not_a_block(path, ["name"])
-        return {
-            key.text: self.value(child, shape.value_type, (*path, key.text))
-            for key, child in self._keys(node, path)
-        }
+        keys = shape.key_type
+        names = [*map(str, keys.values)] if isinstance(keys, inspect.LiteralType) else None
+        found = {}
+        for key, child in self._keys(node, path):
+            if names is not None and key.text not in names:
+                self.wrong((*path, key.text), _unknown_key(key.text, names), key.mark)
+                continue
+            found[key.text] = self.value(child, shape.value_type, (*path, key.text))
+        return found
 
     def _keys(self, node: Mapping, path: Path) -> Iterable[tuple[Scalar, Node]]:
         """The entries of a block, each key once; a repeated one is a mistake."""
@@ -238,9 +250,13 @@ class Walk:
 
     def _text(self, text: str, shape: inspect.StrType, path: Path) -> Any:
         count = len(text)
+        if text[:1] in TYPOGRAPHIC:
+            return self.wrong(path, f'begins with {text[0]}; write a straight quote (") or none')
         if shape.min_length is not None and count < shape.min_length:
             return self.wrong(
-                path, f"has {count} characters, expected at least {shape.min_length}; lengthen it"
+                path,
+                f"has {count} characters, expected at least {shape.min_length}; lengthen it, "
+                "and put quotes around it if there is a # in it",
             )
         if shape.max_length is not None and count > shape.max_length:
             return self.wrong(
@@ -253,11 +269,20 @@ class Walk:
 
     def _number(self, text: str, shape: inspect.IntType | inspect.FloatType, path: Path) -> Any:
         whole = isinstance(shape, inspect.IntType)
+        if whole and HEX.fullmatch(text):
+            return self._bounded(int(text, 16), text, shape, path)
         if not (WHOLE if whole else DECIMAL).fullmatch(text):
             return self.wrong(
                 path, f"is {_shown(path, text)}, expected {words(shape)}; {_number_help(text)}"
             )
         number: int | float = int(text) if whole else float(text)
+        return self._bounded(number, text, shape, path)
+
+    def _bounded(
+        self, number: float, text: str, shape: inspect.IntType | inspect.FloatType, path: Path
+    ) -> Any:
+        if shape.gt is not None and number <= shape.gt:
+            return self.wrong(path, f"is {text}, expected more than {shape.gt:g}; raise it")
         if shape.ge is not None and number < shape.ge:
             return self.wrong(path, f"is {text}, expected {words(shape)}; raise it")
         if shape.le is not None and number > shape.le:
@@ -302,6 +327,8 @@ def _number_help(text: str) -> str:
         return "use a point, not a comma"
     if "_" in text:
         return "write the digits without _"
+    if re.fullmatch("[0-9A-Fa-f]+[hH]", text):
+        return f"write it as 0x{text[:-1]}"
     if re.match(r"[+-]?[0-9.]+\s*[A-Za-z%]+$", text):
         return "write the digits only, the unit is part of the key's name"
     return "write digits"

@@ -12,9 +12,12 @@ from agent.core.connector import STILL_CLOSES_S
 from agent.core.events import IdToken
 from agent.core.main_meter import STATION
 from agent.core.site import ConnectorSite, EnergyManager, EvseSite, Safety, Site
-from agent.devices import run_by_others
+from agent.devices import DeviceBook, run_by_others
 from agent.guard import Guard
 from agent.lamps import Lamps
+from agent.ocpp.device_counters import counter_variables
+from agent.ocpp.router import VARIABLES
+from agent.ocpp.variable import Variable, fitting
 from agent.settings import Settings
 from agent.station_inputs import StationInputs, Watched, watched
 from drivers.contract import (
@@ -153,6 +156,19 @@ def _still_closes_s(capabilities: PilotCapabilities) -> float:
     that did hear it has opened in the time it promises."""
     lost_s = 3 * capabilities.report_interval_s + 1.0
     return max(STILL_CLOSES_S, min(lost_s, capabilities.opens_within_s))
+
+
+def declared(settings: Settings, wiring: Wiring, book: DeviceBook) -> tuple[Variable, ...]:
+    """The OCPP variables that this station has."""
+    return (
+        *fitting(VARIABLES, features(settings, wiring)),
+        *counter_variables(book.counting(), book.tripping()),
+    )
+
+
+def places_of(settings: Settings) -> list[tuple[int, tuple[int, ...]]]:
+    """EVSEs, each with its connectors."""
+    return [(evse.id, tuple(it.id for it in evse.connectors)) for evse in settings.evses]
 
 
 def features(settings: Settings, wiring: Wiring) -> frozenset[str]:

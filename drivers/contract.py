@@ -352,7 +352,8 @@ class ModbusMeterOptions(
     line: str
     """Name of the entry under `lines` that it hangs on."""
     model: str
-    """File name in config/meters without .yaml, for example eastron_sdm630_v2."""
+    """File name in config/meters without .yaml, for example eastron_sdm630_v2; or the path of a
+    register map of your own."""
     unit: int = 1
     """Modbus unit id, 1 to 247."""
     interval_s: float = 1.0

@@ -63,6 +63,15 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "drivers.readers.uid",
         "drivers.registry",
     ),
+    "agent.check": (
+        "agent.app",
+        "agent.devices",
+        "agent.ocpp",
+        "agent.settings",
+        "agent.settings_load",
+        "drivers.contract",
+        "drivers.meters.register_map",
+    ),
     "agent.trace": ("agent.console", "agent.probe", "agent.settings"),
     "agent.doctor": (
         "agent.clock",
@@ -137,6 +146,7 @@ BELONGS_TO = {
     "agent.settings_rules": "agent.settings_load",
     "agent.settings_walk": "agent.settings_load",
     "agent.status_table": "agent.cli",
+    "agent.check_built": "agent.check",
     "agent.doctor_board": "agent.doctor",
     "agent.doctor_finding": "agent.doctor",
     "agent.doctor_gpio": "agent.doctor",
@@ -150,7 +160,7 @@ BELONGS_TO = {
 }
 """Files that are part of a room beside them."""
 
-COMMANDS = ("agent.cli", "agent.doctor", "agent.learn", "agent.probe", "agent.trace")
+COMMANDS = ("agent.cli", "agent.check", "agent.doctor", "agent.learn", "agent.probe", "agent.trace")
 """Beside the daemon: it never loads them."""
 
 NOT_FOR_HIL = ("agent.core.station", "agent.core.evse", "agent.core.authorization", "agent.guard")

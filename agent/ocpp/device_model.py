@@ -165,8 +165,8 @@ class DeviceModel:
             if verdict.change is None:
                 self.warnings.append(
                     f"ocpp.variables: {place.name}.{variable.name} was not applied"
-                    f" ({verdict.reason or verdict.status}); correct it in charger.yaml or set it"
-                    " from the CSMS"
+                    f" ({verdict.reason or verdict.status}); set it from the CSMS: charger.yaml is"
+                    " asked on an empty data directory only (`chargepoint check` knows the names)"
                 )
             else:
                 self._values[verdict.change.key] = verdict.change.value

@@ -37,6 +37,13 @@ FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """In C: each start pays for each meter's map."""
 
 
+class MapError(DriverError):
+    """A register map is not there or cannot be used."""
+
+    exit_code = 78
+    """Of the process: as for charger.yaml, which names the map."""
+
+
 class FactorySettings(Struct, frozen=True, forbid_unknown_fields=True):
     """How the meter talks when it is new."""
 
@@ -152,26 +159,43 @@ def models() -> list[str]:
     return sorted({file.stem for file in files if not file.stem.startswith("_")})
 
 
-def find(model: str) -> RegisterMap:
-    """The map of a model by its file name without .yaml; raises DriverError."""
+def template() -> Path:
+    """What a map of one's own is made from, as it lies on this machine."""
+    return map_directories()[0] / "_template.yaml"
+
+
+def file_of(model: str) -> Path | None:
+    """The file of a model: by its name without .yaml, or a path, of a map of one's own."""
+    if model.startswith("/"):
+        return Path(model)
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", model):
         for directory in map_directories():
             file = directory / f"{model}.yaml"
             if file.is_file():
-                return load(file)
-    raise DriverError(
+                return file
+    return None
+
+
+def find(model: str) -> RegisterMap:
+    """The map of a model by its name or path, as `file_of` has it; raises MapError."""
+    file = file_of(model)
+    if file is not None:
+        return load(file)
+    raise MapError(
         f"no register map for meter model {model!r}; use one of {', '.join(models()) or 'none'}, "
-        "or add a file made from config/meters/_template.yaml"
+        f"or the path of a map of your own, made from {template()}"
     )
 
 
 def load(file: Path) -> RegisterMap:
-    """Reads and checks a map; raises DriverError that names the file and the place in it."""
+    """Reads and checks a map; raises MapError that names the file and the place in it."""
     try:
         return msgspec.convert(_content(file.read_text(encoding="utf-8")), RegisterMap)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, msgspec.ValidationError) as error:
-        raise DriverError(
-            f"register map {file}: {error}; mend it by config/meters/_template.yaml"
+        said = " ".join(str(error).split())
+        raise MapError(
+            f"register map {file}: {said}; mend it by {template()}, `chargepoint check` names each "
+            "mistake with its line"
         ) from error
 
 

@@ -59,6 +59,15 @@ def test_a_mistake_in_a_map_is_named_with_the_file(
     assert "mine.yaml" in str(caught.value)
 
 
+def test_a_map_of_ones_own_is_found_by_its_path(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(GOOD)
+    assert register_map.find(str(file)).names == ("Example meter",)
+    with pytest.raises(register_map.MapError, match="No such file") as caught:
+        register_map.find(f"{tmp_path}/other.yaml")
+    assert caught.value.exit_code == 78  # as for charger.yaml: the service is not started again
+
+
 @pytest.mark.parametrize("model", ["nothing", "../../etc/passwd", "_template", ""])
 def test_an_unknown_model_is_refused_with_the_known_ones(model: str) -> None:
     with pytest.raises(DriverError, match="eastron_sdm630_v2"):
