@@ -46,6 +46,8 @@ TURNS_AT_ONCE = 2
 """An answer is one turn, what the commit of it brings to be sent is the next."""
 TICK_FLOOR_S = 0.02
 """Two ticks are at least this far apart, so that no mistake in a deadline can spin the loop."""
+BUSY_TICK_S = 1.0
+"""An inbox that does not run empty for so long hides no deadline: there is a Tick in between."""
 IDLE_S = 3.0
 """The loop turns at least this often, to show the watchdog that it can."""
 SLOW_COMMIT_S = 2.0
@@ -169,6 +171,8 @@ class Runtime:
         self._core_heard_s = self._router_heard_s = float("inf")
         """Up to when they have seen to what was due."""
         self._last_tick_s = float("-inf")
+        self._empty_s = 0.0
+        """When the inbox was empty last, or had a Tick in between."""
         self._orders_void: str | None = None
         """Why nothing of the batch being performed may be energised."""
 
@@ -191,6 +195,7 @@ class Runtime:
 
     async def run(self) -> None:
         """Consumes the inbox until a Restart is ordered; cancelling leaves power to `app`."""
+        self._empty_s = self._read_clock().mono_s
         try:
             while self.restart is None:
                 await self._wait()
@@ -226,6 +231,9 @@ class Runtime:
     async def _wait(self) -> None:
         if self._inbox:
             self._turns += 1
+            if (now_s := self._read_clock().mono_s) >= self._empty_s + BUSY_TICK_S:
+                self._empty_s = now_s
+                self.post(ev.Tick())
             if self._turns >= TURNS_AT_ONCE:  # a full inbox must not keep the link from sending
                 self._turns = 0
                 await asyncio.sleep(0)
@@ -242,6 +250,7 @@ class Runtime:
         finally:
             self._due.stop()
             self._woken = None
+            self._empty_s = self._read_clock().mono_s
         if not self._inbox and deadline_s is not None and due_s <= idle_s:
             self._last_tick_s = self.now().mono_s
             self.post(ev.Tick())

@@ -67,6 +67,24 @@ def test_what_fell_due_while_the_disk_was_busy_is_a_tick_at_once() -> None:
     bench(scene)
 
 
+def test_an_inbox_that_never_runs_empty_hides_no_deadline() -> None:
+    """A CSMS that floods, and a disk that takes its time for each of its words."""
+
+    async def scene(b: Bench) -> None:
+        b.station.plan["store"] = [SAVE]
+        b.delay_s = 0.1
+        b.station.due_s = b.now_s + 1.0
+        for _ in range(100):
+            b.runtime.post("store")
+            await asyncio.sleep(0.05)
+        seen = zip(b.station.nows, b.station.seen, strict=True)
+        ticks = [now for now, event in seen if event == ev.Tick()]
+        assert 4 <= len(ticks) <= 6
+        assert ticks[0].mono_s < b.station.due_s + 0.3
+
+    bench(scene)
+
+
 def test_a_link_that_talks_all_the_time_hides_no_deadline_of_the_core() -> None:
     """What moves it without a fact: the board's clock, where values are aligned with it."""
 
