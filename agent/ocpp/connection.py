@@ -1,7 +1,7 @@
-"""The connection to the CSMS: when it is accepted, and what is sent next.
+"""The connection to the CSMS: whether it is up, what is sent next, and how each CALL ends.
 
-Boot (B01 to B03), one CALL in flight (OCPP-J 4.1.1), and what becomes of a durable row that is
-refused (E13). When to dial is `ocpp.dialling`, what waits are `ocpp.turns` and `ocpp.front`.
+One CALL is in flight (OCPP-J 4.1.1). When to dial is `ocpp.dialling`, whether the CSMS took the
+station `ocpp.booting`; what waits are `ocpp.turns` and, of the outbox, `ocpp.front`.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,9 +12,10 @@ from agent.core import effects as ef
 from agent.core import events as ev
 from agent.core.events import Now, OutboxRow
 from agent.ocpp import rpc
+from agent.ocpp.booting import Booting
 from agent.ocpp.calls import Answered, InFlight, OutgoingCall, Payload, Stream, payload_of
 from agent.ocpp.clocks import BootClocks
-from agent.ocpp.dialling import Dialling, Slot
+from agent.ocpp.dialling import GOOD_SLOT_KEY, Dialling, Slot
 from agent.ocpp.front import Front
 from agent.ocpp.messages import close_stamps, dump
 from agent.ocpp.outage import Outage
@@ -24,14 +25,8 @@ __all__ = ["Answered", "Connection", "InFlight", "Read", "Slot"]
 
 SILENT_TIMEOUTS = 2
 """So many unanswered CALLs in a row that are no rows of the outbox, and the socket is given up."""
-BOOT_AGAIN_S = 60.0
-"""Until the next BootNotification where the CSMS names no interval (B02.FR.07, B03.FR.05)."""
 LONGEST_HEARTBEAT_S = 86_400.0
 """The CSMS's time is asked for at least this often (G02.FR.07)."""
-GOOD_SLOT_KEY = "meta/good_slot"
-"""State key of the network slot whose CSMS accepted a boot last."""
-
-
 Read = Callable[[str, str, str], str]
 """(component, variable, instance) -> value of an OCPP variable as text."""
 
@@ -44,30 +39,16 @@ class Connection:
     ) -> None:
         self.link = "down"
         """down, dialling, up or closing"""
-        self.boot_status = ""
-        """Status of the last BootNotification answer; empty before the first."""
-        self.freshly_booted = False
-        """Online by a BootNotification, not by a plain reconnect (B01.FR.05)."""
         self.in_flight: InFlight | None = None
         self.answered: list[Answered] = []
         self.lost_at_s: float | None = None
         self.clocks = BootClocks(saved or {})
-        good = (saved or {}).get(GOOD_SLOT_KEY)
-        numbers = [str(slot.number) for slot in slots]
-        self._dialling = Dialling(
-            slots, self._seconds, numbers.index(good) if good in numbers else None
-        )
-        self._good_slot = good
+        self._dialling = Dialling(slots, self._seconds, (saved or {}).get(GOOD_SLOT_KEY))
         self._read = read
         self.turns = Turns()
-        self._front = Front()
+        self._front = Front(self._seconds)
+        self._booting = Booting()
         self._online_since_s = 0.0
-        self._boot_at_s: float | None = None
-        self._boot_not_before_s = 0.0
-        self._booted_slot = 0
-        self._boot_payload: Payload = {}
-        self._is_boot_asked = False
-        """The next BootNotification answers a TriggerMessage."""
         self._last_sent_s = 0.0
         self._last_action = ""
         self._time_asked_s = 0.0
@@ -115,8 +96,18 @@ class Connection:
         self._dialling.forget_below(security_profile)
 
     @property
+    def boot_status(self) -> str:
+        """Status of the last BootNotification answer; empty before the first."""
+        return self._booting.status
+
+    @property
+    def freshly_booted(self) -> bool:
+        """Online by a BootNotification, not by a plain reconnect (B01.FR.05)."""
+        return self._booting.is_fresh
+
+    @property
     def accepted(self) -> bool:
-        return self.boot_status == "Accepted"
+        return self._booting.is_accepted
 
     @property
     def online(self) -> bool:
@@ -143,21 +134,16 @@ class Connection:
 
     def start(self, boot_payload: Payload) -> None:
         """The BootNotification that every first connection begins with."""
-        self._boot_payload = boot_payload
+        self._booting.start(boot_payload)
 
     def opened(self, now: Now) -> list[object]:
-        """A plain reconnect goes on as before; another slot is another CSMS (B10.FR.10)."""
+        """A plain reconnect goes on as before; else the station boots first."""
         self.link = "up"
         self._dialling.opened()
         self._silences = 0
         self._heard_at_s = now.mono_s
-        if self.slot != self._booted_slot:
-            self.boot_status, self._boot_not_before_s = "", now.mono_s
-        if self.accepted:
-            self.freshly_booted = False
-            return self._go_online(now)
-        self._boot_at_s = max(now.mono_s, self._boot_not_before_s)
-        return []
+        self._booting.opened(self.slot, now)
+        return self._go_online(now) if self.accepted else []
 
     def closed(self, reason: str, now: Now) -> list[object]:
         """A dial failed or the link ended: what was in flight has no answer."""
@@ -196,27 +182,14 @@ class Connection:
 
     def boot_soon(self, now: Now) -> None:
         """The CSMS asks for a BootNotification before the interval it named is over."""
-        self._boot_at_s = self._boot_not_before_s = now.mono_s
-        self._is_boot_asked = True
+        self._booting.soon(now)
 
     def booted(self, status: str, interval_s: float, now: Now) -> list[object]:
         """The answer to BootNotification (B01.FR.04, B02, B03)."""
-        self.boot_status, self._booted_slot = status, self.slot
-        if status == "Accepted":
-            self._boot_at_s, self.freshly_booted = None, True
-            told = ef.Log(5, f"CSMS: boot accepted, heartbeat every {interval_s:.0f} s")
-            return [told, *self._remember_slot(), *self._go_online(now)]
-        wait_s = interval_s if interval_s > 0 else BOOT_AGAIN_S
-        self._boot_at_s = self._boot_not_before_s = now.mono_s + wait_s
-        return [ef.Log(5, f"CSMS: boot {status}; asking again in {wait_s:.0f} s")]
-
-    def _remember_slot(self) -> list[object]:
-        """Where to fall back when nothing else answers, after a restart too (B10.FR.07)."""
-        number = str(self.slots[self.slot].number)
-        if number == self._good_slot:
-            return []
-        self._good_slot = number
-        return [ef.Save(GOOD_SLOT_KEY, number)]
+        told = self._booting.answered(status, interval_s, self.slot, now)
+        if not self.accepted:
+            return [told]
+        return [told, *self._dialling.accepted(), *self._go_online(now)]
 
     def response(self, message_id: str, payload: Payload | None, now: Now) -> list[object]:
         """A CALLRESULT: for the CALL in flight, or late for a row that waits to be sent again.
@@ -233,11 +206,11 @@ class Connection:
             request = {} if flight.row is not None and payload == {} else flight.request
             self.answered.append(Answered(flight.action, request, payload))
             self._go_on(flight)
-            return self._settle(flight.row) if flight.row is not None else []
+            return self._front.answered(flight.row) if flight.row is not None else []
         row = self._front.row
         if row is not None and row.message_id == message_id:
             self.answered.append(Answered(row.action, payload_of(row), payload))
-            return self._settle(row)
+            return self._front.answered(row)
         return [ef.Log(5, f"CSMS: answer to unknown message {message_id!r} dropped")]
 
     def refused(self, message_id: str, code: str, now: Now) -> list[object]:
@@ -274,7 +247,7 @@ class Connection:
             return None
         if self.in_flight is not None:
             return self.in_flight.deadline_s
-        times = [self._boot_at_s]
+        times = [self._booting.at_s]
         if self.accepted:
             times.append(self._heartbeat_at_s())
             times.append(self._front.deadline())
@@ -286,11 +259,9 @@ class Connection:
         """At most one CALL, when none is in flight: boot, then who waits, then the outbox."""
         if self.link != "up" or self.in_flight is not None:
             return []
-        if self._boot_at_s is not None and now.mono_s >= self._boot_at_s:
-            self._boot_at_s = None
-            reason = {"reason": "Triggered"} if self._is_boot_asked else {}
-            self._is_boot_asked = False
-            return self._send("BootNotification", self._boot_payload | reason, now)
+        boot = self._booting.due(now)
+        if boot is not None:
+            return self._send("BootNotification", boot, now)
         if self.accepted:
             return self._send_accepted(now)
         return self._send_while_pending(now)
@@ -378,38 +349,20 @@ class Connection:
 
     # --- how CALLs end ----------------------------------------------------------------------------
 
-    def _settle(self, row: OutboxRow) -> list[object]:
-        return [ef.SettleRow(row.row_id), *self._front.leaves(row)]
-
     def _failed(self, flight: InFlight, reason: str, now: Now) -> list[object]:
         self.in_flight = None
         if flight.row is not None:
-            return self._row_failed(flight.row, reason, now)
+            return self._front.refused(flight.row, reason, now)
         self.answered.append(Answered(flight.action, flight.payload, None, reason))
         self._go_on(flight)
         if flight.action == "BootNotification":
-            self._boot_at_s = self._boot_not_before_s = now.mono_s + BOOT_AGAIN_S
+            self._booting.failed(now)
         return [ef.Log(4, f"CSMS: {flight.action} failed: {reason}")]
 
     def _go_on(self, flight: InFlight) -> None:
         """The rest of a long answer; a part that was refused does not keep back the last one."""
         if flight.stream is not None:
             self.enqueue(flight.stream, REPORTS, precedes_boot=flight.precedes_boot)
-
-    def _row_failed(self, row: OutboxRow, reason: str, now: Now) -> list[object]:
-        """E13.FR.02 to FR.04: a row is tried MessageAttempts times, then set aside."""
-        attempts = row.attempts + 1
-        if self._is_last(row):
-            found = self._front.leaves(row)
-            text = (
-                f"CSMS: {row.action} refused {attempts} times ({reason}), set aside;"
-                " `chargepoint queue --set-aside` shows it"
-            )
-            last = ef.CountAttempt(row.row_id, reason)
-            return [last, ef.SetAside(row.row_id, reason), *found, ef.Log(3, text)]
-        wait_s = self._seconds("MessageAttemptInterval", "TransactionEvent") * attempts
-        self._front.retry(now.mono_s + wait_s)
-        return [ef.CountAttempt(row.row_id, reason)]
 
     def _timed_out(self, flight: InFlight, now: Now) -> list[object]:
         """Counts as an attempt only if the socket showed life after the send.
@@ -421,7 +374,7 @@ class Connection:
         if flight.row is None:
             self._silences += 1
         is_dead = self._heard_at_s <= flight.sent_at_s or self._silences >= SILENT_TIMEOUTS
-        if not is_dead and self._is_mute(flight.row):
+        if not is_dead and self._front.is_on_trial(flight.row, self._answered_s):
             self.in_flight, self._on_trial = None, flight
             return []
         if is_dead or self._on_trial is not None:
@@ -429,15 +382,6 @@ class Connection:
             self.link = "closing"
             return [ef.Hangup(f"{flight.action} was not answered; dialling again")]
         return self._failed(flight, "no answer in time", now)
-
-    def _is_mute(self, row: OutboxRow | None) -> bool:
-        """It is the row's last attempt, and nothing was answered since its first."""
-        return (
-            row is not None and self._is_last(row) and self._answered_s <= self._front.first_sent_s
-        )
-
-    def _is_last(self, row: OutboxRow) -> bool:
-        return row.attempts + 1 >= self._seconds("MessageAttempts", "TransactionEvent")
 
     def _drop_in_flight(self, reason: str) -> None:
         flight, self.in_flight, self._on_trial = self.in_flight, None, None

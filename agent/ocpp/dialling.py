@@ -10,6 +10,8 @@ from agent.core.events import Now
 DIAL_FLOOR_S = 1.0
 """No endpoint is dialled sooner than this after the last attempt, whatever the variables say."""
 OPEN_TIMEOUT_S = 20.0
+GOOD_SLOT_KEY = "meta/good_slot"
+"""State key of the network slot whose CSMS accepted a boot last."""
 
 
 class Slot(Struct, frozen=True):
@@ -27,14 +29,14 @@ class Slot(Struct, frozen=True):
 
 
 class Dialling:
-    """The next dial; `slots` in the order of NetworkConfigurationPriority, `good` the index of the
-    one that worked last."""
+    """The next dial; `slots` in the order of NetworkConfigurationPriority, `good` the number of
+    the one that worked last, as GOOD_SLOT_KEY keeps it."""
 
     def __init__(
         self,
         slots: tuple[Slot, ...],
         seconds: Callable[[str], float],
-        good: int | None = None,
+        good: str | None = None,
     ) -> None:
         self.slots = slots
         self.slot = 0
@@ -46,7 +48,9 @@ class Dialling:
         self._dialled_at_s = float("-inf")
         self._attempts = 0
         self._untried = list(range(1, len(slots)))
-        self._good_slot = good
+        numbers = [str(slot.number) for slot in slots]
+        self._good_slot = numbers.index(good) if good in numbers else None
+        self._kept = good
         self._is_proved = False
         self._has_opened = False
         self._failed: dict[int, int] = {}
@@ -99,6 +103,14 @@ class Dialling:
             others = (slot for slot in range(len(self.slots)) if slot != self.slot)
             self._untried = [slot for slot in others if self._is_allowed(slot)]
             self._failed, self.rounds = {self.slot: self.failed}, 0
+
+    def accepted(self) -> list[ef.Save]:
+        """Where to fall back when nothing else answers, after a restart too (B10.FR.07)."""
+        number = str(self.slots[self.slot].number)
+        if number == self._kept:
+            return []
+        self._kept = number
+        return [ef.Save(GOOD_SLOT_KEY, number)]
 
     def ended(self, now: Now) -> None:
         """A dial failed or the link was lost: when and where to try again."""

@@ -4,7 +4,7 @@ import pytest
 
 from agent.core import effects as ef
 from agent.ocpp.block import OutgoingCall, Stream
-from agent.ocpp.connection import BOOT_AGAIN_S
+from agent.ocpp.booting import BOOT_AGAIN_S
 from tests.agent.ocpp.connection_bench import Driver, row
 
 # --- boot -----------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from agent.core import effects as ef
 from agent.core import events as ev
 from agent.core.events import OutboxRow
 from agent.ocpp.front import Front
+from tests.agent.ocpp.connection_bench import Driver
 
 
 def row(row_id: int, attempts: int = 0) -> OutboxRow:
@@ -18,7 +19,7 @@ def head(*row_ids: int, waiting: int) -> ev.OutboxHead:
 
 
 def front(*row_ids: int, waiting: int) -> Front:
-    made = Front()
+    made = Front(lambda variable, instance: 5.0)
     made.take(head(*row_ids, waiting=waiting))
     return made
 
@@ -87,7 +88,7 @@ def test_a_row_that_the_file_lost_under_way_takes_no_other_with_it() -> None:
 
 def test_a_refused_row_comes_again_from_the_store() -> None:
     some = front(1, 2, waiting=2)
-    some.retry(5.0)
+    assert some.refused(row(1), "no", Driver().now) == [ef.CountAttempt(1, "no")]
     assert (some.row, some.fetch()) == (None, [])
     some.take(ev.OutboxHead(row(1, attempts=1), 2, (row(2),)))
     assert (some.row, some.deadline()) == (row(1, attempts=1), 5.0)
