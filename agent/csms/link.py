@@ -136,7 +136,8 @@ async def connect_websocket(
     place = _place(dial)
     options: dict[str, Any] = {}
     if place.startswith("wss:"):
-        options["ssl"] = client_context(credentials.trust)
+        # the roots of a system are some 150 certificates to parse, a key may lie in a slow TPM
+        options["ssl"] = await asyncio.to_thread(client_context, credentials.trust)
     headers = {}
     if credentials.password is not None:
         headers["Authorization"] = basic_authorization(dial.user, credentials.password)

@@ -109,3 +109,14 @@ def test_a_day_with_a_hundred_thousand_wake_ups_takes_no_day() -> None:
     began = time.monotonic()
     assert run_virtual(scene()) == pytest.approx(86400)
     print(f"100,000 wake-ups took {time.monotonic() - began:.2f} s")
+
+
+def test_work_for_a_thread_is_done_at_once() -> None:
+    """A jumping clock would not wait for it."""
+
+    async def work() -> tuple[int, float]:
+        with pytest.raises(ValueError, match="nonsense"):
+            await asyncio.to_thread(int, "nonsense")
+        return await asyncio.to_thread(threading.get_ident), asyncio.get_running_loop().time()
+
+    assert run_virtual(work()) == (threading.get_ident(), 0.0)

@@ -7,6 +7,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ from msgspec import Struct
 from websockets.asyncio.server import ServerConnection, serve
 
 from agent.core.effects import Dial
-from agent.csms import tls
+from agent.csms import link, tls
 from agent.csms.link import Credentials, connect_websocket
 from agent.csms.tls import Trust
 from agent.errors import LinkError
@@ -85,8 +86,8 @@ async def dial(port: int, roots: Path) -> None:
     """Connects and hangs up. Raises LinkError."""
     where = Dial(0, f"wss://127.0.0.1:{port}/ocpp/CS1", "CS1", 2, 20.0, 0.0)
     credentials = Credentials(password="sixteen-letters!", trust=trust_in(roots))
-    link = await connect_websocket(where, credentials, lambda: None)
-    await link.close()
+    opened = await connect_websocket(where, credentials, lambda: None)
+    await opened.close()
 
 
 def set_clock(monkeypatch: pytest.MonkeyPatch, utc_s: float, built_s: float) -> None:
@@ -98,6 +99,27 @@ async def test_a_good_certificate_is_trusted_and_the_password_sent(pki: Pki) -> 
     async with csms(pki.trusted.issue("good")) as server:
         await dial(server.port, pki.trusted.roots)
         assert server.logins[0] is not None
+
+
+async def test_the_loop_goes_on_while_roots_and_keys_are_read(
+    pki: Pki, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The guard is in it, and a board takes most of a second for the roots of the system."""
+    has_gone_on = threading.Event()
+    real = tls.client_context
+
+    def slow(trust: Trust) -> ssl.SSLContext:
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).add_done_callback(
+            lambda _: has_gone_on.set()
+        )
+        assert has_gone_on.wait(10)
+        return real(trust)
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(link, "client_context", slow)
+    async with csms(pki.trusted.issue("good")) as server:
+        await dial(server.port, pki.trusted.roots)
+        assert server.logins
 
 
 @pytest.mark.parametrize(
