@@ -1,12 +1,10 @@
 """Builds the agent from its parts, runs it, and leaves power off behind it. Constructs, decides
-nothing; the only room that knows all others."""
+nothing; the only room that knows all others. The process around it is `agent.daemon`."""
 
 import asyncio
 import contextlib
-import gc
 import logging
 import random
-import signal
 import uuid
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
@@ -19,29 +17,19 @@ from agent.clock import read_clock
 from agent.console import Console, socket_path
 from agent.core import effects as ef
 from agent.core import events as ev
-from agent.core.station import Station
-from agent.credentials import TAKEN_KEY, certificates_of_file, credentials_for
+from agent.credentials import TAKEN_KEY, credentials_for
 from agent.csms.link import Connect, Credentials, connect_websocket
 from agent.csms.session import Session
-from agent.devices import DeviceBook, registry_of
+from agent.devices import DeviceBook
 from agent.errors import LinkError, SettingsError, StoreError
-from agent.file_facts import facts_of_station, slots_of
 from agent.guard import Guard
 from agent.health import Health
 from agent.jobs import SECURITY_LOG
-from agent.jobs.certificates import facts_of
 from agent.jobs.chores import KEYS, Chores
 from agent.local_limit import limited
-from agent.ocpp.certificates import CSMS, Certificates
-from agent.ocpp.charging.profiles import ChargingProfiles
-from agent.ocpp.connection import Connection
-from agent.ocpp.device_model import DeviceModel
-from agent.ocpp.firmware import Firmware
-from agent.ocpp.network import Network
-from agent.ocpp.passwords import Passwords
+from agent.ocpp.certificates import CSMS
 from agent.ocpp.router import Router
-from agent.ocpp.station_certificate import StationCertificate
-from agent.ocpp.view import View
+from agent.pure_rooms import pure_rooms
 from agent.queue_export import answer_from
 from agent.queue_summary import queue_summary
 from agent.runtime import Runtime, Workroom
@@ -54,7 +42,7 @@ from agent.status import kept, report, snapshot
 from agent.store.db import Store, open_store
 from agent.store.file import DATABASE
 from agent.store.rows import Batch, StoreFault
-from agent.wiring import Senses, Wiring, declared, places_of, site_of, wire
+from agent.wiring import Senses, Wiring
 from drivers.contract import Device, Observation, Patient, Payer, Signing
 
 if TYPE_CHECKING:
@@ -67,9 +55,6 @@ LOG_KEPT_KEY = "meta/security_log"
 """State key that says: there is a security log."""
 GREETED_WITHIN_S = 2.0
 """So long a driver that may wait does, where no CSMS can be greeted."""
-RESTART_EXIT_CODE = 0
-REBOOT_EXIT_CODE = 150
-"""Asks the service manager for a restart of the board; the first code that is left to services."""
 
 
 class Agent:
@@ -141,44 +126,8 @@ class Agent:
         return (*self._notices, *self.store.notices)
 
     def _build(self) -> None:
-        settings = self.settings
-        file_slots = slots_of(settings)
-        network = Network(settings.station.identity, file_slots, self.store.saved)
-        saved = {k: v for k, v in self.store.saved.items() if k not in network.dropped}
-        self._first_saves = [*certificates_of_file(settings.security, saved, facts_of)]
-        first = saved | {save.key: save.value for save in self._first_saves}
-        saved = {key: value for key, value in first.items() if value is not None}
-        certificates = Certificates(saved, is_strict=settings.security.additional_root_check)
-        station_certificate = StationCertificate(saved)
-        variables = DeviceModel(
-            declared(settings, self.wiring, self._book),
-            places_of(settings),
-            saved,
-            settings.ocpp.variables,
-        )
-        station = Station(site_of(settings, self.wiring), variables.policy(), saved)
-        priority = variables.value("OCPPCommCtrlr", "NetworkConfigurationPriority")
-        connection = Connection(network.slots(priority), variables.value, saved)
-        profiles = ChargingProfiles(station.evse_ids, settings.supply.voltage_v, saved)
-        view = View(
-            station,
-            variables,
-            connection,
-            profiles,
-            facts_of_station(settings),
-            lambda: self.store.counts().set_aside,
-            network=network,
-            passwords=Passwords(self.store.saved),
-            firmware=Firmware(
-                self.store.saved,
-                is_possible=settings.firmware is not None,
-                takes_unsigned=settings.firmware is not None and settings.firmware.unsigned,
-            ),
-            cache_bytes=lambda: self.store.counts().token_bytes,
-            certificates=certificates,
-            station_certificate=station_certificate,
-            counters=self._book.counters,
-        )
+        rooms = pure_rooms(self.settings, self.wiring, self.store, self._book)
+        self.view, self._first_saves = rooms
         self.guard = Guard(
             self.wiring.pilots,
             {evse_id: meter.interval_s for evse_id, meter in self.wiring.meters.items()},
@@ -196,8 +145,8 @@ class Agent:
             self._directory, lambda e: self.runtime.post(e), inline=self._inline_store
         )
         self.runtime = Runtime(
-            station=station,
-            router=Router(view),
+            station=self.view.station,
+            router=Router(self.view),
             store=self.store,
             guard=self.guard,
             hardware=self,
@@ -210,10 +159,6 @@ class Agent:
             watch=self._watched,
         )
         self._senses = Senses(self.wiring, self.guard, self.runtime.post)
-        self.view = view
-        rooms = (network, variables, certificates, station_certificate)
-        for warning in (text for room in rooms for text in room.warnings):
-            log.warning("%s", warning)
 
     def _begin(self) -> None:
         """Why we start, told to the rooms; what must last of it is committed before anything."""
@@ -390,57 +335,3 @@ async def _first_to_end(runtime: asyncio.Task[None], tasks: list[asyncio.Task[No
         done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
-
-
-def run(settings: Settings, config: str) -> int:
-    """The daemon: returns the exit code once it was told to stop or to restart."""
-    return asyncio.run(_run(settings))
-
-
-async def _run(settings: Settings) -> int:
-    agent = Agent(settings, wire(settings, _registry_build(settings)))
-    loop = asyncio.get_running_loop()
-    ordered: list[int] = []
-    stop = asyncio.Event()
-
-    def order(number: int) -> None:
-        ordered.append(number)
-        agent.stop_was_ordered = True
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, order, number)
-    await agent.open()
-    gc.freeze()  # what stands now stays: no collection looks at it again
-    gc.enable()
-    # a task that is cancelled before its first step would leave the store open
-    running = asyncio.create_task(agent.run())
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
-    (running if stop.is_set() else stopping).cancel()
-    try:
-        await running
-    except asyncio.CancelledError:
-        if not ordered:
-            raise
-        log.info("stopped by signal %s; power is off", ordered[0])
-    return exit_code(agent.runtime.restart)
-
-
-def exit_code(restart: ef.Restart | None) -> int:
-    """How the process ends, for the service manager (systemd/chargepoint.service)."""
-    if restart is None or restart.scope != "board":
-        return RESTART_EXIT_CODE
-    log.info("the board is to start anew: %s", restart.reason)
-    return REBOOT_EXIT_CODE
-
-
-def safe_off(config: str | None) -> int:
-    """Opens every power path of the last good wiring; 0 when all are seen open."""
-    from agent.safe_off import open_all
-
-    return open_all(config, WIRING, _registry_build)
-
-
-def _registry_build(settings: Settings) -> Callable[[str, Any], Device]:
-    return registry_of(settings).build

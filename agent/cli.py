@@ -166,9 +166,9 @@ def _started(config: str, log_level: str | None) -> int:
 
         for warning in loaded.warnings:
             logging.getLogger("chargepoint").warning("%s", warning)
-    from agent import app
+    from agent import daemon
 
-    return int(app.run(loaded.settings, config))
+    return int(daemon.run(loaded.settings))
 
 
 def _become_check(config: str) -> int:
@@ -278,9 +278,9 @@ def _status_text(path: str, *, as_json: bool) -> str:
 
 
 def _safe_off(arguments: argparse.Namespace) -> int:
-    from agent import app
+    from agent.safe_off import open_all
 
-    return int(app.safe_off(arguments.config))
+    return open_all(arguments.config)
 
 
 def _other(verb: str, rest: list[str]) -> int:

@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from agent.boot import WIRING
+from agent.devices import registry_of
 from agent.settings import Settings
 from agent.settings_load import load
 from drivers.contract import Device, DriverError, Observation, PilotController, PowerPath
@@ -19,8 +21,16 @@ STEP_S = 0.1
 BuildFrom = Callable[[Settings], Callable[[str, Any], Device]]
 
 
-def open_all(config: str | None, wiring_name: str, build_from: BuildFrom) -> int:
-    """Says for each connector whether its power path was seen open; 1 when one was not."""
+def registered(settings: Settings) -> Callable[[str, Any], Device]:
+    """How the devices of charger.yaml are built."""
+    return registry_of(settings).build
+
+
+def open_all(
+    config: str | None, wiring_name: str = WIRING, build_from: BuildFrom = registered
+) -> int:
+    """Opens every power path of the last good wiring, and says for each connector whether it was
+    seen open; 1 when one was not."""
     settings = _last_good(config, wiring_name)
     if settings is None:
         print(

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from agent.app import exit_code
 from agent.core.effects import Log, StopPower
+from agent.daemon import exit_code
 from hil.parts.csms import Silent
 from hil.scenarios.day import begin, drained
 from hil.sim import SimBench

@@ -128,6 +128,8 @@ BELONGS_TO = {
     "agent.lamps": "agent.app",
     "agent.station_inputs": "agent.app",
     "agent.clock": "agent.app",
+    "agent.daemon": "agent.app",
+    "agent.pure_rooms": "agent.app",
     "agent.credentials": "agent.app",
     "agent.slow_work": "agent.app",
     "agent.status": "agent.app",

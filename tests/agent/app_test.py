@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent import app
+from agent import app, daemon
 from agent.boot import WIRING
 from agent.credentials import password_of
 from agent.errors import SettingsError
@@ -140,15 +140,15 @@ def test_told_to_stop_while_it_starts_it_closes_the_store_and_it_was_no_crash(
 
     async def start() -> int:
         async with asyncio.timeout(30):
-            return await app._run(settings)
+            return await daemon._run(settings)
 
     settings = settings_of(str(tmp_path), endpoints=("ws://127.0.0.1:9/ocpp",))
     board = SimBoard(plan_of(settings))
-    monkeypatch.setattr(app, "_registry_build", lambda settings: board.build)
+    monkeypatch.setattr(daemon, "registry_of", lambda settings: board)
     monkeypatch.setattr(app.Agent, "open", open_and_be_stopped)
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
-        assert asyncio.run(start()) == app.RESTART_EXIT_CODE
+        assert asyncio.run(start()) == daemon.RESTART_EXIT_CODE
     finally:
         signal.signal(signal.SIGTERM, before)
     with closing(sqlite3.connect(tmp_path / app.DATABASE)) as store:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import agent
-from agent import cli, status_table
+from agent import cli, safe_off, status_table
 from agent.console import Console, ConsoleError
 from agent.errors import StoreError
 from agent.settings import Settings
@@ -52,23 +52,23 @@ def bad(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """Stands in for agent.app and notes what it was asked to do."""
-    fake = ModuleType("agent.app")
+def daemon(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """Stands in for agent.daemon and agent.safe_off, and notes what it was asked to do."""
+    fake = ModuleType("agent.daemon")
     fake.calls = []  # type: ignore[attr-defined]
 
-    def run(settings: Settings, config_path: str) -> int:
-        fake.calls.append(("run", settings.station.identity, config_path))
+    def run(settings: Settings) -> int:
+        fake.calls.append(("run", settings.station.identity))
         return 7
 
-    def safe_off(config_path: str) -> int:
+    def open_all(config_path: str) -> int:
         fake.calls.append(("safe_off", config_path))
         return 3
 
     fake.run = run  # type: ignore[attr-defined]
-    fake.safe_off = safe_off  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "agent.app", fake)
-    monkeypatch.setattr(agent, "app", fake, raising=False)
+    monkeypatch.setitem(sys.modules, "agent.daemon", fake)
+    monkeypatch.setattr(agent, "daemon", fake, raising=False)
+    monkeypatch.setattr(safe_off, "open_all", open_all)
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield fake
@@ -117,31 +117,31 @@ def test_run_becomes_check_when_the_file_is_wrong(bad: str) -> None:
     assert "did you mean 'sim_meter'?" in done.stdout
 
 
-def test_run_hands_the_settings_to_the_app(
-    app: ModuleType, capsys: pytest.CaptureFixture[str]
+def test_run_hands_the_settings_to_the_daemon(
+    daemon: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["run", str(LAB)]) == 7
-    assert app.calls == [("run", "LAB-1", str(LAB))]
+    assert daemon.calls == [("run", "LAB-1")]
     assert "<4>chargepoint: " in capsys.readouterr().err
 
 
-def test_safe_off_reaches_the_app_even_with_a_wrong_file(app: ModuleType, bad: str) -> None:
+def test_safe_off_is_tried_even_with_a_wrong_file(daemon: ModuleType, bad: str) -> None:
     assert cli.main(["safe-off", bad]) == 3
     assert cli.main(["safe-off"]) == 3
-    assert app.calls == [("safe_off", bad), ("safe_off", cli.DEFAULT_CONFIG)]
+    assert daemon.calls == [("safe_off", bad), ("safe_off", cli.DEFAULT_CONFIG)]
 
 
 @pytest.mark.parametrize("error", [StoreError("disk is full; free some"), PortError("no port")])
 def test_an_error_of_ours_is_one_line(
     error: Exception,
-    app: ModuleType,
+    daemon: ModuleType,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def run(*_: object) -> int:
         raise error
 
-    monkeypatch.setattr(app, "run", run)
+    monkeypatch.setattr(daemon, "run", run)
     assert cli.main(["run", str(LAB)]) == 1
     assert capsys.readouterr().err.splitlines()[-1] == f"chargepoint: {error}"
 

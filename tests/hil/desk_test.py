@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agent.app import REBOOT_EXIT_CODE
+from agent.daemon import REBOOT_EXIT_CODE
 from drivers.sim.connector import Ev
 from hil.desk import EVSE_IDS, METER_START_WH, BenchError, DeskBench
 from hil.desk_file import MAIN_UNIT
