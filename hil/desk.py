@@ -207,13 +207,14 @@ class DeskBench:
         """Starts the agent on the data it left, if any. Returns at once; the CSMS sees it boot."""
         assert self._process is None, "the agent runs already"
         self._log = self.agent_log.open("ab")
-        hidden = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "CREDENTIALS_DIRECTORY", "CHARGEPOINT_LOG")
+        hidden = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "CREDENTIALS_DIRECTORY")
+        shown = {name: value for name, value in os.environ.items() if name not in hidden}
         self._process = await asyncio.create_subprocess_exec(
+            # The words of the service: with an option more there would be a parser to load.
             *(sys.executable, "-m", *self.command, "run", str(self.config)),
-            *("--log-level", self.log_level),
             # From here only the installed agent can be found, not the one of a source tree.
             cwd=self.directory,
-            env={name: value for name, value in os.environ.items() if name not in hidden},
+            env=shown | {"CHARGEPOINT_LOG": self.log_level},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,

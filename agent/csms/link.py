@@ -30,6 +30,8 @@ SUBPROTOCOL = "ocpp2.0.1"
 CLOSE_TIMEOUT_S = 2.0
 AT_ONCE_CHARS = 8_192
 """A frame no longer than this fits into the library's buffer, whatever its characters are."""
+READ_BYTES = 65_536
+"""Of the socket at once. The loop's own 256 kB would be mapped and unmapped for each frame."""
 SEND_TIMEOUT_S = 60.0
 """So long the network may take none of our bytes; a ping cannot tell, it would wait behind them."""
 
@@ -172,6 +174,7 @@ async def connect_websocket(
         if words is None:
             raise
         raise LinkError(f"{place}: {words}", trouble_of(cause)) from None
+    connection.transport.max_size = READ_BYTES
     link = WebsocketLink(connection)
     if connection.subprotocol != SUBPROTOCOL:
         await link.close(1002, "no common subprotocol")

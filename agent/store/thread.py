@@ -1,9 +1,9 @@
 """The one thread in which the database is touched."""
 
 import asyncio
-import contextlib
+import os
+from collections import deque
 from collections.abc import Callable
-from functools import partial
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
@@ -12,48 +12,65 @@ _T = TypeVar("_T")
 
 
 class StoreThread:
-    """Carries work out one by one, in the order it was given.
+    """Carries work out one by one, in the order it was given, for the loop that made it.
 
-    A commit for each answer of a draining queue goes through here: nothing but a queue lies
-    between (`concurrent.futures` has a lock and a future of its own for each call). It holds up no
-    process that ends by an error before the store is closed: a commit that is cut off is no commit.
+    A commit for each answer of a draining queue goes through here, so that little lies between:
+    a queue on the way there (`concurrent.futures` has a lock and a future of its own for each
+    call), a counter of the kernel on the way back (`call_soon_threadsafe` writes to a socket and
+    reads it twice). It holds up no process that ends by an error before the store is closed: a
+    commit that is cut off is no commit.
     """
 
     def __init__(self) -> None:
-        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._work: SimpleQueue[tuple[asyncio.Future[Any], Callable[[], Any]] | None]
+        self._work = SimpleQueue()
+        self._done: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
+        self._under_way = 0
+        self._is_stopped = False
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._loop.add_reader(self._bell, self._heard)
         self._thread = Thread(target=self._run, name="store", daemon=True)
         self._thread.start()
 
     async def carry_out(self, work: Callable[[], _T]) -> _T:
         """Its result or error. Cancelling leaves it to be carried out, only the result is lost."""
-        loop = asyncio.get_running_loop()
-        outcome: asyncio.Future[_T] = loop.create_future()
-
-        def carry_out() -> None:
-            try:
-                tell = partial(_tell, outcome, work(), None)
-            except BaseException as error:
-                tell = partial(_tell, outcome, None, error)
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-                loop.call_soon_threadsafe(tell)
-
-        self._work.put(carry_out)
+        outcome: asyncio.Future[_T] = self._loop.create_future()
+        self._under_way += 1
+        self._work.put((outcome, work))
         return await outcome
 
     def stop(self) -> None:
-        """After all that was given before; nobody waits for that here."""
-        self._work.put(None)
+        """After all that was given before; nobody waits for that here. Twice is no error."""
+        if not self._is_stopped:
+            self._is_stopped = True
+            self._work.put(None)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Of the bell, once it will not ring any more."""
+        if self._is_stopped and not self._under_way:
+            self._loop.remove_reader(self._bell)
+            os.close(self._bell)
 
     def _run(self) -> None:
-        while (work := self._work.get()) is not None:
-            work()
+        while (given := self._work.get()) is not None:
+            outcome, work = given
+            try:
+                self._done.append((outcome, work(), None))
+            except BaseException as error:
+                self._done.append((outcome, None, error))
+            os.eventfd_write(self._bell, 1)
 
-
-def _tell(outcome: asyncio.Future[Any], result: object, error: BaseException | None) -> None:
-    """Ends the wait for work that was carried out; who was cancelled does not wait any more."""
-    if outcome.cancelled():
-        return
-    if error is None:
-        outcome.set_result(result)
-    else:
-        outcome.set_exception(error)
+    def _heard(self) -> None:
+        """Ends the wait for work that was carried out; who was cancelled does not wait any more."""
+        for _ in range(os.eventfd_read(self._bell)):  # so often it rang
+            outcome, result, error = self._done.popleft()
+            self._under_way -= 1
+            if outcome.cancelled():
+                continue
+            if error is None:
+                outcome.set_result(result)
+            else:
+                outcome.set_exception(error)
+        self._let_go()

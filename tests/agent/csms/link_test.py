@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from agent.csms.link import Credentials, WebsocketLink, hang_up
+from agent.csms.link import READ_BYTES, Credentials, WebsocketLink, hang_up
 from agent.errors import LinkError
 from tests.agent.csms.link_bench import PASSWORD, connect, csms, dial_to, echo
 
@@ -53,6 +53,17 @@ async def test_a_frame_goes_at_once_only_where_that_takes_no_waiting() -> None:
         await link.close()
         assert not link.send_at_once("x")
     assert taken == ["ü" * 8_192]
+
+
+async def test_a_frame_is_read_into_a_buffer_that_needs_no_mapping() -> None:
+    """The loop's own is larger than what the C library keeps at hand (128 kB)."""
+    async with csms(echo) as port:
+        link = await connect(dial_to(port))
+        transport = link._connection.transport
+        assert transport.max_size == READ_BYTES < 131_072 < type(transport).max_size  # type: ignore[attr-defined]
+        await link.send("x" * 250_000)
+        assert await link.receive() == "x" * 250_000
+        await link.close()
 
 
 async def test_whole_frames_are_heard_as_they_come_and_in_their_order() -> None:
