@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import app, cli, console
+from agent import cli, console, daemon
 from agent.settings_load import load
 
 HERE = Path(__file__).parent.parent
@@ -129,7 +129,7 @@ def test_the_unit_and_the_command_line_agree() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "reboots"), [(str(app.REBOOT_EXIT_CODE), True), ("0", False), ("78", False)]
+    ("status", "reboots"), [(str(daemon.REBOOT_EXIT_CODE), True), ("0", False), ("78", False)]
 )
 def test_the_board_restarts_when_the_agent_asks_for_it_and_never_else(
     status: str, reboots: bool, tmp_path: Path
@@ -151,8 +151,8 @@ def test_the_board_restarts_when_the_agent_asks_for_it_and_never_else(
 
 def test_a_restart_of_the_board_is_no_failure_and_a_missing_one_no_end() -> None:
     keys = service()
-    assert keys["SuccessExitStatus"] == str(app.REBOOT_EXIT_CODE)
-    assert str(app.REBOOT_EXIT_CODE) not in keys["RestartPreventExitStatus"]
+    assert keys["SuccessExitStatus"] == str(daemon.REBOOT_EXIT_CODE)
+    assert str(daemon.REBOOT_EXIT_CODE) not in keys["RestartPreventExitStatus"]
 
 
 def test_the_service_starts_again_for_ever_and_needs_no_network() -> None:
