@@ -282,7 +282,8 @@ class PilotController(Device, Protocol):
         """Opens the power path now, under load if need be; stays so until the next order."""
 
     def lock(self, locked: bool) -> None:
-        """Locks or unlocks the plug where `capabilities.has_lock`; otherwise nothing."""
+        """Locks or unlocks the plug where `capabilities.has_lock`, and reports where it stands
+        then, though it may not have moved; otherwise nothing."""
 
     def power_path(self) -> PowerPath:
         """The last seen position; UNKNOWN once the view is stale."""

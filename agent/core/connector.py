@@ -91,7 +91,7 @@ class Connector:
         """Last order to the lock; a process that ended before may have left it locked."""
         self.has_lock = has_lock
         self.locked: bool | None = None
-        """Where the lock was last seen; None: never, or there is none."""
+        """Where the lock was last seen; None: never, or on its way open, or there is none."""
         self.lock_seen_s = float("-inf")
         self.cable_owner: IdToken | None = None
         """Unplugged at the EV's side: the loose cable stays locked for this driver (E09.FR.03)."""
@@ -203,6 +203,13 @@ class Connector:
         is_long_ago = reading.at_s >= self.asked_s + CLOSING_S
         is_quiet = reading.offered_a == 0.0 and not self.demands and is_long_ago
         return is_quiet or before is PowerPath.CLOSED
+
+    def order_lock(self, locked: bool) -> None:
+        """The lock is told to move; one that is to open is not closed any more, whatever was seen,
+        until it says so again."""
+        self.lock_ordered = locked
+        if not locked:
+            self.locked = None
 
     def see_lock(self, locked: bool, at_s: float) -> None:
         """Takes the lock's own report."""

@@ -185,5 +185,5 @@ def _lock(connector: Connector, evse: Evse, now: Now) -> list[object]:
     wanted = (in_session and evse.active is connector) or connector.cable_owner is not None
     if wanted == connector.lock_ordered or not (wanted or connector.may_unlock(now.mono_s)):
         return []
-    connector.lock_ordered = wanted
+    connector.order_lock(wanted)
     return [LockPlug(*connector.place, wanted)]

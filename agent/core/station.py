@@ -295,7 +295,8 @@ class Station:
         connector = self.evses[event.evse_id].connectors[event.connector_id]
         if not (connector.has_lock and connector.may_unlock(now.mono_s)):
             return [Log(4, f"EVSE {event.evse_id}: not unlocked, the power path is not seen open")]
-        connector.lock_ordered, connector.cable_owner = False, None
+        connector.order_lock(False)
+        connector.cable_owner = None
         return [LockPlug(*connector.place, False)]
 
     def _message_triggered(self, event: ev.MessageTriggered, now: Now) -> list[object]:

@@ -106,7 +106,7 @@ class GpioContactor:
         self._closing = Closing(count, bounds, 0.0)
         self._lock = LockMotor(options.lock.pulse_s) if options.lock is not None else None
         self._locked: bool | None = None
-        """Where the lock was reported last."""
+        """Where the lock was reported last, since it was ordered to move."""
         self._lines: Lines | None = None
         self._reading: PilotReading | None = None
         self._told: PilotReading | None = None
@@ -144,6 +144,7 @@ class GpioContactor:
         if self._lock is None:
             self._controller.lock(locked)
         else:
+            self._locked = None
             self._lock.order(locked, self._now_s())
             self._step()
 

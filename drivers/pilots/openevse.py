@@ -155,6 +155,8 @@ class OpenEvse:
         """See contract; without `lock: true` the controller locks by itself, or has none."""
         if self.capabilities.has_lock:
             self._extras.order_lock(locked)
+            if self._extras.locked is locked:
+                self._lock_told = None  # told again
             self._wake.set()
 
     def read_soon(self, signing: Signing = Signing.NONE, payer: Payer | None = None) -> None:

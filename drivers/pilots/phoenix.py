@@ -227,6 +227,11 @@ class Phoenix(ModbusPilot):
                 self.name,
             )
 
+    def lock(self, locked: bool) -> None:
+        """See contract."""
+        super().lock(locked)
+        self._locked = None  # told again
+
     async def _tend_lock(self, now_s: float, report: Report) -> None:
         """Orders the lock, and says where it stands: by the absence of its errors."""
         if self._lock_wish is None:

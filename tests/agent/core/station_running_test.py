@@ -165,6 +165,25 @@ def test_the_plug_is_locked_for_the_session_and_released_only_with_an_open_path(
     assert kinds(p.effects, ef.LockPlug) == [ef.LockPlug(1, 1, False)]
 
 
+def test_a_lock_that_was_told_to_open_is_not_taken_for_closed_until_it_says_so_again(play) -> None:
+    """G05.FR.01: the driver's second card comes while the lock is on its way."""
+    p = play()
+    p.evse.connectors[1].has_lock = True
+    p.pilot("B")
+    p.do(ev.LockSeen(1, 1, True, p.now_s))
+    p.charging()
+    p.swipe()
+    p.pilot("B")
+    p.wait(20)
+    assert kinds(p.effects, ef.LockPlug)[-1] == ef.LockPlug(1, 1, False)
+    p.swipe()
+    p.wait(6)
+    assert kinds(p.effects, ef.LockPlug)[-1] == ef.LockPlug(1, 1, True)
+    assert p.ledger.allowed == {}
+    p.do(ev.LockSeen(1, 1, True, p.now_s))
+    assert p.ledger.allowed == {(1, 1): 32.0}
+
+
 def test_phases_are_told_from_when_energy_flows(play) -> None:
     p = play()
     p.charging()

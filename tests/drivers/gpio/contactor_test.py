@@ -308,6 +308,19 @@ def test_the_lock_of_its_own_is_moved_and_told() -> None:
     assert not [order for order in rig.below.orders if order.startswith("lock")]
 
 
+def test_an_order_to_the_lock_is_answered_though_nothing_moves() -> None:
+    """A lock that stands open already, then one that does not close."""
+    lock = GpioLock(GpioOutput(line(LOCK)), GpioOutput(line(UNLOCK)), GpioInput(line(BOLT)))
+
+    async def scene(rig: Rig) -> None:
+        for orders, wanted in enumerate((False, False, True), 1):
+            rig.device.lock(wanted)
+            await asyncio.sleep(10.0)
+            assert rig.inputs == [("plug_lock", False)] * (1 + orders)
+
+    bench(scene, lock=lock)
+
+
 def test_without_a_lock_of_its_own_the_controller_locks() -> None:
     async def scene(rig: Rig) -> None:
         rig.device.lock(True)

@@ -68,6 +68,9 @@ def test_the_lock_is_reported_and_follows_its_orders_in_manual_mode() -> None:
         assert rig.controller.settings.lock_is_manual
         rig.driver.lock(False)
         await until(lambda: locks(watch) == [False, True, False], 2.0)
+        rig.driver.lock(False)
+        told = [False, True, False, False]
+        await until(lambda: locks(watch) == told, 2.0)  # though it does not move
 
     play(scene, lock=True, has_lock=True)
 

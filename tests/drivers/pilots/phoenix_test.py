@@ -77,6 +77,9 @@ def test_the_lock_follows_its_orders_and_is_reported() -> None:
         bench.driver.lock(False)
         await bench.until(lambda: lock_reports(bench)[-1] is False)
         assert not bench.controller.locked
+        bench.driver.lock(False)
+        told = [False, True, False, False]
+        await bench.until(lambda: lock_reports(bench) == told)  # though it does not move
 
     play("phoenix", scene)
 
