@@ -24,6 +24,7 @@ from drivers.contract import (
     PilotCapabilities,
     PilotReading,
     PilotSeen,
+    SerialLine,
 )
 from drivers.registry import MEASURING_PILOTS, Registry, roles_of
 
@@ -57,6 +58,10 @@ class DeviceSeen(Struct, kw_only=True):
     model: str = ""
     port: str = ""
     unit: int | None = None
+    line: str = ""
+    """Settings of its serial line, as in `9600 baud, parity N`."""
+    factory: str = ""
+    """How the model talks when it is new, in the same words; empty where that is not known."""
     places: tuple[Place, ...] = ()
     phases: int = 3
     """Of the connectors, or of the supply, that a meter serves."""
@@ -212,6 +217,8 @@ def _described(settings: Settings, name: str, device: Device) -> DeviceSeen:
         model=getattr(options, "model", ""),
         port=line.port if line is not None else getattr(options, "port", ""),
         unit=getattr(options, "unit", None),
+        line="" if line is None or "://" in line.port else _talks(line),
+        factory=getattr(device, "factory", ""),
         places=_places(settings, name),
         phase_rotation=getattr(options, "phase_rotation", "RST"),
         is_reversed=getattr(options, "reversed", False),
@@ -228,6 +235,11 @@ def _described(settings: Settings, name: str, device: Device) -> DeviceSeen:
     ]
     row.phases = max(phases, default=settings.supply.phases)
     return row
+
+
+def _talks(line: SerialLine) -> str:
+    stop_bits = ", 2 stop bits" if line.stop_bits == 2 else ""
+    return f"{line.baud} baud, parity {line.parity}{stop_bits}"
 
 
 def _roles(settings: Settings, name: str) -> tuple[str, ...]:

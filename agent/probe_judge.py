@@ -9,6 +9,9 @@ from drivers.contract import MeterReading, PilotState, PowerPath
 
 VOLTAGE_V = (80.0, 300.0)
 """Between phase and neutral, anywhere in the world; a meter that shows more or less is misread."""
+BETWEEN_PHASES_V = (300.0, 520.0)
+SPREAD = 1.25
+"""Phases of one supply that differ by more have lost their neutral."""
 FREQUENCY_HZ = (45.0, 65.0)
 DRAWS_A = 1.0
 """Less is noise, or the EV's own standby."""
@@ -19,6 +22,8 @@ APPARENT_SHARE = 1.1
 STALE_INTERVALS = 3
 """As the guard has it: three reports missed."""
 LEAST_STALE_S = 3.0
+CROSSED = (-0.65, -0.35)
+"""Power by volts and amperes of a phase that is measured with another one's current."""
 SLOW_SHARE = 0.5
 """Of the time-out: an answer slower than this is lost on a bad day."""
 ERROR_SHARE, ERROR_LEAST = 0.02, 3
@@ -42,8 +47,35 @@ class Complaint(Struct, frozen=True):
 
 def judge(rows: Sequence[DeviceSeen]) -> list[Complaint]:
     """All complaints, device by device in the order of `rows`, then those between devices."""
-    found = [Complaint(row.name, text) for row in rows for text in _of_one(row)]
+    found = [
+        Complaint(row.name, text + _on_its_line(row, rows)) for row in rows for text in _of_one(row)
+    ]
     return [*found, *_between(rows)]
+
+
+def _on_its_line(row: DeviceSeen, rows: Sequence[DeviceSeen]) -> str:
+    """What the others on the line of a device tell of its silence, and how it talks when new."""
+    if not row.lost or row.unit is None or not _never_answered(row):
+        return ""
+    others = [other for other in rows if other.port == row.port and other is not row]
+    answering = [other.name for other in others if not other.lost and other.age_s is not None]
+    said = ""
+    if answering:
+        said = (
+            f"; {', '.join(answering)} on the same line answers, so begin with the unit id and the "
+            "wires of this one"
+        )
+    elif others and all(other.lost and _never_answered(other) for other in others):
+        said = "; nobody on this line answers, so begin with A/B and the baud of the line"
+    ours = ", ".join(word for word in (f"unit {row.unit}", row.line) if word)
+    if row.factory not in ("", ours):
+        said += f"; the file says {ours}, a new one of this model has {row.factory}"
+    return said
+
+
+def _never_answered(row: DeviceSeen) -> bool:
+    counters = row.counters
+    return counters is not None and counters.requests > 0 and counters.latency_s is None
 
 
 def _of_one(row: DeviceSeen) -> Iterator[str]:
@@ -105,14 +137,30 @@ def _voltage(row: DeviceSeen) -> Iterator[str]:
     volts = row.meter.voltage_v if row.meter is not None else ()
     wrong = [n for n, value in enumerate(volts, 1) if not _within(value, VOLTAGE_V)]
     if not wrong:
+        yield from _spread(row, volts)
         return
     told = ", ".join(f"L{n} {volts[n - 1]:.4g} V" for n in wrong)
     if len(wrong) < len(volts) and all(abs(volts[n - 1]) < VOLTAGE_V[0] for n in wrong):
-        yield f"{told}: a phase is missing; check its fuse and the meter's voltage terminals"
+        if row.phases > 1:
+            yield f"{told}: a phase is missing; check its fuse and the meter's voltage terminals"
+    elif all(_within(value, BETWEEN_PHASES_V) for value in volts):
+        yield (
+            f"{told}: as between two phases; check that the meter's terminal N is wired, then "
+            "`model` against its label"
+        )
     else:
         yield (
             f"{told}: outside 80 to 300 V: word order? Compare `model` with the label of the "
             "meter, then word_order of its register map"
+        )
+
+
+def _spread(row: DeviceSeen, volts: tuple[float, ...]) -> Iterator[str]:
+    if len(volts) > 1 and max(volts) > SPREAD * min(volts):
+        told = ", ".join(f"L{n} {value:.4g} V" for n, value in enumerate(volts, 1))
+        yield (
+            f"{told}: too far apart for one supply, a loose or missing neutral shows so; switch "
+            "the supply off and have the neutral measured"
         )
 
 
@@ -122,6 +170,44 @@ def _frequency(row: DeviceSeen) -> Iterator[str]:
         yield (
             f"{hertz:.4g} Hz is outside 45 to 65 Hz: another model? Compare `model` in "
             "charger.yaml with the label of the meter"
+        )
+
+
+def _one_of_three(row: DeviceSeen) -> Iterator[str]:
+    if row.meter is None or row.phases < 3 or not any(evse_id for evse_id, _ in row.places):
+        return
+    if "pilot" not in row.roles and len(row.meter.voltage_v) == 1:
+        yield (
+            "it measures one phase, its connector has three: what the others carry is not counted; "
+            "name another meter, or write phases: 1 at the connector"
+        )
+
+
+def _crossed(row: DeviceSeen) -> list[int]:
+    """Phases whose current is that of another phase: its power is half of what volts and amperes
+    make, and negative (cos 120 degrees). An EV takes its current in step."""
+    meter = row.meter
+    if meter is None or not any(evse_id for evse_id, _ in row.places):
+        return []
+    sizes = {len(meter.voltage_v), len(meter.current_a), len(meter.power_phase_w)}
+    if sizes != {3}:
+        return []
+    phases = zip(meter.voltage_v, meter.current_a, meter.power_phase_w, strict=True)
+    shares = [(w / (v * a) if v * a else 0.0, a) for v, a, w in phases]
+    found = [
+        n for n, (share, a) in enumerate(shares, 1) if a >= DRAWS_A and _within(share, CROSSED)
+    ]
+    return found if len(found) > 1 else []
+
+
+def _crossing(row: DeviceSeen) -> Iterator[str]:
+    crossed = _crossed(row)
+    if crossed:
+        told = ", ".join(f"L{n}" for n in crossed[:-1]) + f" and L{crossed[-1]}"
+        yield (
+            f"{told} show half their power, backwards: their current transformers sit on each "
+            "other's wires, or its voltage terminals are interchanged; wire voltage and current of "
+            "a phase to the same terminal number"
         )
 
 
@@ -138,7 +224,7 @@ def _sum(row: DeviceSeen) -> Iterator[str]:
     told = ", ".join(
         f"L{n}" for n, value in enumerate(meter.power_phase_w, 1) if value < -SUM_LEAST_W
     )
-    if told and max(meter.power_phase_w) > SUM_LEAST_W:
+    if told and not _crossed(row) and max(meter.power_phase_w) > SUM_LEAST_W:
         yield (
             f"{told} runs against the other phases; turn its current transformer, or swap supply "
             "and load of that phase"
@@ -149,6 +235,8 @@ def _direction(row: DeviceSeen) -> Iterator[str]:
     meter = row.meter
     is_evse = any(evse_id for evse_id, _ in row.places)
     if meter is None or not is_evse or meter.power_w is None or meter.power_w >= -SUM_LEAST_W:
+        return
+    if _crossed(row):
         return
     other = "false" if row.is_reversed else "true"
     yield (
@@ -273,6 +361,8 @@ CHECKS: tuple[Callable[[DeviceSeen], Iterator[str]], ...] = (
     _line,
     _voltage,
     _frequency,
+    _one_of_three,
+    _crossing,
     _sum,
     _direction,
     _scale,

@@ -28,6 +28,7 @@ def _total(wrong: int) -> str:
 
 def _device(row: DeviceSeen, complaints: Sequence[str]) -> Iterator[str]:
     unit = "" if row.unit is None else f" unit {row.unit}"
+    unit += f", {row.line}" if row.line else ""
     what = " ".join(word for word in (row.driver, row.model) if word)
     yield from _wrapped(f"{row.name}  {places(row)}, {what}", "")
     if row.port:
@@ -45,7 +46,8 @@ def _device(row: DeviceSeen, complaints: Sequence[str]) -> Iterator[str]:
     for note in row.notes:
         yield from _wrapped(f"- {note}", INDENT)
     for doubt in row.doubts:
-        yield from _wrapped(f"? {doubt}; compare with the meter's display", INDENT)
+        step = "" if "compare with" in doubt else "; compare with the meter's display"
+        yield from _wrapped(f"? {doubt}{step}", INDENT)
     for complaint in complaints:
         yield from _wrapped(f"! {complaint}", INDENT)
 

@@ -327,10 +327,19 @@ class ModbusLine:
 
     def _silent(self, unit: int, timeout_s: float) -> str:
         heard = f"only {self._heard_bytes} unusable bytes" if self._heard_bytes else "no answer"
-        return (
-            f"{self._where(unit)}: {heard} within {timeout_s:g} s; check supply and wiring (A/B), "
-            f"unit id, baud rate and parity of the device"
-        )
+        if self._host is not None:
+            step = (
+                "check its unit id (1 or 255 at most meters with a network port); behind a "
+                "converter the unit id, and baud, parity and A/B on its RS-485 side"
+            )
+        elif self._heard_bytes:
+            step = (
+                "check baud rate and parity, that no second device has this unit id, then shield "
+                "and termination"
+            )
+        else:
+            step = "check supply and wiring (A/B), unit id, baud rate and parity of the device"
+        return f"{self._where(unit)}: {heard} within {timeout_s:g} s; {step}"
 
 
 def _why_closed(port: str) -> OSError:

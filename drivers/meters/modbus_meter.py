@@ -93,6 +93,11 @@ class ModbusMeter:
         """What the register map is not sure of, for `chargepoint probe`."""
         return self._model.all_doubts()
 
+    @property
+    def factory(self) -> str:
+        """How the model talks when it is new, for `chargepoint probe`."""
+        return self.shipped.factory.told()
+
     def _usable_blocks(self) -> tuple[Block, ...]:
         try:
             return self._blocks_of(self._model)

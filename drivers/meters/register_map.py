@@ -45,12 +45,22 @@ class MapError(DriverError):
 
 
 class FactorySettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """How the meter talks when it is new."""
+    """How the meter talks when it is new, as far as it is known; for the person at the charger."""
 
-    unit: Annotated[int, Meta(ge=1, le=247)] = 1
-    baud: int = 9600
-    parity: Literal["N", "E", "O"] = "N"
-    stop_bits: Literal[1, 2] = 1
+    unit: Annotated[int, Meta(ge=1, le=247)] | None = None
+    baud: int | None = None
+    parity: Literal["N", "E", "O"] | None = None
+    stop_bits: Literal[1, 2] | None = None
+
+    def told(self) -> str:
+        """As in `unit 1, 9600 baud, parity N`; empty where nothing is known."""
+        known = (
+            ("unit {}", self.unit),
+            ("{} baud", self.baud),
+            ("parity {}", self.parity),
+            ("{} stop bits", self.stop_bits if self.stop_bits == 2 else None),
+        )
+        return ", ".join(words.format(value) for words, value in known if value is not None)
 
 
 class Identity(Struct, frozen=True, forbid_unknown_fields=True):

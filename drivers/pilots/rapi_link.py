@@ -104,6 +104,6 @@ def _silence(command: str, garbled: int) -> str:
             "that both boards have the same ground"
         )
     return (
-        f"no answer to ${command}; check that the controller has power and that TX and RX are not "
-        "swapped"
+        f"no answer to ${command}; check that the controller has power, that `port` and `baud` are "
+        "its own, and that TX and RX are not swapped"
     )

@@ -21,6 +21,15 @@ GOOD: dict[str, Any] = {
 ONE_PHASE = {"power_w": 3680.0}
 
 
+ONE_TERMINAL = ONE_PHASE | {
+    "voltage_v": (230.0,),
+    "current_a": (16.0,),
+    "power_phase_w": (3680.0,),
+}
+CROSSED = {"power_w": 0.0, "power_phase_w": (-1840.0, 3680.0, -1840.0)}
+"""The transformers of L1 and L3 interchanged."""
+
+
 def on_phase(phase: int) -> dict[str, Any]:
     amps, watts = [0.0, 0.1, 0.0], [0.0, 0.0, 0.0]
     amps[phase - 1], watts[phase - 1] = 16.0, 3680.0
@@ -66,6 +75,11 @@ FINE = {
     "a house that feeds in": [
         meter({"power_w": -11040.0, "power_phase_w": (-3680.0,) * 3}, places=((0, 0),))
     ],
+    "three terminals, one phase wired": [
+        meter(on_phase(1) | {"voltage_v": (230.0, 0.1, 0.1)}, phases=1)
+    ],
+    "one phase for one": [meter(ONE_TERMINAL, phases=1)],
+    "one phase at the grid": [meter(ONE_TERMINAL, places=((0, 0),))],
     "nothing but energy": [
         meter(
             {
@@ -110,6 +124,14 @@ WRONG: dict[str, tuple[list[DeviceSeen], str]] = {
     "volts too many": ([meter({"voltage_v": (23000.0,) * 3})], "word order? Compare `model`"),
     "volts too few": ([meter({"voltage_v": (1e-5,) * 3})], "word order?"),
     "a phase gone": ([meter({"voltage_v": (230.0, 0.2, 230.0)})], "L2 0.2 V: a phase is missing"),
+    "volts between phases": ([meter({"voltage_v": (400.0,) * 3})], "terminal N is wired"),
+    "neutral": ([meter({"voltage_v": (180.0, 290.0, 220.0)})], "loose or missing neutral"),
+    "one phase of three": ([meter(ONE_TERMINAL)], "what the others carry is not counted; name"),
+    "crossed": ([meter(CROSSED)], "L1 and L3 show half their power, backwards"),
+    "crossed all round": (
+        [meter({"power_w": -5520.0, "power_phase_w": (-1840.0,) * 3})],
+        "L1, L2 and L3 show half their power, backwards",
+    ),
     "hertz": ([meter({"frequency_hz": 5.0})], "5 Hz is outside 45 to 65"),
     "sum": ([meter({"power_w": 3680.0})], "sum up to 11040 W, its total is 3680 W"),
     "one against": (
@@ -175,3 +197,37 @@ def test_a_controller_that_counts_nothing_is_told_to_have_no_ammeter() -> None:
 def test_current_without_power_in_one_device_is_told_once() -> None:
     found = judge([both(path=PowerPath.OPEN, state=PilotState.B)])
     assert [one.text.split(" while ")[0] for one in found] == ["measures 16.0 A"]
+
+
+def on_a_line(
+    name: str, *, answers: bool, unit: int = 1, line: str = "9600 baud, parity N"
+) -> DeviceSeen:
+    """A meter behind /dev/x that has been asked twice."""
+    counters = Counters(requests=2, timeouts=0 if answers else 2, opens=1)
+    counters.latency_s = 0.01 if answers else None
+    facts = {"port": "/dev/x", "unit": unit, "line": line, "places": ((unit, 0),), "name": name}
+    row = meter({"serial": name}, counters=counters, factory="unit 1, 9600 baud, parity N", **facts)
+    if not answers:
+        row.lost, row.meter, row.age_s = "no answer; check A/B", None, None
+    return row
+
+
+def test_a_silent_device_is_told_what_the_others_on_its_line_say() -> None:
+    (alone,) = judge([on_a_line("m", answers=False)])
+    assert alone.text == "no answer; check A/B"
+    (among,) = judge([on_a_line("m", answers=False), on_a_line("n", answers=True, unit=2)])
+    assert "n on the same line answers, so begin with the unit id" in among.text
+    both_silent = judge([on_a_line("m", answers=False), on_a_line("n", answers=False, unit=2)])
+    assert all("begin with A/B and the baud of the line" in one.text for one in both_silent)
+
+
+def test_a_silent_device_is_compared_with_a_new_one_of_its_model() -> None:
+    (found,) = judge([on_a_line("m", answers=False, unit=7, line="19200 baud, parity E")])
+    assert "the file says unit 7, 19200 baud, parity E, a new one of this model has" in found.text
+    assert found.text.endswith("has unit 1, 9600 baud, parity N")
+
+
+def test_a_device_that_answered_before_is_not_told_to_begin_with_its_address() -> None:
+    row = on_a_line("m", answers=True, unit=7)
+    row.lost = "no answer; check A/B"
+    assert [one.text for one in judge([row])] == ["no answer; check A/B"]

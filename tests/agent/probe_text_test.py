@@ -138,11 +138,12 @@ def test_what_the_device_counted_itself_stands_below() -> None:
 def test_notes_doubts_and_complaints_stand_with_their_device_and_are_counted(
     count: int, total: str
 ) -> None:
-    row = device("meter", notes=("by itself",), doubts=("two manuals",))
+    row = device("meter", notes=("by itself",), doubts=("two manuals", "compare with the bill"))
     wrong = [Complaint("d", "bad; mend it")] * count
     assert shown(row, *wrong, Complaint("other", "x"))[1:] == [
         "    - by itself",
         "    ? two manuals; compare with the meter's display",
+        "    ? compare with the bill",
         *["    ! bad; mend it"] * count,
     ]
     assert text("S", "here", [row], wrong).splitlines()[-1] == total
