@@ -215,9 +215,9 @@ class Guard:
     def allow(self, place: Place, limit_a: float, permit: Permit) -> str | None:
         """Passes an order to energise on, or says why not."""
         guarded = self._places[place]
-        if permit < guarded.last_stop:
-            return "the guard stopped power after this was decided"
         self._check(place, guarded)
+        if permit < guarded.last_stop:  # also by that look, whatever the device said to it
+            return "the guard stopped power after this was decided"
         trouble = self._trouble(guarded)
         if trouble is None and guarded.allowed_a is None:
             trouble = _path_trouble(guarded)

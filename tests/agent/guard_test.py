@@ -126,6 +126,20 @@ def test_what_a_device_says_while_it_is_stopped_gives_no_permit() -> None:
     assert refusal == "the guard stopped power after this was decided"
 
 
+def test_a_raise_that_makes_the_guard_stop_is_refused_though_the_stop_mends_what_was_wrong() -> (
+    None
+):
+    """The device is silent for too long, and speaks when it is told to stop."""
+    scene = Scene().allowed(10.0)
+    permit = scene.guard.permit
+    scene.now_s += 5.0
+    scene.pilots[HERE].stop = lambda: scene.pilot("C", "open")  # type: ignore[method-assign]
+    refusal = scene.guard.allow(HERE, 16.0, permit)
+    assert refusal == "the guard stopped power after this was decided"
+    assert scene.causes == ["no fresh view of the pilot controller"]
+    assert scene.orders == []
+
+
 def test_a_stop_at_one_connector_leaves_the_permits_of_the_other() -> None:
     scene = Scene().allowed()
     scene.pilot("B", "open", place=THERE)
