@@ -309,7 +309,7 @@ def test_the_daemon_loads_no_schema_or_bench_package() -> None:
     import subprocess
 
     code = (
-        "import sys, agent.app, agent.cli, drivers.registry\n"
+        "import sys, agent.daemon, agent.cli, drivers.registry\n"
         "bad = {'jsonschema', 'fastjsonschema', 'ocpp', 'hil', 'cryptography', 'pymodbus'}\n"
         "print(sorted(bad & set(sys.modules)))"
     )

@@ -33,7 +33,8 @@ class CsmsServer:
         as a back end does that still holds the station's old socket."""
         self._csms = csms
         self._host = host
-        self._login = login
+        self.login = login
+        """Who else dials is answered by 401; None: anybody may come."""
         self._server: Server | None = None
 
     @property
@@ -85,8 +86,8 @@ class CsmsServer:
         self.handshakes.append((request.path, header))
         if self.path not in (None, request.path):
             return connection.respond(HTTPStatus.NOT_FOUND, "no station has this address\n")
-        if self._login is not None:
-            expected = "Basic " + base64.b64encode(":".join(self._login).encode()).decode()
+        if self.login is not None:
+            expected = "Basic " + base64.b64encode(":".join(self.login).encode()).decode()
             if header != expected:
                 return connection.respond(HTTPStatus.UNAUTHORIZED, "wrong name or password\n")
         return None
