@@ -257,7 +257,8 @@ class Rig(Judge):
         self.deaf -= set(devices)
         for pilot in self.places.values():
             if pilot.name in devices:
-                self.do(pilot._tell_lock)
+                pilot._lock_told = None
+                self.do(pilot._tell, False)
 
     def again(self, place: Place) -> None:
         """A frozen controller: the last report once more, with the time it had."""
@@ -358,7 +359,7 @@ class Rig(Judge):
         is_heard = pilot._wire.open and pilot.name not in self.deaf
         if pilot.capabilities.has_lock and is_heard:
             pilot.locked = locked
-            pilot._tell_lock()
+            pilot._tell_lock(self.loop.time())
             self.look_at_contactors()
 
     def _place(self, device: str) -> Place:

@@ -114,6 +114,7 @@ class SimPilot:
         """Where the lock stands."""
         self.lock_jammed = False
         """It does not move, whatever is ordered, and says so."""
+        self._lock_told: bool | None = None
         self._lock_moves: asyncio.TimerHandle | None = None
         self.capabilities = PilotCapabilities(
             closes_itself=True,
@@ -139,7 +140,7 @@ class SimPilot:
         """Reports until cancelled; then the power is off."""
         self._seen = None
         self._wire.connect(report)
-        self._tell_lock()
+        self._lock_told = None
         try:
             while True:
                 self._live.catch_up()
@@ -165,6 +166,7 @@ class SimPilot:
                 self._lock_moves.cancel()
             loop = asyncio.get_running_loop()
             self._lock_moves = loop.call_later(LOCK_MOVES_S, self._lock_arrives, locked)
+            self._lock_told = None
 
     def power_path(self) -> PowerPath:
         """As last reported; UNKNOWN before the first report and once the controller is lost."""
@@ -184,11 +186,14 @@ class SimPilot:
     def _lock_arrives(self, locked: bool) -> None:
         if not self.lock_jammed:
             self.locked = locked
-        self._tell_lock()
+        self._lock_moves = None
+        self._tell_lock(self._live.catch_up())
 
-    def _tell_lock(self) -> None:
-        if self.capabilities.has_lock and self._wire.open:
-            at_s = self._live.catch_up()
+    def _tell_lock(self, at_s: float) -> None:
+        """Where it stands, once it does, unless that was told before."""
+        is_news = self._lock_moves is None and self._lock_told is not self.locked
+        if self.capabilities.has_lock and self._wire.open and is_news:
+            self._lock_told = self.locked
             self._wire.send(InputSeen(self.name, PLUG_LOCK, self.locked, at_s))
 
     def power_cut(self) -> None:
@@ -221,6 +226,7 @@ class SimPilot:
         if always or self._seen is None or replace(self._seen, at_s=reading.at_s) != reading:
             self._seen = reading
             self._wire.send(PilotSeen(self.name, reading))
+        self._tell_lock(reading.at_s)
 
     def _go_dark(self) -> None:
         self._seen = None

@@ -313,6 +313,21 @@ def test_cancelling_a_pilot_turns_the_power_off() -> None:
     assert not board.world.connectors[1, 1].closed
 
 
+def test_a_lock_that_moved_in_a_short_silence_is_told_after_it() -> None:
+    async def scene(board: SimBoard, desk: Desk) -> None:
+        pilot = board.pilots["pilot"]
+        board.raise_fault(1, 1, "pilot_lost")
+        pilot.lock(True)
+        await asyncio.sleep(1)
+        board.clear_fault(1, 1, "pilot_lost")
+        await asyncio.sleep(0.1)
+        told = [seen.active for seen in desk.of(InputSeen) if seen.name == "plug_lock"]
+        assert told == [False, True]
+
+    socket = BoardConnector(id=1, pilot="pilot", cable="socket")
+    on_desk(scene, plan=BoardPlan(evses=(BoardEvse(id=1, connectors=(socket,)),)))
+
+
 @pytest.mark.parametrize(("jammed", "stands"), [(False, True), (True, False)])
 def test_a_lock_tells_where_it_stands_after_every_order(jammed: bool, stands: bool) -> None:
     async def scene(board: SimBoard, desk: Desk) -> None:
