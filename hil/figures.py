@@ -58,6 +58,10 @@ NO_STRACE = (
 )
 
 
+ONLY_TOOLS = ("typing_extensions",)
+"""Imported by what the agent imports, where it is there; no dependency of the wheel brings it."""
+
+
 def say(text: str) -> None:
     """Progress, beside the figures."""
     print(f"... {text}", file=sys.stderr, flush=True)
@@ -120,11 +124,14 @@ def in_silence() -> Iterator[None]:
 
 @contextmanager
 def as_installed() -> Iterator[None]:
-    """Processes started within find their bytecode, as those of a package that pip installed."""
-    names = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")
+    """Processes started within find their bytecode, as those of a package that pip installed, and
+    nothing that only developers' tools bring along."""
+    names = ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX", "PYTHONPATH")
     before = {name: os.environ.pop(name, None) for name in names}
-    with tempfile.TemporaryDirectory(prefix="chargepoint-bytecode-") as directory:
+    with tempfile.TemporaryDirectory(prefix="chargepoint-installed-") as directory:
         os.environ["PYTHONPYCACHEPREFIX"] = directory
+        places = (str(_without_tools(Path(directory))), before["PYTHONPATH"])
+        os.environ["PYTHONPATH"] = os.pathsep.join(place for place in places if place)
         try:
             yield
         finally:
@@ -132,6 +139,16 @@ def as_installed() -> Iterator[None]:
                 os.environ.pop(name, None)
                 if value is not None:
                     os.environ[name] = value
+
+
+def _without_tools(directory: Path) -> Path:
+    """Where `msgspec` finds what it finds on a board: it takes its types from the standard library
+    unless that package is there, which mypy and pytest need and nothing else."""
+    absent = directory / "absent"
+    absent.mkdir()
+    for name in ONLY_TOOLS:
+        (absent / f"{name}.py").write_text(f'raise ImportError("{name} is not on the board")\n')
+    return absent
 
 
 # --- the parts ----------------------------------------------------------------------------------

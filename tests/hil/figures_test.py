@@ -7,14 +7,19 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterable
+from importlib.metadata import requires
 from pathlib import Path
 
+import msgspec
 import pytest
+from packaging.requirements import Requirement
 
 from agent.ocpp.messages import validate_request
 from agent.store import open_store
 from hil import figures_rows, figures_syncs
-from hil.figures import as_installed, main, measure_syncs
+from hil.figures import ONLY_TOOLS, as_installed, main, measure_syncs
 from hil.figures_lines import (
     Figure,
     drain_figures,
@@ -191,6 +196,52 @@ def test_a_long_drain_is_flat_where_its_end_is_like_its_begin() -> None:
     rates, cpu, _, memory, file, _ = long_drain_figures(LongDrain(1000, slow, 10**9, 5, 2 * 10**9))
     assert (rates.value, cpu.value) == pytest.approx((0.5, 2.0))
     assert all("NOT met" in figure.line() for figure in (rates, cpu, memory, file))
+
+
+LOADED = "import json, sys, agent.cli; print(json.dumps([sorted(sys.modules), sys.pycache_prefix]))"
+
+
+def test_the_agent_is_measured_without_what_only_developers_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+
+    def loaded() -> tuple[list[str], str | None]:
+        words = [sys.executable, "-c", LOADED]
+        said = subprocess.run(words, capture_output=True, cwd=ROOT, timeout=60, check=True).stdout
+        return msgspec.json.decode(said, type=tuple[list[str], str | None])
+
+    with as_installed():
+        modules, bytecode = loaded()
+        assert bytecode is not None
+        assert Path(bytecode).is_dir()
+    assert "msgspec" in modules
+    assert not set(ONLY_TOOLS) & set(modules)
+    assert os.environ["PYTHONPATH"] == str(ROOT)
+    assert os.environ["PYTHONDONTWRITEBYTECODE"] == "1"
+
+
+def brought_by(wanted: Iterable[str]) -> set[str]:
+    """Names of all that pip would install for these requirements here, without extras."""
+    brought: set[str] = set()
+    waiting = [Requirement(text) for text in wanted]
+    while waiting:
+        one = waiting.pop()
+        name = one.name.lower().replace("-", "_")
+        is_meant = one.marker is None or one.marker.evaluate({"extra": ""})
+        if is_meant and name not in brought:
+            brought.add(name)
+            waiting += [Requirement(text) for text in requires(one.name) or ()]
+    return brought
+
+
+def test_what_the_bench_hides_is_not_on_a_board() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    brought = brought_by(project["dependencies"])
+    assert {"msgspec", "cffi"} <= brought
+    assert not set(ONLY_TOOLS) & brought
+    assert set(ONLY_TOOLS) <= brought_by(["mypy"])
 
 
 def test_a_short_queue_is_drained_to_its_end() -> None:
