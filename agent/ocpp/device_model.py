@@ -292,14 +292,14 @@ class DeviceModel:
     def consequences(
         self, changes: Sequence[Change]
     ) -> tuple[tuple[Save, ...], tuple[object, ...]]:
-        """(effects, events) of all changes of one request; of two for one variable the last."""
-        last = {change.key: change for change in changes}
-        new = tuple(
-            change for change in last.values() if self._values.get(change.key) != change.value
-        )
-        if not new:
+        """(effects, events) of all changes of one request; of two for one variable the last. What
+        is set to the value that it has is told only where that value may not be in use."""
+        last = {change.key: change for change in changes}.values()
+        new = [change for change in last if self._values.get(change.key) != change.value]
+        told = [c for c in last if c in new or self._entries[c.key].variable.secret]
+        if not told:
             return (), ()
-        events: tuple[object, ...] = (VariablesSet(new),)
+        events: tuple[object, ...] = (VariablesSet(tuple(told)),)
         policy = self.policy(new)
         if policy != self.policy():
             events += (PolicyChanged(policy),)

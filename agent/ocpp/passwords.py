@@ -103,13 +103,19 @@ class Passwords:
         self._shown = _Shown(slot, credential, index)
         return known[index]
 
-    def changed(self, credential: int, newest: str) -> Save:
-        """The CSMS set another one: every slot begins with it."""
+    def changed(self, slot: int, credential: int, newest: str) -> Save | None:
+        """The CSMS of this slot has set one: every slot begins with it. None: it is the one in use;
+        a CSMS may set it at each connection."""
         kept = self._by_credential.get(credential)
+        is_same = kept is not None and kept.newest == newest
+        if is_same and self._turns.get(slot, _Turn()).home == 0:
+            return None
         self._shown = None
         self._turns.clear()
         if kept is None:
             return self._keep(credential, Password(newest))
+        if is_same:
+            return self._keep(credential, kept)
         if kept.is_proved:
             return self._keep(credential, Password(newest, kept.newest))
         unproved = (kept.newest, *kept.unproved)[:MOST_UNPROVED]

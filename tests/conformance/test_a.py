@@ -200,6 +200,28 @@ def test_a_power_cut_before_the_answer_leaves_the_password_that_the_csms_knows()
     case(scene)
 
 
+def test_a_csms_that_sets_the_same_password_once_more_is_shown_it() -> None:
+    """It had forgotten the first time."""
+
+    async def scene(octt: Octt) -> None:
+        await octt.booted()
+        dials = len(octt.bench.network.dials)
+        assert await set_password(octt, NEW_PASSWORD) == "Accepted"
+        await connected_again(octt, dials)
+        assert shown_since(octt, dials) == [NEW_PASSWORD, PASSWORD]
+        octt.bench.network.password = NEW_PASSWORD
+        dials = len(octt.bench.network.dials)
+        assert await set_password(octt, NEW_PASSWORD) == "Accepted"
+        await connected_again(octt, dials)
+        assert shown_since(octt, dials) == [NEW_PASSWORD], "at once"
+        dials = len(octt.bench.network.dials)
+        assert await set_password(octt, NEW_PASSWORD) == "Accepted"
+        await asyncio.sleep(400)
+        assert shown_since(octt, dials) == [], "it is in use already"
+
+    case(scene)
+
+
 def is_kept(octt: Octt) -> bool:
     return any(isinstance(effect, Save) and effect.key == KEY for effect in octt.bench.effects)
 

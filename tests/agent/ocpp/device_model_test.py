@@ -122,6 +122,18 @@ def test_the_same_value_again_costs_no_write() -> None:
     )
 
 
+def test_the_same_secret_again_is_told_and_costs_no_write() -> None:
+    """A password may be known here and not be the one in use."""
+    variables = model()
+    password = ("SecurityCtrlr", "BasicAuthPassword", "correct horse battery")
+    set_now(variables, *password)
+    status, saves, events = variables.set(
+        named(password[0]), named(password[1]), "Actual", password[2]
+    )
+    assert (status, saves) == ("Accepted", ())
+    assert [type(event) for event in events] == [VariablesSet]
+
+
 def test_a_refused_value_has_no_consequence() -> None:
     assert model().set(named("OCPPCommCtrlr"), named("OfflineThreshold"), "Actual", "x") == (
         "Rejected",

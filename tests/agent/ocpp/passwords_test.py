@@ -32,9 +32,9 @@ def dialled(
 def three() -> Passwords:
     """The second is new, the first has worked."""
     passwords = Passwords({})
-    passwords.changed(0, FIRST)
+    passwords.changed(0, 0, FIRST)
     proved(passwords)
-    passwords.changed(0, SECOND)
+    passwords.changed(0, 0, SECOND)
     return passwords
 
 
@@ -45,12 +45,12 @@ def test_without_a_word_of_the_csms_the_file_counts() -> None:
 
 def test_the_newest_comes_first_and_the_one_that_worked_stays_until_it_is_proved() -> None:
     passwords = Passwords({})
-    passwords.changed(0, FIRST)
+    passwords.changed(0, 0, FIRST)
     assert passwords.candidates(0, FILE) == (FIRST, FILE)
     assert proved(passwords)
-    passwords.changed(0, SECOND)
+    passwords.changed(0, 0, SECOND)
     assert passwords.candidates(0, FILE) == (SECOND, FIRST, FILE)
-    passwords.changed(0, THIRD)
+    passwords.changed(0, 0, THIRD)
     assert passwords.candidates(0, FILE) == (THIRD, SECOND, FIRST, FILE), "it may know no later one"
     assert proved(passwords)
     assert passwords.candidates(0, FILE) == (THIRD, FILE)
@@ -60,7 +60,7 @@ def test_the_newest_comes_first_and_the_one_that_worked_stays_until_it_is_proved
 def test_whatever_a_csms_sets_the_one_that_worked_stays() -> None:
     passwords = three()
     for number in range(20):
-        passwords.changed(0, f"password-{number:02}-of-many")
+        passwords.changed(0, 0, f"password-{number:02}-of-many")
     known = passwords.candidates(0, FILE)
     assert known[0] == "password-19-of-many"
     assert known[-2:] == (FIRST, FILE)
@@ -69,10 +69,10 @@ def test_whatever_a_csms_sets_the_one_that_worked_stays() -> None:
 
 def test_what_is_heard_on_another_link_proves_nothing() -> None:
     passwords = Passwords({})
-    passwords.changed(0, FIRST)
+    passwords.changed(0, 0, FIRST)
     proved(passwords)
     passwords.show(0, 0, FILE)
-    passwords.changed(0, SECOND)
+    passwords.changed(0, 0, SECOND)
     assert not passwords.heard(), "the link from before the change"
     assert passwords.candidates(0, FILE) == (SECOND, FIRST, FILE)
 
@@ -122,12 +122,29 @@ def test_the_station_never_locks_itself_out(good: str, silent: tuple[str, ...]) 
 
 def test_another_back_end_that_refuses_all_takes_nobodys_turn() -> None:
     passwords = Passwords({})
-    passwords.changed(0, FIRST)
+    passwords.changed(0, 0, FIRST)
     shown = set()
     for _ in range(4):
         dialled(passwords, 1, lambda password: True, slot=1)
         shown |= set(dialled(passwords, 1, lambda password: True))
     assert shown == {FIRST, FILE}
+
+
+def test_the_one_in_use_may_be_set_again_and_again() -> None:
+    passwords = three()
+    assert passwords.changed(0, 0, SECOND) is None, "its link is still to come"
+    proved(passwords)
+    assert passwords.changed(0, 0, SECOND) is None
+
+
+def test_one_that_was_refused_and_is_set_again_is_shown_next() -> None:
+    passwords = three()
+    dialled(passwords, 1, lambda password: True)
+    passwords.show(0, 0, FILE)
+    passwords.heard()
+    assert passwords.changed(0, 0, SECOND) is not None
+    assert passwords.candidates(0, FILE) == (SECOND, FIRST, FILE)
+    assert passwords.show(0, 0, FILE) == SECOND
 
 
 def test_a_link_that_ends_after_the_csms_spoke_says_nothing_of_the_password() -> None:
@@ -140,16 +157,16 @@ def test_a_link_that_ends_after_the_csms_spoke_says_nothing_of_the_password() ->
 
 def test_each_back_end_has_its_own() -> None:
     passwords = Passwords({})
-    passwords.changed(1, FIRST)
+    passwords.changed(0, 1, FIRST)
     assert passwords.candidates(0, FILE) == (FILE,)
     assert passwords.candidates(1, None) == (FIRST,)
 
 
 def test_all_is_kept_over_a_restart_and_damage_leaves_the_file() -> None:
     passwords = Passwords({})
-    passwords.changed(0, FIRST)
+    passwords.changed(0, 0, FIRST)
     proved(passwords)
-    saved = passwords.changed(0, SECOND)
+    saved = passwords.changed(0, 0, SECOND)
     assert isinstance(saved, Save)
     assert saved.value is not None
     again = Passwords({saved.key: saved.value})
@@ -159,5 +176,5 @@ def test_all_is_kept_over_a_restart_and_damage_leaves_the_file() -> None:
 
 def test_no_password_shows_in_a_representation() -> None:
     passwords = Passwords({})
-    passwords.changed(0, FIRST)
+    passwords.changed(0, 0, FIRST)
     assert FIRST not in repr(passwords._by_credential)

@@ -40,7 +40,9 @@ def _password_set(event: VariablesSet, view: View, now: Now) -> Consequences:
     newest = next((c.value for c in event.changes if c.key == PASSWORD_KEY), None)
     if newest is None:
         return Consequences()
-    saved = view.passwords.changed(view.connection.credential, newest)
+    saved = view.passwords.changed(view.connection.slot, view.connection.credential, newest)
+    if saved is None:
+        return Consequences()
     told = Log(5, "security: the CSMS changed the password of Basic authentication")
     again = view.connection.redial("the password changed")
     return Consequences(effects=(saved, told, *again))
