@@ -23,6 +23,7 @@ from drivers.contract import MeterReading, PilotReading, Signing
 RESTART_WAIT_S = 30.0
 """The same after a restart, when the devices have yet to be found."""
 
+PRESENT_AGAIN = "No cable was plugged in; present the card again"
 BEGIN_TRIGGERS = ("CablePluggedIn", "Authorized", "RemoteStart", "EVDetected")
 """News that can begin a session; they are told in its Started even if the meter took its time."""
 
@@ -35,6 +36,7 @@ class Evse(EvseEnding):
     def pilot_changed(
         self, connector_id: int, reading: PilotReading, now: Now, policy: Policy
     ) -> list[object]:
+        effects = self._lapse(now.at_s, now, policy)
         connector = self.connectors[connector_id]
         was_active = self.active
         moved = connector.see(reading)
@@ -48,7 +50,7 @@ class Evse(EvseEnding):
         elif moved and was_active is connector:
             self._unplugged(connector, now, policy)
             news.append("EVCommunicationLost")
-        return self._follow(now, policy, *news)
+        return effects + self._follow(now, policy, *news)
 
     def meter_read(self, reading: MeterReading, now: Now, policy: Policy) -> list[object]:
         self.metering.take(reading)
@@ -157,11 +159,15 @@ class Evse(EvseEnding):
         return self._follow(now, policy, "EVDeparted")
 
     def tick(self, now: Now, policy: Policy) -> list[object]:
-        grant, plug_in_by_s = self.grant, self._plug_in_by_s()
-        if grant is not None and plug_in_by_s is not None and now.mono_s >= plug_in_by_s:
-            show = Show(self.evse_id, "No cable was plugged in; present the card again")
-            return [show, *self.deauthorize("EVConnectTimeout", "Timeout", None, now, policy)]
-        return self._follow(now, policy)
+        return self._lapse(now.mono_s, now, policy) or self._follow(now, policy)
+
+    def _lapse(self, at_s: float, now: Now, policy: Policy) -> list[object]:
+        """Nobody plugged in before `at_s`, be that heard late (E03.FR.05, FR.15)."""
+        plug_in_by_s = self._plug_in_by_s()
+        if plug_in_by_s is None or at_s < plug_in_by_s:
+            return []
+        show = Show(self.evse_id, PRESENT_AGAIN)
+        return [show, *self.deauthorize("EVConnectTimeout", "Timeout", None, now, policy)]
 
     def resume(self, transaction: Transaction, cause: StopCause, now: Now) -> list[object]:
         """A transaction that was open when the last process stopped: it ends (E14 of the list)."""
@@ -238,7 +244,7 @@ class Evse(EvseEnding):
                 self.grant = None
                 transaction.stopped_reason = transaction.stopped_reason or "EVDisconnected"
             elif self.grant is not None:
-                deadline_s = now.mono_s + policy.ev_connection_timeout_s
+                deadline_s = now.at_s + policy.ev_connection_timeout_s
                 self.grant = replace(self.grant, deadline_s=deadline_s)
 
     def _open(self, now: Now, policy: Policy, news: tuple[str, ...]) -> list[object]:

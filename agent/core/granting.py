@@ -18,13 +18,17 @@ from agent.core.authorization import (
 )
 from agent.core.effects import Show
 from agent.core.events import IdToken, Now, TokenInfo
-from agent.core.evse import Evse
+from agent.core.evse import PRESENT_AGAIN, Evse
 from agent.core.evse_facts import Grant
 from agent.core.floating import Floating
 from agent.core.master_pass import CHOICE_S, CHOICE_TEXT, Choice, chosen, is_master
 from agent.core.policy import Policy
 
 RESTARTS = "The charger restarts soon; present the card again afterwards"
+
+STALE_S = 30.0
+"""Who asked so long ago, while the disk was busy, starts nothing any more: the driver may have
+left, and another EV stand there."""
 
 NO_TOKEN = IdToken("", "NoAuthorization")
 
@@ -59,6 +63,8 @@ class Granting:
         own = next((f for f in self.floating if token.same_as(f.grant.token)), None)
         if own is not None:
             return self._cancel(own, token, now)
+        if now.mono_s - now.at_s > STALE_S:
+            return [Show(0, "Please present the card again")]
         question = Question(token, event.evse_ids)
         if token.type == "NoAuthorization":
             verdict = Verdict(question, True, TokenInfo("Accepted"))
@@ -109,14 +115,19 @@ class Granting:
         return self._conclude(([], Verdict(question, True, info)), policy, now)
 
     def tick(self, now: Now) -> list[object]:
-        effects: list[object] = []
-        for floating in [f for f in self.floating if now.mono_s >= f.grant.deadline_s]:
-            self.floating.remove(floating)
-            effects += floating.end("EVConnectTimeout", "Timeout", None, now)
-            effects.append(Show(0, "No cable was plugged in; present the card again"))
+        effects = self._lapse(now.mono_s, now)
         if self._choice is not None and now.mono_s >= self._choice.until_s:
             self._choice = None
             effects.append(Show(0, "Master pass: nothing was chosen; present it again"))
+        return effects
+
+    def _lapse(self, at_s: float, now: Now) -> list[object]:
+        """Nobody plugged in before `at_s` (E03.FR.05)."""
+        effects: list[object] = []
+        for floating in [f for f in self.floating if at_s >= f.grant.deadline_s]:
+            self.floating.remove(floating)
+            effects += floating.end("EVConnectTimeout", "Timeout", None, now)
+            effects.append(Show(0, PRESENT_AGAIN))
         return effects
 
     def deadline(self) -> float | None:
@@ -125,8 +136,8 @@ class Granting:
         return min(times, default=None)
 
     def settle(self, policy: Policy, now: Now) -> list[object]:
-        """After each fact: whoever waits for a cable gets the one that was plugged in."""
-        effects: list[object] = []
+        """After each fact: whoever waits for a cable gets the one that was plugged in, in time."""
+        effects = self._lapse(now.at_s, now)
         for floating in tuple(self.floating):
             effects += self._arrive(floating, policy, now)
         self._expect()
@@ -229,7 +240,7 @@ class Granting:
             if waits is not None:
                 return self._cancel(waits, question.token, now)
         usable = [e for e in served if not info.evse_ids or e.evse_id in info.evse_ids]
-        deadline_s = now.mono_s + policy.ev_connection_timeout_s
+        deadline_s = now.at_s + policy.ev_connection_timeout_s
         remote_id = question.remote_start_id
         grant = Grant(question.token, info.group, deadline_s, remote_id, remote_id is None)
         takers = [e for e in usable if e.free or e.resumes(grant.token)]

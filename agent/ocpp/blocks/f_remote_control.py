@@ -11,6 +11,7 @@ from agent.core.events import (
     StopRequested,
     UnlockRequested,
 )
+from agent.core.granting import STALE_S
 from agent.core.master_pass import is_master
 from agent.ocpp.block import (
     Answer,
@@ -47,6 +48,8 @@ def _request_start(payload: Payload, view: View, now: Now) -> Answer:
     remote_start_id = payload["remoteStartId"]
     if not view.connection.accepted:
         return refused("CSNotAccepted")
+    if now.mono_s - now.at_s > STALE_S:
+        return refused("InternalError", "the storage was busy for too long; ask again")
     if is_master(group_token, station.policy):
         return refused("InvalidIdToken", "a master pass starts nothing")
     if evse_id is None:

@@ -171,6 +171,8 @@ class Play:
         self.saved: dict[str, str] = dict(saved or {})
         self.now_s, self.utc_offset_s, self.boot_id = START_S, UTC_OFFSET_S, "boot-1"
         self.permit = Permit(0)
+        self.happened_s: float | None = None
+        """Set: what is told now waited since then."""
         self.energy_wh = {e.evse_id: 100_000.0 for e in self.site.evses}
         self._metered_s = self.now_s
         self.meter_serial = "M1"
@@ -216,6 +218,7 @@ class Play:
             permit=self.permit,
             random=lambda: 0.5,
             new_id=lambda: f"tx-{next(self._ids)}",
+            happened_s=self.happened_s,
         )
 
     def do(self, event: object) -> list[object]:

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from agent.core.events import IdToken, Now, StartRequested, StopRequested
 from agent.core.policy import Policy
@@ -62,10 +63,10 @@ def view_of(*evses: Any, accepted: bool = True, has_room: bool = True) -> Any:
     )
 
 
-def start(view: Any, **more: Any) -> Any:
+def start(view: Any, now: Now = NOW, **more: Any) -> Any:
     payload = {"idToken": TOKEN, "remoteStartId": 17} | more
     validate_request("RequestStartTransaction", payload)
-    answer = f_remote_control.INCOMING["RequestStartTransaction"](payload, view, NOW)
+    answer = f_remote_control.INCOMING["RequestStartTransaction"](payload, view, now)
     validate_response("RequestStartTransaction", dict(answer.payload))
     return answer
 
@@ -164,3 +165,9 @@ def test_a_stop_needs_a_running_transaction(
     answer = stop({"transactionId": transaction_id}, view, NOW)
     assert reason(answer) == said
     assert answer.events == ((StopRequested("t-1"),) if said == "Accepted" else ())
+
+
+def test_a_start_that_waited_for_the_disk_longer_than_anybody_waits_for_it_is_refused() -> None:
+    view = view_of(evse(1, connected=True))
+    assert reason(start(view, replace(NOW, happened_s=NOW.mono_s - 31.0))) == "InternalError"
+    assert reason(start(view, replace(NOW, happened_s=NOW.mono_s - 12.0))) == "Accepted"
