@@ -104,7 +104,7 @@ def _counters(counters: Counters, *, is_reader: bool) -> Iterator[str]:
     garbled = f", {counters.garbled} garbled bytes" if counters.garbled else ""
     if not counters.requests:
         lines = f", {counters.unusable} unusable lines" if is_reader else ", not asked yet"
-        yield f"{INDENT}{counters.reconnects} reconnects{lines}"
+        yield f"{INDENT}{counters.reconnects} reconnects{lines}{garbled}"
         return
     yield (
         f"{INDENT}{counters.requests} requests: {counters.timeouts} timeouts, "

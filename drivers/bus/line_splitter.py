@@ -1,5 +1,12 @@
 """Cuts a byte stream into lines, whatever the stream holds."""
 
+TEXT = bytes(range(0x20, 0x7F)) + b"\t\r\n"
+
+
+def garbled(data: bytes) -> int:
+    """Bytes that are no text: noise, or a device at another baud."""
+    return len(data.translate(None, TEXT))
+
 
 class LineSplitter:
     """Collects bytes and hands out finished lines without their ends; empty lines are skipped.

@@ -10,12 +10,10 @@ from operator import xor
 
 from msgspec import Struct
 
-from drivers.bus.line_splitter import LineSplitter
+from drivers.bus.line_splitter import LineSplitter, garbled
 
 MAX_COMMAND_BYTES = 31
 MAX_LINE_BYTES = 120
-TEXT = bytes(range(0x20, 0x7F)) + b"\t\r\n"
-"""All that RAPI and the firmware's talk to itself are made of."""
 
 
 class Frame(Struct, frozen=True):
@@ -79,12 +77,12 @@ class FrameSplitter:
         self.damaged = 0
         """Lines that were to be frames (they hold a `$`) and are none."""
         self.garbled = 0
-        """Bytes that are no text."""
+        """Bytes that neither frames nor the firmware's talk to itself are made of."""
 
     def feed(self, data: bytes) -> list[Frame]:
         """Good frames that `data` finishes, in order. Never raises."""
         good = []
-        self.garbled += len(data.translate(None, TEXT))
+        self.garbled += garbled(data)
         for line in self._lines.feed(data):
             frame = decode(line)
             if frame is not None:

@@ -4,7 +4,7 @@ import re
 from functools import partial, reduce
 from operator import xor
 
-from drivers.bus.line_splitter import LineSplitter
+from drivers.bus.line_splitter import LineSplitter, garbled
 from drivers.bus.serial_port import SerialPort
 from drivers.contract import (
     Counters,
@@ -60,6 +60,8 @@ class SerialLineReader:
     def _heard(self, splitter: LineSplitter, report: Report, data: bytes) -> None:
         for line in splitter.feed(data):
             number = found(line, self._pattern)
+            if not number:
+                self.counters.garbled += garbled(line)
             if self._options.profile == "rdm6300" and number:
                 number = rdm6300(number)
                 self.counters.unusable += not number

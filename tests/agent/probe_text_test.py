@@ -102,9 +102,9 @@ def test_inputs_stand_each_on_a_line() -> None:
 
 
 def test_a_reader_that_was_asked_nothing_shows_its_port_and_how_to_go_on() -> None:
-    assert shown(device("reader", counters=Counters(opens=3, unusable=2)))[1:] == [
+    assert shown(device("reader", counters=Counters(opens=3, unusable=2, garbled=9)))[1:] == [
         "    listens; `chargepoint learn` shows what it makes of a card",
-        "    2 reconnects, 2 unusable lines",
+        "    2 reconnects, 2 unusable lines, 9 garbled bytes",
     ]
 
 

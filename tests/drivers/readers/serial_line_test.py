@@ -109,3 +109,15 @@ async def test_a_pulled_reader_is_lost_once_and_found_when_it_is_back(
     await asyncio.gather(task, return_exceptions=True)
     os.close(master)
     os.close(slave)
+
+
+async def test_a_reader_at_another_baud_is_counted_as_garble(far_end, eventually) -> None:
+    reader = SerialLineReader("r", SerialReaderOptions(port=far_end.path))
+    seen: list[object] = []
+    task = asyncio.create_task(reader.run(seen.append))
+    await eventually(lambda: reader.counters.opens)
+    far_end.send(b"hello\r\n\x9e\xf8\xe6A\x98\x80\x00\xff1EA68671\r\n1EA68671\r\n")
+    await eventually(lambda: seen)
+    assert reader.counters.garbled == 6
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
