@@ -10,7 +10,7 @@ from msgspec import inspect
 
 from agent.settings import Settings
 from agent.settings_finding import Finding, entries, evses_of, known, named
-from agent.settings_load import load
+from agent.settings_load import Loaded, load
 from agent.settings_nodes import TOP, Node, Scalar, UnusableText, compose, decode
 from agent.settings_rules import findings
 from agent.settings_walk import Mistake, Path, Shape, Walk
@@ -31,6 +31,21 @@ OCTAL = re.compile("0[0-7]+")
 
 def check(arguments: argparse.Namespace) -> int:
     """0: charger.yaml can be used, 78: it cannot. Prints all mistakes and warnings."""
+    loaded, mistakes = checked(arguments.config)
+    for mistake in mistakes:
+        print(mistake)
+    for warning in loaded.warnings:
+        print(warning.told("warning"))
+    if not mistakes and not loaded.warnings:
+        print(f"{arguments.config}: ok")
+    else:
+        print(f"{counted(len(mistakes), 'mistake')}, {counted(len(loaded.warnings), 'warning')}")
+    return EX_CONFIG if mistakes else 0
+
+
+def checked(config: str) -> tuple[Loaded, list[Mistake]]:
+    """The file as a start would read it, by all rules there are; all mistakes, those of its
+    register maps as well."""
     of_maps: list[Mistake] = []
 
     def rule(settings: Settings) -> Iterator[Finding]:
@@ -43,17 +58,8 @@ def check(arguments: argparse.Namespace) -> int:
 
             yield from built_findings(settings)
 
-    loaded = load(arguments.config, rule)
-    mistakes = [*loaded.mistakes, *of_maps]
-    for mistake in mistakes:
-        print(mistake)
-    for warning in loaded.warnings:
-        print(warning.told("warning"))
-    if not mistakes and not loaded.warnings:
-        print(f"{arguments.config}: ok")
-    else:
-        print(f"{counted(len(mistakes), 'mistake')}, {counted(len(loaded.warnings), 'warning')}")
-    return EX_CONFIG if mistakes else 0
+    loaded = load(config, rule)
+    return loaded, [*loaded.mistakes, *of_maps]
 
 
 def counted(number: int, word: str) -> str:

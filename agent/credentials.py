@@ -64,6 +64,11 @@ def password_of(csms: CsmsEndpoint) -> str | None:
             password = credential.read_text().strip()
         if not password and csms.password_file is not None:
             password = Path(csms.password_file).read_text().strip()
+    except FileNotFoundError:
+        raise SettingsError(
+            f"the CSMS password cannot be read: there is no {csms.password_file}; write it there "
+            "(one line, mode 0600, owned by the service's user)"
+        ) from None
     except OSError as error:
         raise SettingsError(
             f"the CSMS password cannot be read ({error}); make the file readable for the service"

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from agent import doctor_board, doctor_gpio, doctor_limit, doctor_ports
+from agent.check import checked, counted
 from agent.console import ConsoleError, NotRunning, ask, socket_path
 from agent.doctor_finding import Board, Finding
 from agent.settings import Settings
-from agent.settings_load import Loaded, load
 
 COLUMNS = 100
 WORDS = {"ok": "ok  ", "warn": "warn", "bad": "BAD "}
@@ -28,8 +28,8 @@ def doctor(arguments: argparse.Namespace) -> int:
         found.append(finding)
         print(shown(finding), flush=True)
 
-    loaded = load(arguments.config)
-    tell(file_finding(arguments.config, loaded))
+    loaded, mistakes = checked(arguments.config)
+    tell(file_finding(arguments.config, len(mistakes), len(loaded.warnings)))
     for finding in local(board, loaded.settings):
         tell(finding)
     if loaded.settings is not None:
@@ -40,32 +40,28 @@ def doctor(arguments: argparse.Namespace) -> int:
     return 1 if any(finding.level == "bad" for finding in found) else 0
 
 
-def file_finding(config: str, loaded: Loaded) -> Finding:
-    """charger.yaml itself."""
-    if loaded.settings is None:
+def file_finding(config: str, mistakes: int, warnings: int) -> Finding:
+    """charger.yaml itself, with its register maps."""
+    if mistakes:
         return Finding(
             "bad",
-            f"{config} has {counted(len(loaded.mistakes), 'mistake')}",
+            f"{config} has {counted(mistakes, 'mistake')}",
             f"`chargepoint check {config}` names what to mend",
         )
-    if loaded.warnings:
+    if warnings:
         return Finding(
             "warn",
-            f"{config} can be used, with {counted(len(loaded.warnings), 'warning')}",
+            f"{config} can be used, with {counted(warnings, 'warning')}",
             f"`chargepoint check {config}` names them",
         )
     return Finding("ok", f"{config} can be used")
-
-
-def counted(number: int, word: str) -> str:
-    """1 warning, 2 warnings."""
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def local(board: Board, settings: Settings | None) -> Iterator[Finding]:
     """All that the board itself shows; without settings what needs none."""
     if settings is not None:
         yield from doctor_ports.ports(board, settings)
+        yield from doctor_ports.others(board, settings)
         yield from doctor_ports.groups(board, settings)
         yield from doctor_gpio.gpio(board, settings)
         yield from doctor_board.storage(board, settings)

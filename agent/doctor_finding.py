@@ -1,5 +1,6 @@
 """One line of `chargepoint doctor`, and the board it looks at."""
 
+import contextlib
 from pathlib import Path
 from typing import Literal
 
@@ -48,6 +49,14 @@ class Board(Struct, frozen=True):
     def names(self, directory: str) -> list[str]:
         """What stands in a directory; nothing where there is none."""
         return [entry.name for entry in self._entries(directory)]
+
+    def targets(self, directory: str) -> list[Path]:
+        """Where the links in a directory lead; those that may not be read are left out."""
+        found = []
+        for link in self._entries(directory):
+            with contextlib.suppress(OSError):
+                found.append(link.readlink())
+        return found
 
     def _entries(self, directory: str) -> list[Path]:
         try:

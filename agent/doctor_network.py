@@ -18,6 +18,8 @@ from agent.ocpp.network import connection_url
 from agent.settings import CsmsEndpoint, Settings
 
 OPEN_TIMEOUT_S = 10.0
+SHORTEST_PASSWORD = 16
+"""A00.FR.205: 16 characters at least."""
 PASSWORD_SOURCE = Path("/etc/chargepoint/csms-password")
 """What the service file hands over as a credential; without the service it is read itself."""
 PORTS = {"ws": 80, "wss": 443}
@@ -59,7 +61,10 @@ async def _slot(
                 "`journalctl -u chargepoint` has what it tells the service",
             )
         else:
-            password = kept.password(index, station_password(csms))
+            of_file = station_password(csms)
+            if of_file is not None and (odd := odd_password(of_file)):
+                yield Finding("warn", f"the password {odd}", "write it alone, in one line")
+            password = kept.password(index, of_file)
             yield await _upgraded(dial, Credentials(password, trust))
     except (SettingsError, LinkError) as error:
         yield _bad(str(error))
@@ -121,6 +126,17 @@ def station_password(csms: CsmsEndpoint) -> str | None:
             f"the password in {PASSWORD_SOURCE} cannot be read ({error.strerror}), so the answer "
             "of the CSMS was not tried; run `sudo chargepoint doctor`, or write the file"
         ) from None
+
+
+def odd_password(text: str) -> str:
+    """What is unlikely to be meant; empty where nothing is. Never shows the password."""
+    if text[:1] in ("'", '"') and text[-1:] == text[:1]:
+        return "is in quotes, which count as part of it"
+    if any(c.isspace() for c in text):
+        return "has blanks or several lines"
+    if len(text) < SHORTEST_PASSWORD:
+        return f"has {len(text)} characters, OCPP 2.0.1 wants {SHORTEST_PASSWORD} or more"
+    return ""
 
 
 async def _resolved(host: str, port: int) -> Finding:

@@ -10,6 +10,8 @@ from agent.settings_gpio import signals
 from drivers.contract import GpioBoardOptions, GpioContactorOptions
 
 BARE_PORT = re.compile(r"/dev/tty(USB|ACM)[0-9]+")
+OURS = re.compile(r"chargepoint|agent\.cli")
+"""The command line of the service, and of this command."""
 BY_ID, BY_PATH = "/dev/serial/by-id", "/dev/serial/by-path"
 SYSUSERS = "install systemd/chargepoint.sysusers and run `systemd-sysusers`"
 
@@ -51,15 +53,36 @@ def _bare(board: Board, port: str, owner: str) -> Finding:
     return Finding("warn", f"{port} ({owner}) may be another device after a reboot", better)
 
 
+def others(board: Board, settings: Settings) -> Iterator[Finding]:
+    """No other program has the ports open; one that does not lock them takes the answers away. What
+    belongs to other users is seen by root alone."""
+    wanted = {
+        str(board.path(port).resolve()): (port, owner)
+        for port, owner in ports_of(settings).items()
+        if board.exists(port)
+    }
+    for pid in filter(str.isdigit, board.names("/proc")):
+        command = board.text(f"/proc/{pid}/cmdline").replace("\0", " ").strip()
+        if OURS.search(command):
+            continue
+        held = {str(target) for target in board.targets(f"/proc/{pid}/fd")}
+        for port, owner in (wanted[target] for target in sorted(held & wanted.keys())):
+            program = command.split(" ")[0].rpartition("/")[2] or "a program"
+            yield Finding(
+                "bad",
+                f"{port} ({owner}) is also open in {program} (process {pid})",
+                "stop and disable it (`systemctl status "
+                + pid
+                + "` names its service; for a login "
+                "on the port: serial-getty@, and console= in the kernel's command line)",
+            )
+
+
 def right_to(board: Board, port: str, owner: str) -> Finding:
     """Whether the service's user may read and write a device file that is there."""
     groups, user = board.groups_of_service(), board.user_id()
     if groups is None:
-        return Finding(
-            "warn",
-            f"{port} ({owner}) is there; whether the service may open it is not known",
-            f"there is no user {board.service_user}: {SYSUSERS}",
-        )
+        return Finding("ok", f"{port} ({owner}) is there")  # that there is no user is told once
     status = board.path(port).stat()
     if status.st_uid == user:
         wanted = S_IRUSR | S_IWUSR

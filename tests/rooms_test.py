@@ -74,6 +74,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "agent.trace": ("agent.console", "agent.probe", "agent.settings"),
     "agent.doctor": (
+        "agent.check",
         "agent.clock",
         "agent.console",
         "agent.core.effects",

@@ -182,7 +182,7 @@ def test_the_shipped_file_names_the_credential_and_the_state_directory_of_the_un
 
 def test_the_ports_of_a_charger_are_allowed() -> None:
     text = UNIT.read_text()
-    for kind in ("ttyUSB", "ttyACM", "ttyS", "ttyAMA", "gpiochip"):
+    for kind in ("ttyUSB", "ttyACM", "ttyS", "ttyAMA", "ttymxc", "ttyLP", "ttySTM", "gpiochip"):
         assert f"\nDeviceAllow=char-{kind} rw\n" in text
     assert "\nDeviceAllow=char-input r\n" in text, "readers that type"
 

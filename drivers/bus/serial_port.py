@@ -43,11 +43,13 @@ WHY_CLOSED = {
     EACCES: "this user may not; use sudo, or for the service add its user to the group that owns "
     "the port, which `ls -lL {port}` shows (dialout: `usermod -aG dialout chargepoint`), and "
     "restart it",
+    EPERM: "the service's unit does not let it open this kind of port; `systemctl edit "
+    "chargepoint`, write [Service] and below it DeviceAllow={port} rw, and restart it",
     EBUSY: "another program holds it; `fuser -v {port}` names it, stop that program",
     ENOTTY: "it is no serial port; take a path that `ls -l /dev/serial/by-id` shows",
 }
 """Reason and next step by the number of the error."""
-SAME = {ENODEV: ENOENT, ENXIO: ENOENT, EPERM: EACCES, EAGAIN: EBUSY, EINVAL: ENOTTY, EISDIR: ENOTTY}
+SAME = {ENODEV: ENOENT, ENXIO: ENOENT, EAGAIN: EBUSY, EINVAL: ENOTTY, EISDIR: ENOTTY}
 
 
 def cannot_open(port: str, error: Exception) -> PortError:

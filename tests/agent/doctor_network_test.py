@@ -151,3 +151,35 @@ def test_without_the_service_the_password_is_taken_where_systemd_takes_it(
         doctor_network.station_password(csms)
     source.write_text(PASSWORD + "\n")
     assert doctor_network.station_password(csms) == PASSWORD
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (PASSWORD, ""),
+        (f'"{PASSWORD}"', "in quotes"),
+        (f"{PASSWORD}\n# the one of the depot", "several lines"),
+        ("short", "has 5 characters"),
+    ],
+)
+async def test_a_password_that_cannot_be_meant_is_pointed_out(
+    tmp_path: Path, settings: Settings, text: str, said: str
+) -> None:
+    file = tmp_path / "csms-password"
+    file.write_text(text)
+    async with csms() as (port, _):
+        endpoint = CsmsEndpoint(f"ws://localhost:{port}/ocpp", password_file=str(file))
+        changed = replace(settings, csms=(endpoint,))
+        found = [one async for one in reachability(changed, is_online=False)]
+    warned = [one.what for one in found if one.level == "warn"]
+    assert len(warned) == bool(said)
+    assert all(said in one for one in warned)
+    assert not any(text in one.what for one in found)
+
+
+async def test_a_password_file_that_is_not_there_is_to_be_written(settings: Settings) -> None:
+    endpoint = CsmsEndpoint("ws://127.0.0.1:9/ocpp", password_file="/none/csms-password")
+    with pytest.raises(
+        doctor_network.SettingsError, match="there is no /none/csms-password; write"
+    ):
+        doctor_network.station_password(endpoint)

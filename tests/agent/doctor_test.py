@@ -9,7 +9,7 @@ import pytest
 from agent import cli, doctor_board, doctor_gpio, doctor_ports
 from agent.clock import SYNCED
 from agent.csms.tls import build_date_s
-from agent.doctor import COLUMNS, shown
+from agent.doctor import COLUMNS, local, shown
 from agent.doctor_finding import Board, Finding
 from agent.settings import Settings
 from agent.settings_load import load
@@ -153,11 +153,28 @@ def test_a_bare_port_is_given_its_lasting_name(made: Made, tmp_path: Path) -> No
     assert fine[0] == "ok"
 
 
-def test_without_the_services_user_its_rights_are_not_known(made: Made, tmp_path: Path) -> None:
+def test_that_the_services_user_is_missing_is_told_once(made: Made, tmp_path: Path) -> None:
     board = made({"/etc/passwd": "root:x:0:0::/:/bin/sh\n", "/dev/x": ""})
     settings = settings_with(tmp_path, "/dev/x")
-    one(doctor_ports.ports(board, settings), "warn", "systemd-sysusers")
-    one(doctor_ports.groups(board, settings), "bad", "there is no user chargepoint")
+    one(doctor_ports.ports(board, settings), "ok", "/dev/x (device p) is there")
+    one(doctor_ports.groups(board, settings), "bad", "there is no user chargepoint", "sysusers")
+
+
+def test_a_port_that_another_program_has_open_is_named_with_it(made: Made, tmp_path: Path) -> None:
+    commands = {"7": "/sbin/agetty\0-o\0", "8": f"{PROGRAM}\0run\0", "9": "/usr/bin/other\0"}
+    board = made(
+        {"/dev/ttyS1": "", "/dev/ttyS2": ""},
+        {f"/proc/{pid}/cmdline": command for pid, command in commands.items()},
+    )
+    for pid, port in (("7", "ttyS1"), ("8", "ttyS1"), ("9", "ttyS2")):
+        folder = board.path(f"/proc/{pid}/fd")
+        folder.mkdir()
+        (folder / "0").symlink_to(board.path(f"/dev/{port}").resolve())
+    board.path("/dev/serial/by-id").mkdir(parents=True)
+    board.path("/dev/serial/by-id/usb-A").symlink_to("../../ttyS1")
+    settings = settings_with(tmp_path, "/dev/serial/by-id/usb-A")
+    found = (finding for finding in local(board, settings) if "also" in finding.what)
+    one(found, "bad", "usb-A (device p) is also open in agetty (process 7)", "serial-getty@")
 
 
 def test_groups(made: Made, tmp_path: Path) -> None:
@@ -165,8 +182,10 @@ def test_groups(made: Made, tmp_path: Path) -> None:
     one(doctor_ports.groups(made(), settings), "ok", "dialout")
     poor = made({"/etc/group": "chargepoint:x:991:\ndialout:x:20:other\n"})
     one(doctor_ports.groups(poor, settings), "bad", "usermod -aG dialout chargepoint")
-    typed = settings_with(tmp_path, "/dev/input/by-id/usb-kbd")
-    one(doctor_ports.groups(poor, typed), "bad", "usermod -aG input chargepoint")
+    reader = "  k: {driver: keyboard_reader, port: /dev/input/by-id/usb-kbd}"
+    typed = settings_with(tmp_path, "/dev/x}\n" + reader.removesuffix("}"))
+    _, (level, text) = levels(doctor_ports.groups(poor, typed))
+    assert (level, "usermod -aG input chargepoint" in text) == ("bad", True)
 
 
 GPIO = """
@@ -435,6 +454,17 @@ def test_a_file_that_cannot_be_used_is_the_first_thing_bad(
     assert out.startswith("BAD   ")
     assert f"`chargepoint check {file}`" in " ".join(out.split())
     assert "watchdog" in out
+
+
+def test_a_mistake_in_a_register_map_is_one_of_the_file(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings_with(tmp_path, "/dev/x")
+    file = tmp_path / "charger.yaml"
+    (tmp_path / "mine.yaml").write_text("names: [x]\nphases: 2\n")
+    file.write_text(file.read_text().replace("eastron_sdm630_v2", f"{tmp_path}/mine.yaml"))
+    assert cli.main(["doctor", str(file), "--offline", "--root", str(made().root)]) == 1
+    assert capsys.readouterr().out.startswith(f"BAD   {file} has 1 mistake;")
 
 
 def test_a_finding_cannot_write_on_the_terminal() -> None:

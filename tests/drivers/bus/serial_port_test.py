@@ -60,7 +60,8 @@ async def test_a_missing_port_names_itself_and_the_next_step() -> None:
     [
         (serial.SerialException(errno.ENOENT, "x"), "no such port; plug the adapter in"),
         (serial.SerialException(errno.EACCES, "x"), "usermod -aG dialout chargepoint"),
-        (PermissionError(errno.EPERM, "x"), "`ls -lL /dev/ttyX` shows"),
+        (PermissionError(errno.EACCES, "x"), "`ls -lL /dev/ttyX` shows"),
+        (PermissionError(errno.EPERM, "x"), "below it DeviceAllow=/dev/ttyX rw"),
         (OSError(errno.EBUSY, "x"), "`fuser -v /dev/ttyX`"),
         (termios.error(errno.ENOTTY, "x"), "it is no serial port; take a path"),
         (termios.error(errno.EIO, "x"), "Input/output error; check the adapter"),
