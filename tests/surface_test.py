@@ -16,7 +16,7 @@ import pytest
 from agent.batches import INBOX_LENGTH, MOST_FRAMES
 from agent.console import REQUEST_BYTES, Console
 from agent.csms.words import MAX_BYTES
-from agent.jobs import ftp, logs, pieces, sftp, sftp_child, web
+from agent.jobs import ftp, logs, pieces, sftp_child, watch, web
 from agent.jobs.security_log import MOST_BYTES as MOST_LOG_BYTES
 from agent.ocpp import certificates, customers, rpc, turns
 from agent.ocpp.blocks.a_security.certificate import MAX_CHAIN_SIZE
@@ -128,7 +128,7 @@ BOUNDS = {
     "places that a download is sent on to": (web.MOST_MOVES, 5),
     "lines of an FTP server's answer": (ftp.MOST_REPLY_LINES, 100),
     "bytes of memory that an SFTP server can fill": (sftp_child.MEMORY_BYTES, 96 << 20),
-    "seconds in which an SFTP transfer may stand still": (sftp.PATIENCE_S, 120),
+    "seconds in which a transfer may stand still": (watch.PATIENCE_S, 120),
 }
 """Name -> (what the code says, what docs/security.md says); each is obeyed by a test of its own."""
 

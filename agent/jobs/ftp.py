@@ -3,13 +3,15 @@
 import ftplib
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import SplitResult, unquote
 
-from agent.jobs.pieces import CHUNK, TIMEOUT_S, mark, part_of, receive
+from agent.jobs.pieces import CHUNK, TIMEOUT_S, mark, part_of, pieces, receive
 from agent.jobs.threads import Task
+from agent.jobs.watch import Watch
 from agent.jobs.web import Context
 
 PORT = 21
@@ -24,7 +26,7 @@ def fetch_ftp(
 ) -> None:
     """FTP has no mark of a file but its size and time: both must be as before. Raises JobError,
     OSError, EOFError, ftplib.Error, ValueError."""
-    with _ftp(where, context) as ftp:
+    with Watch(task) as watch, _ftp(where, context, watch) as ftp:
         name = unquote(where.path)
         total, modified = _size(ftp, name), _modified(ftp, name)
         same = f"{total} {modified}" if modified and total is not None else ""
@@ -39,8 +41,17 @@ def fetch_ftp(
             path.unlink(missing_ok=True)
             raise
         with data:
-            receive(data.recv, path, have, total, task, largest_bytes)
+            receive(_counted(data, watch), path, have, total, task, largest_bytes)
         ftp.voidresp()
+
+
+def _counted(data: socket.socket, watch: Watch) -> Callable[[int], bytes]:
+    def read(most_bytes: int) -> bytes:
+        chunk = data.recv(most_bytes)
+        watch.passed(len(chunk))
+        return chunk
+
+    return read
 
 
 def _size(ftp: ftplib.FTP, name: str) -> int | None:
@@ -64,18 +75,30 @@ def send_ftp(where: SplitResult, path: Path, name: str, task: Task, context: Con
     target = unquote(where.path)
     names = [target + name] if target[-1:] in ("/", "") else [target, f"{target}/{name}"]
     for number, one in enumerate(names, 1):
-        with _ftp(where, context) as ftp, open(path, "rb") as file:
+        with Watch(task) as watch, _ftp(where, context, watch) as ftp, open(path, "rb") as file:
             try:
-                ftp.storbinary(f"STOR {one}", file, CHUNK, lambda chunk: task.check())
+                ftp.storbinary(f"STOR {one}", _Read(file, path.stat().st_size, task, watch), CHUNK)
                 return
             except ftplib.error_perm:
                 if number == len(names):
                     raise
 
 
-class _Ftp(ftplib.FTP):
-    """Listens to an answer of bounded length."""
+class _Read:
+    """What `ftplib` reads a file from."""
 
+    def __init__(self, file: BinaryIO, total: int, task: Task, watch: Watch) -> None:
+        self._pieces, self._watch = pieces(file, total, task), watch
+
+    def read(self, most_bytes: int = CHUNK, /) -> bytes:
+        self._watch.moved()
+        return next(self._pieces, b"")
+
+
+class _Ftp(ftplib.FTP):
+    """Listens to an answer of bounded length; is watched."""
+
+    watch: Watch
     _lines_left = MOST_REPLY_LINES
 
     def __exit__(self, *error: Any) -> None:
@@ -85,6 +108,9 @@ class _Ftp(ftplib.FTP):
 
     def getmultiline(self) -> str:
         self._lines_left = MOST_REPLY_LINES
+        # another one than before where TLS has begun meanwhile
+        assert self.sock is not None
+        self.watch.hold(self.sock)
         return super().getmultiline()
 
     def getline(self) -> str:
@@ -93,6 +119,13 @@ class _Ftp(ftplib.FTP):
             raise ftplib.Error(f"an answer of more than {MOST_REPLY_LINES} lines")
         return super().getline()
 
+    def ntransfercmd(
+        self, cmd: str, rest: int | str | None = None
+    ) -> tuple[socket.socket, int | None]:
+        connection, size = ftplib.FTP.ntransfercmd(self, cmd, rest)
+        self.watch.hold(connection)
+        return connection, size
+
 
 class _Ftps(_Ftp, ftplib.FTP_TLS):
     """Data connections go on with the session of the control connection, as many servers want."""
@@ -100,19 +133,21 @@ class _Ftps(_Ftp, ftplib.FTP_TLS):
     def ntransfercmd(
         self, cmd: str, rest: int | str | None = None
     ) -> tuple[socket.socket, int | None]:
-        connection, size = ftplib.FTP.ntransfercmd(self, cmd, rest)
+        connection, size = _Ftp.ntransfercmd(self, cmd, rest)
         control = self.sock
         assert isinstance(control, ssl.SSLSocket)
         wrapped = self.context.wrap_socket(
             connection, server_hostname=self.host, session=control.session
         )
+        self.watch.hold(wrapped)
         return wrapped, size
 
 
-def _ftp(where: SplitResult, context: Context) -> ftplib.FTP:
+def _ftp(where: SplitResult, context: Context, watch: Watch) -> ftplib.FTP:
     """Logged in, binary, and for ftps with both connections encrypted."""
     is_secure = where.scheme.lower() == "ftps"
     ftp = _Ftps(context=context(), timeout=TIMEOUT_S) if is_secure else _Ftp(timeout=TIMEOUT_S)
+    ftp.watch = watch
     ftp.connect(where.hostname or "", where.port or PORT)
     ftp.login(unquote(where.username or ""), unquote(where.password or ""))
     if isinstance(ftp, ftplib.FTP_TLS):

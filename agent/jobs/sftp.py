@@ -18,12 +18,10 @@ from urllib.parse import SplitResult, unquote
 
 from agent.jobs.pieces import CHUNK, TIMEOUT_S, mark, part_of, pieces, receive
 from agent.jobs.threads import Task
+from agent.jobs.watch import PATIENCE_S, POLL_S
 
 CHILD = "agent.jobs.sftp_child"
 PORT = 22
-POLL_S = 0.25
-PATIENCE_S = 4 * TIMEOUT_S
-"""For each answer of the program, which gives a server TIMEOUT_S for each thing it waits for."""
 ANSWER, DATA, FAULT = b"a", b"d", b"f"
 """Begin of what the program says: JSON, bytes of the file, or JSON of why it ends."""
 

@@ -7,10 +7,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit, urlunsplit
 
 from agent.jobs.pieces import TIMEOUT_S, mark, mark_of, pieces, receive
 from agent.jobs.threads import JobError, Task
+from agent.jobs.watch import Watch
 
 NO_PUT = (404, 405, 501)
 """Answers to a PUT after which a POST is tried (N01.FR.18)."""
@@ -31,17 +33,24 @@ def fetch_http(
 ) -> None:
     """A part is gone on with only where the server says that the file is still the same. Raises
     JobError, OSError, HTTPException, ValueError."""
+    with Watch(task) as watch:
+        _fetch(_Client(context, watch), where, path, task, largest_bytes)
+
+
+def _fetch(
+    client: "_Client", where: SplitResult, path: Path, task: Task, largest_bytes: int
+) -> None:
     same = mark_of(path)
     have = path.stat().st_size if same else 0
     try:
-        answer = _get(where, {"Range": f"bytes={have}-", "If-Range": same} if have else {}, context)
+        answer = client.get(where, {"Range": f"bytes={have}-", "If-Range": same} if have else {})
     except urllib.error.HTTPError as error:
         if error.code != NO_SUCH_PART or not have:
             raise
         # nothing is behind what is here: whole before a power cut, or of another file
         error.close()
         have = 0
-        answer = _get(where, {}, context)
+        answer = client.get(where, {})
     with answer:
         if answer.status == 206:
             whole = _whole(answer.headers.get("Content-Range", ""), have, path)
@@ -52,23 +61,8 @@ def fetch_http(
         same = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
         mark(path, "" if same.startswith("W/") else same, have)
         # a server that sends drop by drop must not keep a job that is not wanted any more
-        receive(answer.read1, path, have, total if whole is None else whole, task, largest_bytes)
-
-
-def _get(where: SplitResult, headers: dict[str, str], context: Context) -> http.client.HTTPResponse:
-    """The answer, from wherever the server sends it on to. Raises JobError, or as `fetch_http`."""
-    for _ in range(MOST_MOVES + 1):
-        request = _request(where, headers=headers)
-        try:
-            answer: http.client.HTTPResponse = _opener(context).open(request, timeout=TIMEOUT_S)
-            return answer
-        except urllib.error.HTTPError as error:
-            place = error.headers.get("Location")
-            if error.code not in ELSEWHERE or place is None:
-                raise
-            error.close()
-            where = _moved_to(where, place)
-    raise JobError("DownloadFailed", f"{where.hostname} sends the download on and on")
+        total = total if whole is None else whole
+        receive(client.counted(answer.read1), path, have, total, task, largest_bytes)
 
 
 def _moved_to(where: SplitResult, place: str) -> SplitResult:
@@ -112,11 +106,11 @@ def send_http(where: SplitResult, path: Path, name: str, task: Task, context: Co
         ("POST", where, headers | {"Content-Disposition": disposition}),
     )
     for method, to, said in tries:
-        with open(path, "rb") as file:
-            body = pieces(file, path.stat().st_size, task)
-            request = _request(to, data=body, method=method, headers=said)
+        with Watch(task) as watch, open(path, "rb") as file:
+            client = _Client(context, watch)
+            body = client.told(pieces(file, path.stat().st_size, task))
             try:
-                _opener(context).open(request, timeout=TIMEOUT_S).close()
+                client.open(_request(to, data=body, method=method, headers=said)).close()
                 return
             except urllib.error.HTTPError as error:
                 if method == "POST" and error.code == TAKEN:
@@ -142,14 +136,82 @@ def _request(
     return urllib.request.Request(bare, data=data, method=method, headers=headers)
 
 
-def _opener(context: Context) -> urllib.request.OpenerDirector:
-    """Knows http and https alone, and goes nowhere else by itself."""
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(context=context()),
-        urllib.request.HTTPErrorProcessor(),
-        urllib.request.HTTPDefaultErrorHandler(),
-    ):
-        opener.add_handler(handler)
-    return opener
+class _Client:
+    """Knows http and https alone, and goes nowhere by itself but on a download's way."""
+
+    def __init__(self, context: Context, watch: Watch) -> None:
+        self._context, self._watch = context, watch
+
+    def open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        """Raises HTTPError for all but 2xx, OSError, HTTPException, ValueError."""
+        handlers: list[urllib.request.BaseHandler] = [
+            urllib.request.HTTPErrorProcessor(),
+            urllib.request.HTTPDefaultErrorHandler(),
+        ]
+        if request.type == "https":
+            # the roots of a system take a board most of a second
+            handlers.append(_Https(self._watch, self._context()))
+        else:
+            handlers.append(_Http(self._watch))
+        opener = urllib.request.OpenerDirector()
+        for handler in handlers:
+            opener.add_handler(handler)
+        answer: http.client.HTTPResponse = opener.open(request, timeout=TIMEOUT_S)
+        self._watch.moved()
+        return answer
+
+    def get(self, where: SplitResult, headers: dict[str, str]) -> http.client.HTTPResponse:
+        """The answer, from wherever the server sends it on to. Raises JobError, or as `open`."""
+        for _ in range(MOST_MOVES + 1):
+            try:
+                return self.open(_request(where, headers=headers))
+            except urllib.error.HTTPError as error:
+                place = error.headers.get("Location")
+                if error.code not in ELSEWHERE or place is None:
+                    raise
+                error.close()
+                where = _moved_to(where, place)
+        raise JobError("DownloadFailed", f"{where.hostname} sends the download on and on")
+
+    def counted(self, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
+        def counting(most_bytes: int) -> bytes:
+            chunk = read(most_bytes)
+            self._watch.passed(len(chunk))
+            return chunk
+
+        return counting
+
+    def told(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            self._watch.moved()
+            yield chunk
+
+
+class _Http(urllib.request.HTTPHandler):
+    def __init__(self, watch: Watch) -> None:
+        super().__init__()
+        self._watch = watch
+
+    def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_connecting(http.client.HTTPConnection, self._watch), request)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    def __init__(self, watch: Watch, context: ssl.SSLContext) -> None:
+        super().__init__()
+        self._watch, self._trusting = watch, context
+
+    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        kind = _connecting(http.client.HTTPSConnection, self._watch)
+        return self.do_open(kind, request, context=self._trusting)
+
+
+def _connecting(kind: type[http.client.HTTPConnection], watch: Watch) -> Any:
+    """A kind of connection that is watched as soon as it stands."""
+
+    class Watched(kind):  # type: ignore[valid-type, misc]  # http or https, the same for both
+        def connect(self) -> None:
+            super().connect()
+            watch.hold(self.sock)
+
+    return Watched
