@@ -6,7 +6,7 @@ import re
 from agent.ocpp.connection import Slot
 from agent.ocpp.network import connection_url
 from agent.ocpp.view import Facts, Plug
-from agent.settings import Settings, Station
+from agent.settings import Security, Settings, Station
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +42,17 @@ def facts_of_station(settings: Settings) -> Facts:
         {e.id: max(c.phases for c in e.connectors) for e in settings.evses},
         {(e.id, c.id): Plug(c.type, c.phases) for e in settings.evses for c in e.connectors},
         queue_rows=settings.queue_rows,
-        has_sftp=settings.security.known_hosts_file is not None,
+        has_sftp=_has_sftp(settings.security),
     )
+
+
+def _has_sftp(security: Security) -> bool:
+    """The servers are named, and the extra that speaks to them is installed."""
+    if security.known_hosts_file is None:
+        return False
+    from importlib.util import find_spec
+
+    return find_spec("paramiko") is not None
 
 
 def firmware_version(station: Station) -> str:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 from msgspec import Struct
@@ -72,6 +73,7 @@ SOCKET_PATH_BYTES = 107
 def findings(settings: Settings) -> Iterator[Finding]:
     """All broken rules, in no particular order."""
     yield from _station(settings)
+    yield from _sftp(settings)
     yield from csms_findings(settings)
     yield from _numbers(settings)
     yield from _roles(settings)
@@ -103,6 +105,20 @@ def _station(settings: Settings) -> Iterator[Finding]:
                 ("console_socket",),
                 f"has {length} bytes, a socket path may have {SOCKET_PATH_BYTES}; shorten it",
             )
+
+
+def _sftp(settings: Settings) -> Iterator[Finding]:
+    security = settings.security
+    name = security.known_hosts_file if known(security) else None
+    if not isinstance(name, str):
+        return
+    key = ("security", "known_hosts_file")
+    if not os.path.exists(name):
+        text = f"{name} does not exist here; write the line of `ssh-keyscan HOST` for each server"
+        yield Finding(key, f"{text} there", fatal=False)
+    if find_spec("paramiko") is None:
+        text = "the package for SFTP is missing, so there is none; install chargepoint[sftp]"
+        yield Finding(key, text, fatal=False)
 
 
 def _numbers(settings: Settings) -> Iterator[Finding]:

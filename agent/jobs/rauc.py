@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ NAME, PATH = "de.pengutronix.rauc", "/"
 INTERFACE = "de.pengutronix.rauc.Installer"
 POLL_S = 0.25
 CALL_S = 30.0
+"""For each answer: the bus waits for ever for a service that hangs."""
 REFUSED = ("signature", "verif", "certificate", "compatible", "manifest", "bundle")
 """Words of RAUC's last error that mean: the bundle itself is no good."""
 
@@ -44,11 +46,12 @@ class RaucInstaller:
         try:
             address = self._bus or None
             bus = await MessageBus(address, bus_type=BusType.SYSTEM).connect()
-            about = await asyncio.wait_for(bus.introspect(NAME, PATH), CALL_S)
+            about = await _soon(bus.introspect(NAME, PATH))
             rauc = bus.get_proxy_object(NAME, PATH, about).get_interface(INTERFACE)
             return await step(rauc)
         except (DBusError, OSError, TimeoutError) as error:
-            text = f"RAUC does not answer ({error}); see `systemctl status rauc`"
+            said = str(error) or f"not within {CALL_S:.0f} s"
+            text = f"RAUC does not answer ({said}); see `systemctl status rauc`"
             raise JobError("InstallationFailed", text) from error
         finally:
             if bus is not None:
@@ -58,10 +61,10 @@ class RaucInstaller:
         """An installation that runs cannot be stopped: it is waited for."""
         completed = asyncio.Event()
         rauc.on_completed(lambda result: completed.set())
-        await rauc.call_install_bundle(str(path), {})
+        await _soon(rauc.call_install_bundle(str(path), {}))
         end_s = time.monotonic() + self._timeout_s
         while not completed.is_set():
-            percent, step, _ = await rauc.get_progress()
+            percent, step, _ = await _soon(rauc.get_progress())
             try:
                 task.moved(str(step) or "installing", int(percent))
             except Canceled:
@@ -72,23 +75,28 @@ class RaucInstaller:
                 await asyncio.wait_for(completed.wait(), POLL_S)
             except TimeoutError:
                 pass
-        error = str(await rauc.get_last_error())
+        error = str(await _soon(rauc.get_last_error()))
         if error:
             is_bundle = any(word in error.lower() for word in REFUSED)
             cause = "InstallVerificationFailed" if is_bundle else "InstallationFailed"
             raise JobError(cause, f"RAUC: {error}")
-        return Installed("board", str(await rauc.call_get_primary()))
+        return Installed("board", str(await _soon(rauc.call_get_primary())))
 
     async def _confirm(self, rauc: Any, proof: str) -> None:
-        booted = str(await rauc.get_boot_slot())
-        slots = await rauc.call_get_slot_status()
+        booted = str(await _soon(rauc.get_boot_slot()))
+        slots = await _soon(rauc.call_get_slot_status())
         running = [
             name for name, status in slots if booted in (name, _text(status.get("bootname")))
         ]
         if proof and proof not in (booted, *running):
             text = f"slot {booted} runs instead of {proof}: the board fell back to the old firmware"
             raise JobError("InstallationFailed", text)
-        await rauc.call_mark("good", "booted")
+        await _soon(rauc.call_mark("good", "booted"))
+
+
+async def _soon(answer: Awaitable[Any]) -> Any:
+    """Raises TimeoutError after CALL_S."""
+    return await asyncio.wait_for(answer, CALL_S)
 
 
 def _text(variant: Any) -> str:

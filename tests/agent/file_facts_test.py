@@ -1,14 +1,15 @@
 """The firmware's version comes from the image that runs; an update changes it without an edit."""
 
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from agent.file_facts import firmware_version, version_in
-from agent.settings import Settings, Station
+from agent.file_facts import facts_of_station, firmware_version, version_in
+from agent.settings import Security, Settings, Station
 from hil.conformance import Octt, firmware
 from hil.sim import SimBench
 from hil.virtual_time import run_virtual
@@ -73,3 +74,14 @@ def test_the_csms_hears_the_version_of_the_new_image(tmp_path: Path) -> None:
             bench.csms.check()
 
     run_virtual(play())
+
+
+def test_sftp_is_told_where_servers_are_named_and_its_package_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = SimBench().settings
+    named = replace(settings, security=Security(known_hosts_file="/etc/known_hosts"))
+    assert not facts_of_station(settings).has_sftp
+    assert facts_of_station(named).has_sftp
+    monkeypatch.setitem(sys.modules, "paramiko", None)
+    assert not facts_of_station(named).has_sftp

@@ -1,6 +1,7 @@
 """What must hold between the keys of charger.yaml."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import msgspec
@@ -133,6 +134,21 @@ def test_a_version_file_that_is_not_there_is_a_warning() -> None:
     assert "have the image write its version there" in the_warning(
         ("station:", "station:\n  firmware_version_file: /nowhere/version")
     )
+
+
+SFTP = "security:\n  known_hosts_file: /nowhere/known_hosts\ndevices:\n"
+
+
+def test_a_file_of_sftp_servers_that_is_not_there_is_a_warning() -> None:
+    found = the_warning(("devices:\n", SFTP))
+    assert "/nowhere/known_hosts does not exist here" in found
+    assert "`ssh-keyscan HOST`" in found
+
+
+def test_sftp_without_its_package_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "paramiko", None)
+    found = the_warning(("devices:\n", SFTP.replace("/nowhere/known_hosts", "/etc/passwd")))
+    assert "install chargepoint[sftp]" in found
 
 
 def test_connector_types_are_those_of_ocpp() -> None:

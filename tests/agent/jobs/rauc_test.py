@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 
 from agent.core.jobs import Installed
 from agent.jobs import JobError, Task
+from agent.jobs import rauc as module
 from agent.jobs.rauc import RaucInstaller
 
 PACKAGES = {
@@ -121,6 +123,9 @@ class Board:
         call = "org.freedesktop.DBus.Peer.Ping"
         return subprocess.run([*words, "/", call], capture_output=True, check=False).returncode == 0
 
+    def hangs(self, is_so: bool) -> None:
+        self._programs[-1].send_signal(signal.SIGSTOP if is_so else signal.SIGCONT)
+
     @staticmethod
     def _end(program: subprocess.Popen[bytes]) -> None:
         program.terminate()
@@ -135,6 +140,7 @@ class Board:
 def board(tmp_path: Path) -> Iterator[Board]:
     found = Board(tmp_path)
     yield found
+    found.hangs(False)
     found.close()
 
 
@@ -165,6 +171,17 @@ def test_a_tampered_bundle_changes_no_slot(board: Board) -> None:
     assert error.value.cause == "InstallVerificationFailed", error.value
     assert not any((board.directory / "b.img").read_bytes())
     assert (board.directory / "primary").read_text() == "A\n"
+
+
+def test_a_service_that_hangs_in_an_installation_is_left(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written is not taken for good: another try begins anew."""
+    monkeypatch.setattr(module, "CALL_S", 1.0)
+    task = Task(lambda step, percent: board.hangs(True))
+    with pytest.raises(JobError, match=r"not within 1 s.*systemctl status rauc") as error:
+        RaucInstaller(board.bus, 60).install(board.directory / "good.raucb", task)
+    assert error.value.cause == "InstallationFailed"
 
 
 def test_no_rauc_names_what_to_look_at(tmp_path: Path) -> None:
