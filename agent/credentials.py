@@ -48,10 +48,21 @@ def credentials_for(view: View, settings: Settings, keys: Path, slot: int) -> Cr
         if own is not None:
             trust = msgspec.structs.replace(trust, chain=own.chain, key_file=str(keys / own.key))
     else:
-        of_file = password_of(settings.csms[chosen.credential])
+        of_file = _last_resort(view, settings, chosen.credential)
         password = view.passwords.show(slot, chosen.credential, of_file)
         journal.hide(password or "")
     return Credentials(password=password, trust=trust)
+
+
+def _last_resort(view: View, settings: Settings, credential: int) -> str | None:
+    """The technician's password. That it cannot be read matters only as long as the CSMS has set
+    no other one."""
+    try:
+        return password_of(settings.csms[credential])
+    except SettingsError:
+        if credential in view.passwords.replaced:
+            return None
+        raise
 
 
 def password_of(csms: CsmsEndpoint) -> str | None:
@@ -73,6 +84,10 @@ def password_of(csms: CsmsEndpoint) -> str | None:
         raise SettingsError(
             f"the CSMS password cannot be read ({error}); make the file readable for the service"
         ) from error
+    except UnicodeDecodeError:
+        raise SettingsError(
+            "the CSMS password is not written in UTF-8; write its file anew, one line"
+        ) from None
     password = password or csms.password
     if password is not None:
         journal.hide(password)

@@ -7,13 +7,13 @@ import msgspec
 import pytest
 
 from agent.core.effects import Log, Save
-from agent.credentials import TAKEN_KEY, certificates_of_file
+from agent.credentials import TAKEN_KEY, certificates_of_file, password_of
 from agent.errors import SettingsError
 from agent.jobs.certificates import facts_of
 from agent.ocpp import certificates
 from agent.ocpp.certificates import CSMS, MANUFACTURER, Certificates
 from agent.ocpp.station_certificate import StationCertificate
-from agent.settings import Security, Settings
+from agent.settings import CsmsEndpoint, Security, Settings
 from hil.parts.pki import Root
 from hil.sim import SimBench
 from hil.virtual_time import run_virtual
@@ -163,6 +163,41 @@ def test_a_password_file_that_is_gone_for_a_while_is_no_bug(tmp_path: Path) -> N
             await bench.csms.wait_connected(timeout_s=600)
 
     run_virtual(scene())
+
+
+def test_a_password_that_the_csms_has_set_needs_no_file(tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("sixteen-letters!")
+
+    def named(settings: Settings) -> Settings:
+        (csms,) = settings.csms
+        csms = msgspec.structs.replace(csms, password_file=str(secret), lab_unsecured=False)
+        return msgspec.structs.replace(settings, csms=(csms,))
+
+    async def scene() -> None:
+        async with SimBench(change=named) as bench:
+            await bench.csms.wait_for("BootNotification")
+            item = {
+                "component": {"name": "SecurityCtrlr"},
+                "variable": {"name": "BasicAuthPassword"},
+                "attributeValue": "set-by-the-CSMS-itself",
+            }
+            await bench.csms.call("SetVariables", {"setVariableData": [item]})
+            secret.unlink()
+            await bench.power_cut()
+            await bench.start()
+            await bench.csms.wait_connected(timeout_s=60)
+            assert bench.network.dials[-1][2].password == "set-by-the-CSMS-itself"
+
+    run_virtual(scene())
+
+
+def test_a_password_file_in_another_encoding_is_told_and_no_bug(tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_bytes("sechzehn-schl\u00fcssel".encode("latin-1"))
+    with pytest.raises(SettingsError, match="UTF-8; write its file anew") as caught:
+        password_of(CsmsEndpoint(url="wss://a", password_file=str(secret)))
+    assert "sechzehn" not in str(caught.value)
 
 
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
