@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from agent.boot import WIRING
+from agent.console import ConsoleError, NotRunning, ask, socket_path
 from agent.devices import registry_of
 from agent.settings import Settings
 from agent.settings_load import load
@@ -16,6 +17,7 @@ from drivers.contract import Device, DriverError, Observation, PilotController, 
 
 DEFAULT_DIRECTORY = "/var/lib/chargepoint"
 WAIT_S = 8.0
+ASK_S = 2.0
 STEP_S = 0.1
 
 BuildFrom = Callable[[Settings], Callable[[str, Any], Device]]
@@ -38,7 +40,24 @@ def open_all(
             "switch the supply off by hand if in doubt"
         )
         return 1
-    return asyncio.run(_open_all(settings, build_from(settings)))
+    code = asyncio.run(_open_all(settings, build_from(settings)))
+    if code and _service_runs(settings):
+        print(
+            "safe-off: the service runs and holds its ports; `systemctl stop chargepoint` opens "
+            "the contactors by itself"
+        )
+    return code
+
+
+def _service_runs(settings: Settings) -> bool:
+    """Whether the agent answers, or at least listens, on its console."""
+    try:
+        ask(socket_path(settings.data_directory, settings.console_socket), {"cmd": "status"}, ASK_S)
+    except NotRunning:
+        return False
+    except ConsoleError:
+        return True
+    return True
 
 
 def _last_good(config: str | None, wiring_name: str) -> Settings | None:

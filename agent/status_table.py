@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+ENERGY = "energy_kwh"
 COLUMNS = (
     ("EVSE", "evse_id"),
     ("CONN", "connector_id"),
@@ -12,7 +13,7 @@ COLUMNS = (
     ("OFFERED A", "offered_a"),
     ("A", "current_a"),
     ("kW", "power_kw"),
-    ("kWh", "energy_kwh"),
+    ("kWh", ENERGY),
     ("TRANSACTION", "transaction_id"),
     ("CHARGING", "charging_state"),
     ("FAULTS", "faults"),
@@ -60,8 +61,13 @@ def _rows(rows: list[Mapping[str, Any]], columns: Sequence[tuple[str, str]]) -> 
     """A table of the columns that at least one row has."""
     shown_ones = [(title, key) for title, key in columns if any(key in row for row in rows)]
     cells = [[title for title, _ in shown_ones]]
-    cells += [[shown(row.get(key)) for _, key in shown_ones] for row in rows]
+    cells += [[_cell(key, row.get(key)) for _, key in shown_ones] for row in rows]
     return aligned(cells)
+
+
+def _cell(key: str, value: object) -> str:
+    """Energy with all its digits, as `probe` and the meter's display have it."""
+    return f"{value:.3f}" if key == ENERGY and isinstance(value, float) else shown(value)
 
 
 def shown(value: object) -> str:
@@ -73,7 +79,9 @@ def shown(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.3f}".rstrip("0").rstrip(".")
     if isinstance(value, Mapping):
-        return ", ".join(f"{_label(str(name))} {shown(one)}" for name, one in value.items())
+        return ", ".join(
+            f"{_label(str(name))} {_cell(str(name), one)}" for name, one in value.items()
+        )
     if isinstance(value, list):
         return ", ".join(shown(one) for one in value)
     return "".join(c for c in str(value) if c.isprintable())

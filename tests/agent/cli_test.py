@@ -197,7 +197,7 @@ def test_status_is_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         "clock known: yes",
     ]
     assert out[6].split() == ["EVSE", "CONN", "STATUS", "PILOT", "A", "kWh", "FAULTS"]
-    assert out[7].split() == ["1", "1", "Occupied", "C", "15.98", "1.25", "-"]
+    assert out[7].split() == ["1", "1", "Occupied", "C", "15.98", "1.250", "-"]
     assert out[8].split() == ["2", "1", "Faulted", "-", "-", "-", "rcd,", "ground"]
 
 

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from agent import safe_off
+from agent.console import bind
 from agent.settings import Settings
 from drivers.contract import Device, DeviceLost, DriverError, PowerPath
 from hil.sim import settings_of
@@ -98,6 +99,17 @@ def test_one_path_not_seen_open_is_a_failure_and_the_others_are_opened_all_the_s
     out = capsys.readouterr().out
     assert "EVSE 1 connector 1: power path open" in out
     assert words in out
+
+
+def test_where_the_service_holds_the_ports_it_names_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(safe_off, "ASK_S", 0.05)
+    assert open_all({}, tmp_path, monkeypatch) == 1
+    assert "systemctl" not in capsys.readouterr().out
+    with bind(str(tmp_path / "console.sock")):
+        assert open_all({}, tmp_path, monkeypatch) == 1
+    assert "`systemctl stop chargepoint` opens the contactors by itself" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("content", [None, b"{", b"{}"])
