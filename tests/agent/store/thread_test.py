@@ -42,10 +42,14 @@ async def thread() -> StoreThread:
     return StoreThread()
 
 
-def bells() -> int:
-    """Counters of the kernel that this process holds open."""
+def counters() -> int:
+    """Of the kernel, that this process holds open."""
     links = (f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd"))
     return sum(os.path.lexists(link) and "eventfd" in os.readlink(link) for link in links)
+
+
+async def ended(thread: StoreThread) -> None:
+    await asyncio.to_thread(thread._thread.join, LIMIT_S)
 
 
 async def test_work_is_carried_out_beside_the_loop_in_the_order_it_was_given(
@@ -97,22 +101,24 @@ async def test_work_of_who_was_cancelled_is_carried_out_and_told_to_nobody(
 
 
 async def test_after_the_last_work_nothing_is_left_open(gate: Gate) -> None:
-    before = bells()
+    before = counters()
     thread = StoreThread()
-    assert bells() == before + 1
+    assert counters() == before + 2
     task = asyncio.create_task(thread.carry_out(gate.wait))
     await gate.is_reached()
     thread.stop()
     thread.stop()
-    assert bells() == before + 1, "the work that is under way must still be told"
+    assert counters() == before + 2, "the work that is under way must still be told"
     gate.open()
     await task
-    assert bells() == before
+    await ended(thread)
+    assert counters() == before
 
 
 async def test_a_thread_that_had_nothing_to_do_leaves_nothing_open() -> None:
-    before = bells()
+    before = counters()
     thread = StoreThread()
     thread.stop()
     thread.stop()
-    assert bells() == before
+    await ended(thread)
+    assert counters() == before
