@@ -5,7 +5,12 @@ from agent.core.ending import Ending, end_transaction, plausible_end
 from agent.core.events import IdToken, Now
 from agent.core.evse_meter import EvseMeter
 from agent.core.metering import SIGN_WAIT_S
-from agent.core.pilot import SUSPENDED_AT_MOST_S, SUSPENDING_FAULTS, stopped_reason
+from agent.core.pilot import (
+    GROUND_FAULTS,
+    SUSPENDED_AT_MOST_S,
+    SUSPENDING_FAULTS,
+    stopped_reason,
+)
 from agent.core.policy import Policy
 from agent.core.transaction import Transaction
 from drivers.contract import MeterReading, PowerPath, Signing
@@ -33,6 +38,8 @@ class EvseEnding(EvseMeter):
         )
         if self.transaction is None:
             return self._judge_waiting(bool(hard) or lasting, now)
+        if active is not None and active.plugged and hard & GROUND_FAULTS:
+            active.tripped = active.session_over = True  # whatever else ends it
         too_long = self.transaction.begin is None and self._opens_too_long(now)
         if self.ending is not None:
             return []
@@ -78,7 +85,6 @@ class EvseEnding(EvseMeter):
         active = self.active
         if active is not None and active.plugged:  # until it leaves, also unheard in between
             active.session_over = True
-            active.tripped = active.tripped or reason == "GroundFault"
         self.ending = Ending(trigger, reason, token, now.mono_s, now.mono_s + END_WAIT_S)
 
     def _end_reading(self, ending: Ending, now: Now, policy: Policy) -> MeterReading | None:

@@ -33,6 +33,9 @@ STOPPED_REASONS = {
 }
 """Fault -> ReasonEnumType; any other fault is "Other"."""
 
+GROUND_FAULTS = frozenset(f for f, reason in STOPPED_REASONS.items() if reason == "GroundFault")
+"""Residual current: nothing recloses by itself after it (IEC 61851-1, 8.5)."""
+
 
 def plugged(reading: PilotReading, before: bool) -> bool:
     """Whether an EV is plugged in; E, F and unknown tell nothing, so the last answer stands."""

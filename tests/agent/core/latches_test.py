@@ -115,3 +115,22 @@ def test_a_record_of_trips_that_cannot_be_read_counts_for_every_plugged_ev(play)
 def test_a_record_of_latched_faults_that_cannot_be_read_counts_as_welded(play) -> None:
     p = play(saved={"latched": "{"})
     assert latched(p) == {"welded_contactor"}
+
+
+@pytest.mark.parametrize("trouble", ["an ending", "an emergency stop"])
+def test_a_residual_current_counts_though_something_else_ended_the_charge(play, trouble) -> None:
+    p = play(auth_enabled=False)
+    p.pilot("B")
+    p.wait(6)
+    p.pilot("C", closed=True)
+    p.wait(6)
+    if trouble == "an ending":
+        p.do(ev.StopRequested(p.station.transaction_id(1)))
+    faults = ["rcd"] if trouble == "an ending" else ["rcd", "emergency_stop"]
+    p.pilot("C", closed=True, faults=faults)
+    p.pilot("B")
+    p.wait(20)
+    p.reboot()
+    p.pilot("B")
+    p.wait(60)
+    assert p.ledger.allowed == {}
