@@ -30,6 +30,7 @@ DIRECTORY = "firmware"
 UNFIT = 2
 """Exit status of an installer that finds the file no good."""
 POLL_S = 0.2
+GONE = "the downloaded file is gone; order the update again"
 _PERCENT = re.compile(r"(\d{1,3}) ?%")
 
 
@@ -66,24 +67,28 @@ class FirmwareFiles:
                 if other.stem != path.stem:
                     other.unlink()
         except OSError as error:
-            raise JobError("DownloadFailed", f"{self._directory}: {error.strerror}") from error
+            raise JobError(
+                "DownloadFailed", f"{self._directory}: {error.strerror}; check owner and space"
+            ) from error
         fetch(order.url, path, task, self._context, self._largest_bytes, self._known_hosts)
 
     def verify(self, order: VerifyFirmware, task: Task) -> None:
         """RSA-PSS or ECDSA over the SHA-256 of the whole file (L01.FR.04)."""
         path = self._path(order.update_id)
         if not path.exists():
-            raise JobError("DownloadFailed", "the downloaded file is gone")
+            raise JobError("DownloadFailed", GONE)
         try:
             signature = base64.b64decode(order.signature, validate=True)
         except binascii.Error as error:
-            raise JobError("InvalidSignature", "the signature is no Base64") from error
+            raise JobError(
+                "InvalidSignature", "the signature is no Base64; have it sent as that"
+            ) from error
         check_signature(order.certificate, signature, _digest(path, task))
 
     def install(self, order: InstallFirmware, task: Task) -> Installed:
         path = self._path(order.update_id)
         if not path.exists():
-            raise JobError("InstallationFailed", "the downloaded file is gone")
+            raise JobError("InstallationFailed", GONE)
         return self._installer.install(path, task)
 
     def confirm(self, order: ConfirmFirmware, task: Task) -> None:
@@ -122,9 +127,9 @@ def check_signature(certificate_pem: str, signature: bytes, digest: bytes) -> No
         elif isinstance(key, ec.EllipticCurvePublicKey):
             key.verify(signature, digest, ec.ECDSA(sha256))
         else:
-            raise JobError("InvalidSignature", "the signer's key is neither RSA nor ECDSA")
+            raise JobError("InvalidSignature", "the signer has neither RSA nor ECDSA; sign it anew")
     except (InvalidSignature, ValueError) as error:
-        text = "the file was not signed by that certificate"
+        text = "the file was not signed by that certificate; sign it anew"
         raise JobError("InvalidSignature", text) from error
 
 
@@ -182,7 +187,8 @@ def run(words: list[str], task: Task, timeout_s: float) -> tuple[int, str]:
             if found := _PERCENT.search(lines[0]):
                 task.moved("installing", min(int(found[1]), 100))
             if waited_s > timeout_s:
-                raise JobError("InstallationFailed", f"{words[0]} did not end in {timeout_s:.0f} s")
+                text = f"{words[0]} did not end in {timeout_s:.0f} s; mend it, or raise timeout_s"
+                raise JobError("InstallationFailed", text)
     finally:
         if program.poll() is None:
             with contextlib.suppress(ProcessLookupError):

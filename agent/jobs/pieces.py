@@ -67,16 +67,23 @@ def receive(
             task.moved("downloading", 100 * have // total if total else -1)
             have += len(chunk)
             if have > largest_bytes:
-                raise JobError("DownloadFailed", f"the file is larger than {largest_bytes} bytes")
+                raise _too_large(largest_bytes)
             if total is not None and have > total:
-                raise JobError("DownloadFailed", f"more than the {total} bytes that it should have")
+                text = f"more than the {total} bytes that it should have; look into the server"
+                raise JobError("DownloadFailed", text)
             _check_room(path, CHUNK, None, largest_bytes)
             file.write(chunk)
         file.flush()
         os.fsync(file.fileno())
     _sync_directory(path.parent)
     if total is not None and have != total:
-        raise JobError("DownloadFailed", f"the connection ended at {have} of {total} bytes")
+        text = f"the connection ended at {have} of {total} bytes; another try goes on from there"
+        raise JobError("DownloadFailed", text)
+
+
+def _too_large(largest_bytes: int) -> JobError:
+    text = f"the file is larger than {largest_bytes} bytes; see firmware.largest_mb in charger.yaml"
+    return JobError("DownloadFailed", text)
 
 
 def _sync_directory(directory: Path) -> None:
@@ -90,7 +97,7 @@ def _sync_directory(directory: Path) -> None:
 
 def _check_room(path: Path, more: int, total: int | None, largest_bytes: int) -> None:
     if total is not None and total > largest_bytes:
-        raise JobError("DownloadFailed", f"the file is larger than {largest_bytes} bytes")
+        raise _too_large(largest_bytes)
     if shutil.disk_usage(path.parent).free - RESERVE_BYTES < more:
         raise JobError("DownloadFailed", f"no room for {more} bytes; free space in {path.parent}")
 

@@ -20,7 +20,7 @@ WAITING = 16
 """Jobs that may wait; one more fails with the cause Busy."""
 STOP_S = 5.0
 """How long a stop waits for all threads; those that hang in a call die with the process."""
-LONGEST_TEXT = 300
+LONGEST_TEXT = 400
 """Characters that a failure may have: a server's own words may be in it."""
 
 

@@ -4,6 +4,7 @@ the servers, SFTP; nothing else is ever opened.
 Blocking: for the threads of `agent.jobs`. What fails is a JobError with the cause that N01 names.
 """
 
+import errno
 import ftplib
 import http.client
 import ssl
@@ -27,6 +28,9 @@ HTTP_CAUSES = {
 }
 FTP_DENIES = ("530", "532", "550", "553")
 """Begin of the answers of a server that does not let us."""
+INSTEAD = "have the CSMS name HTTP(S), FTP(S) or SFTP"
+LONGEST_WORDS = 160
+"""Characters of what a server says: the next step stands behind them."""
 FAULTS = (OSError, EOFError, http.client.HTTPException, ftplib.Error, ValueError)
 
 
@@ -49,7 +53,7 @@ def fetch(
         elif where.scheme == "sftp":
             fetch_sftp(where, path, task, known_hosts, largest_bytes)
         else:
-            raise JobError("DownloadFailed", f"{where.scheme} is not fetched")
+            raise JobError("DownloadFailed", f"{where.scheme} is not fetched; {INSTEAD}")
     except FAULTS as error:
         raise _failed("DownloadFailed", "download from", where, error) from error
 
@@ -67,7 +71,7 @@ def send(
         elif where.scheme == "sftp":
             send_sftp(where, path, name, task, known_hosts)
         else:
-            raise JobError("NotSupportedOperation", f"nothing is sent by {where.scheme}")
+            raise JobError("NotSupportedOperation", f"nothing is sent by {where.scheme}; {INSTEAD}")
     except FAULTS as error:
         raise _failed(_cause(error), "upload to", where, error) from error
 
@@ -114,7 +118,16 @@ def _why(error: Exception) -> str:
         return f"it sends this on ({error.code}); correct the address that the CSMS names"
     if isinstance(error, EOFError):
         return "it ended the connection; look into the server's log"
-    return str(error)
+    said = str(error)
+    if "; " in said and isinstance(error, OSError) and not isinstance(error, urllib.error.URLError):
+        return said  # our own words
+    if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
+        step = "free space (`df -h`)"
+    elif isinstance(error, PermissionError) and error.filename is not None:
+        step = "check owner and mode"
+    else:
+        step = "check the address, the network and the server"
+    return f"{said[:LONGEST_WORDS]}; {step}"
 
 
 def trusting(roots: Iterable[str]) -> ssl.SSLContext:

@@ -70,12 +70,16 @@ def _moved_to(where: SplitResult, place: str) -> SplitResult:
     login of the URL stays with the host it is for. Raises JobError."""
     there = urlsplit(urljoin(urlunsplit(where), place))
     if there.scheme not in PORTS:
-        raise JobError("DownloadFailed", f"{where.hostname} leads to {there.scheme[:20]}: refused")
+        raise _astray(f"{where.hostname} leads to {there.scheme[:20]}, which is refused")
     if where.scheme.lower() == "https" and there.scheme != "https":
-        raise JobError("DownloadFailed", f"{where.hostname} leads from HTTPS to HTTP: refused")
+        raise _astray(f"{where.hostname} leads from HTTPS to HTTP, which is refused")
     login, _, _ = where.netloc.rpartition("@") if _origin(where) == _origin(there) else ("", "", "")
     host = there.netloc.rpartition("@")[2]
     return there._replace(netloc=f"{login}@{host}" if login else host)
+
+
+def _astray(what: str) -> JobError:
+    return JobError("DownloadFailed", f"{what}; correct the address that the CSMS names")
 
 
 def _origin(where: SplitResult) -> tuple[str, str | None, int | None]:
@@ -90,7 +94,8 @@ def _whole(told: str, have: int, path: Path) -> int | None:
         whole = told.partition("/")[2].strip()
         return int(whole) if whole.isdecimal() else None
     path.unlink(missing_ok=True)
-    raise JobError("DownloadFailed", "the server sent another part of the file than asked for")
+    text = "the server sent another part of the file than asked for; another try asks for the whole"
+    raise JobError("DownloadFailed", text)
 
 
 def send_http(where: SplitResult, path: Path, name: str, task: Task, context: Context) -> None:
@@ -171,7 +176,7 @@ class _Client:
                     raise
                 error.close()
                 where = _moved_to(where, place)
-        raise JobError("DownloadFailed", f"{where.hostname} sends the download on and on")
+        raise _astray(f"{where.hostname} sends the download on and on")
 
     def counted(self, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
         def counting(most_bytes: int) -> bytes:

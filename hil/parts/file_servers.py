@@ -37,6 +37,8 @@ class Web(ThreadingHTTPServer):
         self.asked: list[tuple[str, dict[str, str]]] = []
         """(place, headers) of each download."""
         self.refuses: dict[str, int] = {}
+        self.reason: str | None = None
+        """Words of the answer to what is sent to it."""
         self.got: list[tuple[str, str, dict[str, str], bytes]] = []
         self.ranges: list[str | None] = []
         self.faults: list[object] = []
@@ -95,7 +97,7 @@ class _WebHandler(BaseHTTPRequestHandler):
     def _take(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.got.append((self.command, self.path, dict(self.headers), body))
-        self.send_response(self.server.refuses.get(self.command, 201))
+        self.send_response(self.server.refuses.get(self.command, 201), self.server.reason)
         self.send_header("Location", "/welcome")
         self.send_header("Content-Length", "0")
         self.end_headers()

@@ -11,6 +11,7 @@ import pytest
 from agent.jobs import Canceled, JobError, Task, pieces
 from agent.jobs import ftp as ftp_module
 from agent.jobs import web as web_module
+from agent.jobs.threads import LONGEST_TEXT
 from agent.jobs.transfer import fetch, send
 from hil.parts.file_servers import Ftp, Web, serving
 
@@ -88,6 +89,33 @@ def test_what_is_not_there_is_not_fetched(
         get(web.url + place, tmp_path / "f.bin", task)
     assert error.value.cause == "DownloadFailed"
     assert not (tmp_path / "f.bin").exists()
+
+
+def test_every_failure_ends_with_the_next_step_however_much_the_server_says(
+    web: Web, log: Path, tmp_path: Path, task: Task
+) -> None:
+    path = tmp_path / "f.bin"
+
+    def failing(url: str, largest: int = LARGEST) -> str:
+        with pytest.raises(JobError) as error:
+            get(url, path, task, largest)
+        path.unlink(missing_ok=True)
+        return str(error.value).partition("; ")[2]
+
+    web.moves |= {"/away": "ftp://x/", "/round": "/round"}
+    assert failing(f"{web.url}/nothing") == "check the address, the network and the server"
+    assert failing("http://127.0.0.1:1/f") == "check the address, the network and the server"
+    assert failing(f"{web.url}/away") == "correct the address that the CSMS names"
+    assert failing(f"{web.url}/round") == "correct the address that the CSMS names"
+    assert failing(f"{web.url}/firmware", 1000) == "see firmware.largest_mb in charger.yaml"
+    assert failing("gopher://x/f") == "have the CSMS name HTTP(S), FTP(S) or SFTP"
+    web.cut_after = 1000
+    assert failing(f"{web.url}/firmware") == "another try goes on from there"
+    web.refuses, web.reason = {"PUT": 507}, "x; y" * 999
+    with pytest.raises(JobError) as error:
+        put(f"{web.url}/logs", log, task)
+    assert str(error.value).endswith("; check the address, the network and the server")
+    assert len(str(error.value)) < LONGEST_TEXT
 
 
 @pytest.mark.parametrize(
