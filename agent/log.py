@@ -19,8 +19,9 @@ JOURNAL = "%(name)s: %(message)s"
 TALKATIVE = ("websockets", "pymodbus", "asyncio", "ocpp")
 """Libraries whose records below WARNING are shown at level DEBUG only."""
 
-URL_LOGIN = re.compile(r"://[^/@\s\"']*@")
-"""Name and password in a URL, as a CSMS may name one for an upload."""
+URL_LOGIN = re.compile(r"://[^/\s\"]*@")
+"""Name and password in a URL, as a CSMS may name one for an upload: up to the last @ before a
+path, as the transfer reads it."""
 
 ERRORS_KEPT = 100
 LONGEST_ERROR = 1000

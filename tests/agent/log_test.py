@@ -112,6 +112,11 @@ def test_a_login_in_a_url_stands_in_no_line() -> None:
     assert shown == "ftp://***@host/x and 'https://***@host' and ws://host/a@b"
 
 
+def test_a_password_with_signs_that_nobody_encoded_is_not_shown_by_half() -> None:
+    shown = log.masked('{"a":"ftp://me:p@ss\'word@host/x","b":"http://host","c":"you@there"}')
+    assert shown == '{"a":"ftp://***@host/x","b":"http://host","c":"you@there"}'
+
+
 def test_a_crash_is_one_masked_line_of_the_highest_priority() -> None:
     out = io.StringIO()
     log.set_up(stream=out)

@@ -352,10 +352,10 @@ def test_a_log_that_we_cannot_read_ourselves_was_not_denied_by_the_server(
     web: Web, ftp: str, log: Path, task: Task, scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
-        raise PermissionError(13, "Permission denied")
+        raise PermissionError(13, "Permission denied", "log")
 
     for module in (ftp_module, web_module):
         monkeypatch.setattr(module, "open", refuse, raising=False)
-    with pytest.raises(JobError, match="Permission denied") as error:
+    with pytest.raises(JobError, match=r"Permission denied.*; check owner and mode") as error:
         put({"ftp": ftp, "http": web.url}[scheme] + "/logs/", log, task)
     assert error.value.cause == "UploadFailure"
