@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import ChargepointError
+from agent.errors import ChargepointError, UsageError
 from drivers.contract import DriverError
 
 if TYPE_CHECKING:
@@ -233,7 +233,7 @@ def _limit(arguments: argparse.Namespace) -> int:
     try:
         limit_a = None if amps == "off" else float(amps)
     except ValueError:
-        raise ChargepointError(
+        raise UsageError(
             f"{amps!r} is no current; write amperes per phase, like 10, or off"
         ) from None
     request = {"cmd": "limit", "limit_a": limit_a, "evse_id": arguments.evse}

@@ -13,6 +13,12 @@ class SettingsError(ChargepointError):
     exit_code = 78
 
 
+class UsageError(ChargepointError):
+    """A command was given what it cannot use."""
+
+    exit_code = 2
+
+
 class StoreError(ChargepointError):
     """The data directory or its database cannot be used."""
 

@@ -3,6 +3,7 @@ charger.yaml that make the number the expected one."""
 
 import argparse
 import asyncio
+import contextlib
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -12,9 +13,11 @@ from msgspec import Struct
 
 from agent.console import NotRunning, socket_path
 from agent.devices import Card, DeviceSeen, registry_of
-from agent.errors import SettingsError
+from agent.errors import SettingsError, UsageError
 from agent.probe import from_service, reading, settings_of
 from agent.settings import Settings
+from drivers.bus.tap import TAP
+from drivers.contract import SerialReaderOptions
 from drivers.reader_options import UidFormat
 from drivers.readers.uid import Refused, converted
 from drivers.registry import roles_of
@@ -22,6 +25,11 @@ from drivers.registry import roles_of
 LOOK_S = 0.5
 WAIT_S = 60.0
 LONGEST_UID_BYTES = 10
+BYTES_SHOWN = 40
+LINE_ENDS = b"\r\n\x02\x03\x00"
+TEXT = bytes(range(0x20, 0x7F)) + LINE_ENDS
+GARBLE_SHARE = 0.2
+"""More bytes that are no text than this come of another baud."""
 SEPARATORS = re.compile("[ :.-]")
 
 
@@ -67,20 +75,20 @@ def learn(arguments: argparse.Namespace) -> int:
 
 
 def chosen(name: str, readers: list[str]) -> str:
-    """A reader of charger.yaml. Raises SettingsError."""
+    """A reader of charger.yaml. Raises UsageError."""
     if name in readers:
         return name
-    raise SettingsError(f"there is no card reader {name!r}; choose one of {', '.join(readers)}")
+    raise UsageError(f"there is no card reader {name!r}; choose one of {', '.join(readers)}")
 
 
 def wanted(text: str | None) -> str | None:
-    """The expected number: hex without separators. Raises SettingsError."""
+    """The expected number: hex without separators. Raises UsageError."""
     if text is None:
         return None
     number = SEPARATORS.sub("", text).upper()
     if re.fullmatch("([0-9A-F]{2})+", number):
         return number
-    raise SettingsError(
+    raise UsageError(
         f"--expect {text} is no card number in hex, two digits a byte; copy it from the CSMS or "
         "from an app that reads cards, for example 04:A2:B3:C4:D5:E6:80"
     )
@@ -156,24 +164,74 @@ async def _from_readers(settings: Settings, readers: list[str]) -> Card | None:
     devices = {name: build(name, settings.devices[name]) for name in readers}
     loop = asyncio.get_running_loop()
     news = asyncio.Event()
+    unread, told = Unread(settings, readers), dict[str, str]()
+    TAP.seen = unread.hear
     async with reading(settings, devices, news.set) as book:
         _prompt(readers, "the service does not run: only shown")
         try:
             async with asyncio.timeout(WAIT_S):
                 while True:
-                    await news.wait()
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(LOOK_S):
+                            await news.wait()
                     news.clear()
                     rows = book.rows(loop.time(), with_cards=True)
                     if (card := newest(rows, readers)) is not None:
                         return card
-                    _tell_lost({row.name: row.lost for row in rows if row.lost})
+                    _tell_lost({row.name: row.lost for row in rows if row.lost}, told)
+                    for line in unread.lines():
+                        print(line, flush=True)
         except TimeoutError:
             return None
+        finally:
+            TAP.seen = None
 
 
-def _tell_lost(lost: Mapping[str, str]) -> None:
+def _tell_lost(lost: Mapping[str, str], told: dict[str, str]) -> None:
+    """Each reason once; `told` keeps them."""
     for name, reason in lost.items():
-        print(f"reader {name}: {reason}", flush=True)
+        if told.get(name) != reason:
+            print(f"reader {name}: {reason}", flush=True)
+    told |= lost
+
+
+class Unread:
+    """What serial readers sent and nobody took for a card."""
+
+    def __init__(self, settings: Settings, readers: list[str]) -> None:
+        self._names = {
+            options.port: name
+            for name in readers
+            if isinstance(options := settings.devices[name], SerialReaderOptions)
+        }
+        self._heard: dict[str, bytes] = {}
+        self._fresh: set[str] = set()
+
+    def hear(self, port: str, leaves: bool, data: bytes) -> None:
+        """See drivers.bus.tap."""
+        if port in self._names and not leaves:
+            self._heard[port] = (self._heard.get(port, b"") + data)[-BYTES_SHOWN:]
+            self._fresh.add(port)
+
+    def lines(self) -> list[str]:
+        """Once, of the readers that paused since the last look: a card would be read by now."""
+        done = [port for port in self._heard if port not in self._fresh]
+        self._fresh.clear()
+        return [
+            f"reader {self._names[port]}: sent {data!r}, which is no card; {_mended(data)}"
+            for port in done
+            for data in (self._heard.pop(port),)
+        ]
+
+
+def _mended(data: bytes) -> str:
+    """The next step, by the looks of what came."""
+    noise = len(data.translate(None, TEXT))
+    if noise > GARBLE_SHARE * len(data):
+        return "set `baud` to the reader's own, then look at its wires and ground"
+    if not set(data) & set(LINE_ENDS):
+        return "have the reader end each number with CR or LF, by its own settings"
+    return "show the card again; if it stays so, correct `profile` or `pattern` in charger.yaml"
 
 
 def _prompt(readers: list[str], note: str) -> None:

@@ -58,6 +58,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "agent.devices",
         "agent.probe",
         "agent.settings",
+        "drivers.bus.tap",
         "drivers.contract",
         "drivers.reader_options",
         "drivers.readers.uid",

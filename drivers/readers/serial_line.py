@@ -61,7 +61,9 @@ class SerialLineReader:
         for line in splitter.feed(data):
             number = found(line, self._pattern)
             if not number:
-                self.counters.garbled += garbled(line)
+                noise = garbled(line)
+                self.counters.garbled += noise
+                self.counters.unusable += not noise
             if self._options.profile == "rdm6300" and number:
                 number = rdm6300(number)
                 self.counters.unusable += not number

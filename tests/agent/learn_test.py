@@ -1,14 +1,21 @@
 """`chargepoint learn`: which lines make the number of a card the expected one."""
 
+import asyncio
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agent import cli, learn
 from agent.console import NotRunning
 from agent.devices import Card, DeviceSeen
-from agent.errors import SettingsError
+from agent.errors import UsageError
+from drivers.bus.serial_port import SerialPort
+from drivers.bus.tap import TAP
+from drivers.readers import serial_line
 from drivers.readers.uid import converted
+from hil.parts.pty_port import PtyPort
 
 EXAMPLE = Path(__file__).parent.parent.parent / "config" / "charger.yaml"
 UID = "04A2B3C4D5E680"
@@ -66,7 +73,7 @@ def test_the_expected_number_may_be_written_apart_but_must_be_one() -> None:
     assert learn.wanted("04:a2-b3 c4") == "04A2B3C4"
     assert learn.wanted(None) is None
     for wrong in ("4A2", "card", ""):
-        with pytest.raises(SettingsError, match="two digits a byte"):
+        with pytest.raises(UsageError, match="two digits a byte"):
             learn.wanted(wrong)
 
 
@@ -114,7 +121,7 @@ def test_of_several_readers_one_is_chosen(
     out = capsys.readouterr().out
     assert "hold a card to reader1 (" in out
     assert out.endswith("as expected\n")
-    assert cli.main(["learn", str(file), "--reader", "reader9"]) == 78
+    assert cli.main(["learn", str(file), "--reader", "reader9"]) == 2
     assert "choose one of" in capsys.readouterr().err
 
 
@@ -131,3 +138,64 @@ def test_without_service_and_card_it_says_what_is_wrong_and_ends(
     assert "reader reader1: " in out
     assert "cannot be opened" in out
     assert "no card within" in out
+
+
+RDM = "    profile: rdm6300\n    token_type: Local\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "then", "more", "step"),
+    [
+        (b"\xff\x8a\x11\xfe\r\n", b"04A2B3C4D5E680\r\n", "", "set `baud`"),
+        (b"04A2B3C4D5E680", b"\r\n", "", "end each number with CR or LF"),
+        (b"card? yes\r\n", b"04A2B3C4D5E680\r\n", "", "correct `profile` or `pattern`"),
+        (b"\x020A00D1B5C300\x03", b"\x020A00D1B5C3AD\x03", RDM, "show the card again"),
+    ],
+)
+def test_what_a_reader_sent_that_is_no_card_is_shown_with_the_next_step(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    sent: bytes,
+    then: bytes,
+    more: str,
+    step: str,
+) -> None:
+    """At a pseudo-terminal: `sent` once it is open, `then` after it was told of."""
+    port = PtyPort(link=str(tmp_path / "reader"))
+    old = "/dev/serial/by-id/usb-Prolific_Technology_Inc._USB-Serial_Controller-if00-port0\n"
+    file = tmp_path / "charger.yaml"
+    text = EXAMPLE.read_text().replace(old, f"{tmp_path}/reader\n{more}")
+    file.write_text(f"{text}\ndata_directory: {tmp_path}\n")
+
+    class Opened(SerialPort):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            port.write(sent)
+
+    lines = learn.Unread.lines
+
+    def told(unread: learn.Unread) -> list[str]:
+        found = lines(unread)
+        if found:
+            port.write(then)
+        return found
+
+    async def opened(main: Coroutine[Any, Any, Any]) -> Any:
+        port.open()
+        try:
+            return await main
+        finally:
+            port.unplug()
+
+    run = asyncio.run
+    monkeypatch.setattr(learn, "LOOK_S", 0.02)
+    monkeypatch.setattr(learn.Unread, "lines", told)
+    monkeypatch.setattr(serial_line, "SerialPort", Opened)
+    monkeypatch.setattr(learn.asyncio, "run", lambda main: run(opened(main)))
+    assert cli.main(["learn", str(file)]) == 0
+    out = capsys.readouterr().out
+    assert f"reader reader1: sent {sent!r}, which is no card; " in out
+    assert step in out
+    assert "the CSMS gets" in out
+    assert TAP.seen is None
