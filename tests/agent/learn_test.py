@@ -11,6 +11,7 @@ from agent import cli, learn
 from agent.console import NotRunning
 from agent.devices import Card, DeviceSeen
 from agent.errors import UsageError
+from agent.settings_load import load
 from drivers.bus.serial_port import SerialPort
 from drivers.bus.tap import TAP
 from drivers.readers import serial_line
@@ -199,3 +200,19 @@ def test_what_a_reader_sent_that_is_no_card_is_shown_with_the_next_step(
     assert step in out
     assert "the CSMS gets" in out
     assert TAP.seen is None
+
+
+def test_half_a_line_is_not_told_of_before_the_reader_pauses() -> None:
+    settings = load(str(EXAMPLE)).settings
+    assert settings is not None
+    port = settings.devices["reader1"].port  # type: ignore[union-attr]
+    unread = learn.Unread(settings, ["reader1"])
+    unread.hear(port, True, b"asked")
+    unread.hear("/dev/other", False, b"not a reader's")
+    unread.hear(port, False, b"04A2")
+    assert unread.lines() == []
+    unread.hear(port, False, b"B3C4\r\n")
+    assert unread.lines() == []
+    (line,) = unread.lines()
+    assert "sent b'04A2B3C4\\r\\n'" in line
+    assert unread.lines() == []

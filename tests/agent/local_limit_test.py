@@ -200,7 +200,7 @@ def test_the_verb_asks_the_running_station(
 
 
 def test_a_word_that_is_no_current_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["limit", "10A", str(LAB)]) == 1
+    assert cli.main(["limit", "10A", str(LAB)]) == 2
     assert (
         "'10A' is no current; write amperes per phase, like 10, or off" in capsys.readouterr().err
     )
