@@ -75,7 +75,7 @@ async def play(bench: PowercutBench, plan: Sequence[Kill], seed: int, say: Say) 
             for kill in plan:
                 await bench.wait_for(kill)
                 await bench.cut(kill)
-        await bench.wait_until(lambda: _is_quiet(bench), "an empty queue", QUIET_WITHIN_S)
+        await bench.wait_until(lambda: is_quiet(bench), "an empty queue", QUIET_WITHIN_S)
         status = await bench.status()
         exit_code = await bench.stop_agent()
     finally:
@@ -86,15 +86,18 @@ async def play(bench: PowercutBench, plan: Sequence[Kill], seed: int, say: Say) 
     return judge(bench.evidence(status, exit_code))
 
 
-async def _is_quiet(bench: PowercutBench) -> bool:
-    """Online, nothing waits, nobody charges."""
+async def is_quiet(bench: PowercutBench) -> bool:
+    """Online, nothing waits, nobody charges, and no transaction that the CSMS knows lacks its end:
+    the end of one found at the start waits for the meter, with nothing in the queue."""
     try:
         status = await bench.status()
     except ChargepointError:
         return False  # it has just been started
     rows = [row for row in status["connectors"] if row["evse_id"] in EVSE_IDS]
     idle = all(row["status"] == "Available" and "transaction_id" not in row for row in rows)
-    return idle and status["link"] == "online" and status["queue"] == 0
+    books = bench.csms.transactions.values()
+    ended = all(events[-1]["eventType"] == "Ended" for events in books)
+    return idle and ended and status["link"] == "online" and status["queue"] == 0
 
 
 async def _tell(bench: PowercutBench, number: int, say: Say) -> None:

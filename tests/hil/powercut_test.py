@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from agent.store.db import open_store
 from agent.store.rows import Batch, NewRow
-from hil.powercut import conclude, main, play
+from hil.desk import EVSE_IDS
+from hil.powercut import conclude, is_quiet, main, play
 from hil.powercut_bench import PowercutBench, outbox_of
 from hil.powercut_plan import SHARES, WARM_IN_A_ROW, Kill, Moment, kills, network
 from hil.verdict import Verdict
@@ -42,6 +43,26 @@ SIX = (
     kill(Moment.LONG_RUN, 3.0, controllers=True),
     kill(Moment.IN_FLIGHT, 0.0, cold=False),
 )
+
+
+async def test_it_is_not_quiet_before_the_end_of_each_transaction_has_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = PowercutBench()
+    rows = [{"evse_id": evse_id, "status": "Available"} for evse_id in EVSE_IDS]
+    looks = {"connectors": rows, "link": "online", "queue": 0}
+
+    async def status() -> dict[str, object]:
+        return looks
+
+    monkeypatch.setattr(bench, "status", status)
+    assert await is_quiet(bench)
+    events = bench.csms.transactions["one"] = [{"eventType": "Started"}]
+    assert not await is_quiet(bench)
+    events.append({"eventType": "Ended"})
+    assert await is_quiet(bench)
+    looks["queue"] = 1
+    assert not await is_quiet(bench)
 
 
 async def test_six_kills_of_the_real_process_lose_double_and_reorder_nothing(
