@@ -397,5 +397,5 @@ def test_the_password_comes_from_the_credential_then_the_file_then_the_settings(
 
 def test_a_password_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     csms = CsmsEndpoint(url="wss://a", password_file=str(tmp_path / "missing"))
-    with pytest.raises(SettingsError, match=r"missing.*make the file readable"):
+    with pytest.raises(SettingsError, match=r"there is no .*missing; write it there"):
         password_of(csms)

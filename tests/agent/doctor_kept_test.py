@@ -107,7 +107,7 @@ async def test_a_changed_password_that_only_the_service_knows_is_not_tried(
 
 
 async def test_the_password_on_the_disk_is_shown_to_the_csms(settings: Settings) -> None:
-    saved = {save.key: str(save.value) for save in [Passwords({}).changed(0, NEW)]}
+    saved = {save.key: str(save.value) for save in [Passwords({}).changed(0, 0, NEW)]}
     seen: list[str] = []
 
     def note(connection: Any, request: Any) -> None:
