@@ -370,6 +370,7 @@ def machine(progress: Progress) -> type[RuleBasedStateMachine]:
             try:
                 if not self.rig.is_broken:
                     self.rig.settle()
+                    self.everybody_is_served()
             finally:
                 self.rig.close()
 

@@ -25,6 +25,7 @@ from agent.guard import Guard, Guarded
 from agent.runtime import Runtime
 from drivers.contract import MeterReading
 from tests.safety_machine import STEPS, STEPS_A_DAY, play
+from tests.safety_machine_more import More
 from tests.safety_machine_rig import Rig
 
 STEPS_AT_ONCE = 10_000
@@ -233,6 +234,11 @@ def no_memory(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Rig, "forgives", "reclosed")
 
 
+def no_end_of_service(patch: pytest.MonkeyPatch) -> None:
+    """The technician was there, and it stays out of order."""
+    patch.setattr(Latches, "clear", lambda latches, connector: [])
+
+
 def no_memory_of_a_trip(patch: pytest.MonkeyPatch) -> None:
     """A residual current is forgotten when the process restarts."""
     no_memory(patch)
@@ -375,6 +381,7 @@ SEEDED: dict[str, tuple[str, Patch]] = {
     "load comes back by and by": ("mains", no_delay),
     "what still flows": ("supply", no_account),
     "a lock that opens": ("lock", no_ear_for_the_lock),
+    "an EV is served after service": ("served", no_end_of_service),
     "every end is told": ("ledger", no_end),
     "every transaction ends": ("ledger", no_unplugging),
     "numbers without a gap": ("ledger", no_number),
@@ -394,5 +401,7 @@ def test_a_station_that_breaks_a_promise_is_noticed(
 ) -> None:
     word, seed = SEEDED[promise]
     seed(monkeypatch)
+    if word != "served":
+        monkeypatch.setattr(More, "everybody_is_served", lambda day: None)
     with pytest.raises(AssertionError, match=f"{word}:"):
         search()
