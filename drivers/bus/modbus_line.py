@@ -194,7 +194,8 @@ class ModbusLine:
         if request.is_refused_by(response):
             raise Refused(
                 f"{self._where(request.unit)}: refuses the request (exception code "
-                f"{response.exception_code}); check that the model fits the device"
+                f"{response.exception_code}); check that `unit` is this device's own and that "
+                "its model fits"
             )
         mismatch = request.mismatch(response)
         if mismatch:
