@@ -25,7 +25,8 @@ class Question(Struct, frozen=True):
     evse_ids: tuple[int, ...] = ()
     remote_start_id: int | None = None
     cached: TokenInfo | None = None
-    since_s: float = 0.0
+    since_s: float | None = None
+    """When somebody asked; None: now."""
     others: tuple["Question", ...] = ()
     """Starts requested with the token while this is open, one per place: the answer is for all."""
 
@@ -53,12 +54,13 @@ class Authorization:
         that is requested waits with it: it is promised already."""
         key = question.token.key
         pending = self.open.get(key)
-        if pending is not None and now.mono_s < pending.since_s + QUESTION_AT_MOST_S:
+        question = replace(question, since_s=now.at_s)
+        if pending is not None and now.mono_s < (pending.since_s or 0.0) + QUESTION_AT_MOST_S:
             if question.remote_start_id is not None:
                 others = (other for other in pending.others if other.evse_ids != question.evse_ids)
                 self.open[key] = replace(pending, others=(*others, question))
             return [], None
-        question = self.open[key] = replace(question, since_s=now.mono_s)
+        self.open[key] = question
         if policy.auth_cache_enabled:
             return [LookUp(question.token)], None
         return self._judge(question, policy, online, now)

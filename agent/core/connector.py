@@ -62,6 +62,8 @@ class Connector:
         """The session of the plugged EV has ended: another one needs a new authorisation."""
         self.tripped = False
         """A residual current ended it: over restarts, too, nothing recloses by itself."""
+        self.tripped_s = float("-inf")
+        """When it was seen; whoever asked for power before did not know of it."""
         self.open_since_s: float | None = None
         """When the power path was first seen open after it was closed or unknown."""
         self.extra_faults: frozenset[str] = frozenset()

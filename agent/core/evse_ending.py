@@ -40,6 +40,7 @@ class EvseEnding(EvseMeter):
             return self._judge_waiting(bool(hard) or lasting, now)
         if active is not None and active.plugged and hard & GROUND_FAULTS:
             active.tripped = active.session_over = True  # whatever else ends it
+            active.tripped_s = now.at_s
         too_long = self.transaction.begin is None and self._opens_too_long(now)
         if self.ending is not None:
             return []

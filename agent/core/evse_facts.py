@@ -92,6 +92,11 @@ class EvseFacts:
         active = self.active
         return active is not None and active.session_over
 
+    def tripped_after(self, asked_s: float) -> bool:
+        """A residual current ended the charge of the plugged EV, and who asked did not know it."""
+        active = self.active
+        return active is not None and active.tripped and active.tripped_s >= asked_s
+
     @property
     def free(self) -> bool:
         """A new authorisation could be taken (C01.FR.23: nobody takes over a transaction)."""

@@ -24,6 +24,7 @@ from agent.core.floating import Floating
 from agent.core.master_pass import CHOICE_S, CHOICE_TEXT, Choice, chosen, is_master
 from agent.core.policy import Policy
 
+TRIPPED = "Power was cut by a residual current; present the card again to charge"
 RESTARTS = "The charger restarts soon; present the card again afterwards"
 
 STALE_S = 30.0
@@ -244,6 +245,11 @@ class Granting:
         remote_id = question.remote_start_id
         grant = Grant(question.token, info.group, deadline_s, remote_id, remote_id is None)
         takers = [e for e in usable if e.free or e.resumes(grant.token)]
+        asked_s = now.at_s if question.since_s is None else question.since_s
+        if any(e.tripped_after(asked_s) for e in takers):
+            takers = [e for e in takers if not e.tripped_after(asked_s)]
+            if not takers:
+                return [Show(0, TRIPPED)]
         if not takers and any(e.resetting for e in usable):
             return [Show(0, RESTARTS)]
         return self._place(grant, takers, policy, now)

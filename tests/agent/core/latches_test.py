@@ -3,7 +3,9 @@
 import pytest
 
 from agent.core import events as ev
+from agent.core.events import TokenInfo
 from agent.core.site import Safety
+from tests.agent.core.conftest import card
 
 SERVICE = ev.Serviced(1, 1)
 
@@ -60,6 +62,24 @@ def test_without_that_setting_the_next_driver_charges_after_a_residual_current(
     p.swipe()
     p.wait(6)
     assert p.ledger.allowed == {(1, 1): 32.0}
+
+
+def test_a_card_from_before_a_residual_current_does_not_start_the_charge_after_it(play) -> None:
+    """Found by the safety machine: the CSMS answered a moment after the trip."""
+    p = play()
+    p.charging()
+    p.csms_answers = False
+    p.swipe("OTHER")
+    p.wait(0.1)
+    p.pilot("C", closed=True, faults=["rcd"])
+    p.pilot("B")
+    p.do(ev.TokenAnswered(card("OTHER"), TokenInfo("Accepted")))
+    p.wait(60)
+    assert p.ledger.allowed == {}
+    p.csms_answers = True
+    p.swipe("OTHER")
+    p.wait(6)
+    assert p.ledger.allowed == {(1, 1): 32.0}, "presented again"
 
 
 def test_free_power_does_not_come_back_by_a_restart_after_a_residual_current(play) -> None:
