@@ -51,9 +51,21 @@ def _is_plain_run(words: list[str]) -> bool:
 
 
 def _obey(words: list[str]) -> int:
-    arguments = _parser().parse_args(words)
+    arguments = _parsed(words)
     action: Callable[[argparse.Namespace], int] = arguments.action
     return action(arguments)
+
+
+def _parsed(words: list[str]) -> argparse.Namespace:
+    """The file may stand behind the options, too: argparse takes it for left out where another word
+    stands before them (`limit 10 --for 30 charger.yaml`)."""
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(words)
+    if len(rest) == 1 and not rest[0].startswith("-") and arguments.config == DEFAULT_CONFIG:
+        (arguments.config,) = rest
+    elif rest:
+        parser.error(f"{' '.join(rest)}: not understood; `{parser.prog} {words[0]} --help`")
+    return arguments
 
 
 def _parser() -> argparse.ArgumentParser:

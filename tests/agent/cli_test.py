@@ -334,3 +334,30 @@ def test_a_reader_that_leaves_early_is_no_traceback(bad: str) -> None:
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("limit", "10", "--for", "30", "c.yaml"),
+        ("limit", "10", "c.yaml", "--for", "30"),
+        ("limit", "--for", "30", "10", "c.yaml"),
+    ],
+)
+def test_the_file_may_stand_before_and_behind_the_options(words: tuple[str, ...]) -> None:
+    arguments = cli._parsed([*words])
+    assert (arguments.config, arguments.AMPS, arguments.for_s) == ("c.yaml", "10", 30.0)
+
+
+@pytest.mark.parametrize(
+    "words", [("check", "a", "b"), ("status", "a", "--wach"), ("check", "--x")]
+)
+def test_a_word_too_many_is_named_with_the_help(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    assert ended.value.code == 2
+    assert (
+        f"{words[-1]}: not understood; `chargepoint {words[0]} --help`" in capsys.readouterr().err
+    )
