@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from agent.core import events as ev
 from agent.core.events import IdToken
+from agent.core.local_limit import LimitTold
 from drivers.sim.connector import Ev
 from tests.safety_machine_parts import BAD_CARD, GOOD_CARDS
 from tests.safety_machine_rig import INPUTS, Rig
@@ -86,6 +87,8 @@ class More:
         rig = self.rig
         rig.office.online = True
         rig.do(rig.post, ev.CsmsReached())
+        for evse_id in (0, 1, 2) if rig.settings.energy_manager is not None else ():
+            rig.do(rig.post, LimitTold(evse_id, None))  # what was said for ever outlasts a silence
         rig.wait(RESET_S)
         for place in ((1, 1), (2, 1)):
             rig.welded.discard(place)
