@@ -94,6 +94,8 @@ class More:
             rig.welded.discard(place)
             rig.tripped.discard(place)
             self._ease(place)
+            for evse_id in (0, place[0]):
+                rig.do(rig.post, LimitTold(evse_id, None))
             rig.wait(1.0)
             rig.do(rig.post, ev.Serviced(*place))
             self._new_ev(place)
