@@ -12,6 +12,7 @@ from agent.console import ConsoleError, NotRunning, ask, socket_path
 from agent.credentials import is_taken
 from agent.doctor_finding import Finding
 from agent.ocpp.certificates import CSMS, Certificates
+from agent.ocpp.network import FLOOR_KEY
 from agent.ocpp.passwords import Passwords
 from agent.ocpp.station_certificate import StationCertificate
 from agent.settings import Settings
@@ -44,6 +45,11 @@ class Kept(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return "Kept(...)"
+
+    @property
+    def floor(self) -> int:
+        """Security profile that a CSMS was reached with; 1: not known."""
+        return int(self.saved.get(FLOOR_KEY, "1"))
 
     def password(self, index: int, of_file: str | None) -> str | None:
         """The one that is shown first to a back end."""

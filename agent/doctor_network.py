@@ -51,7 +51,14 @@ async def _slot(
         if is_online:
             yield Finding("ok", "the service runs and is online; no second link is opened")
             return
-        if dial.security_profile == 3:
+        if dial.security_profile < kept.floor:
+            yield Finding(
+                "warn",
+                f"a CSMS was reached with security profile {kept.floor}; the station shows its "
+                "password to nobody with less, so the answer was not tried",
+                "correct csms.url (wss://...) and security",
+            )
+        elif dial.security_profile == 3:
             yield await _upgraded(dial, Credentials(None, trust))
         elif index in kept.passwords and not kept.saved:
             yield Finding(

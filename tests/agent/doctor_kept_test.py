@@ -120,6 +120,23 @@ async def test_the_password_on_the_disk_is_shown_to_the_csms(settings: Settings)
     assert len(set(seen)) == 2
 
 
+async def test_a_password_is_not_shown_with_less_security_than_was_reached(
+    settings: Settings,
+) -> None:
+    """A05.FR.06, for doctor, too: nobody on the way shall read it."""
+    seen: list[str] = []
+
+    def note(connection: Any, request: Any) -> None:
+        seen.append(request.headers["Authorization"])
+
+    async with csms(process_request=note) as (port, _):
+        reached = of_state({"meta/security_profile": "2"})
+        last = (await looked(settings, f"ws://127.0.0.1:{port}/ocpp", kept=reached))[-1]
+    assert "security profile 2" in last.what
+    assert "wss://" in last.next_step
+    assert seen == []
+
+
 def test_a_file_counts_until_its_content_was_taken_over(tmp_path: Path, settings: Settings) -> None:
     file, csms_root = Root("file"), Root("csms")
     (tmp_path / "ca.pem").write_text(file.pem)
