@@ -87,15 +87,13 @@ class More:
         rig = self.rig
         rig.office.online = True
         rig.do(rig.post, ev.CsmsReached())
-        for evse_id in (0, 1, 2) if rig.settings.energy_manager is not None else ():
-            rig.do(rig.post, LimitTold(evse_id, None))  # what was said for ever outlasts a silence
         rig.wait(RESET_S)
         for place in ((1, 1), (2, 1)):
             rig.welded.discard(place)
             rig.tripped.discard(place)
             self._ease(place)
             for evse_id in (0, place[0]):
-                rig.do(rig.post, LimitTold(evse_id, None))
+                rig.do(rig.post, LimitTold(evse_id, None))  # a word for ever outlasts a silence
             rig.wait(1.0)
             rig.do(rig.post, ev.Serviced(*place))
             self._new_ev(place)
