@@ -246,13 +246,12 @@ class Granting:
         grant = Grant(question.token, info.group, deadline_s, remote_id, remote_id is None)
         takers = [e for e in usable if e.free or e.resumes(grant.token)]
         asked_s = now.at_s if question.since_s is None else question.since_s
-        if any(e.tripped_after(asked_s) for e in takers):
-            takers = [e for e in takers if not e.tripped_after(asked_s)]
-            if not takers:
-                return [Show(0, TRIPPED)]
+        knowing = [e for e in takers if not e.tripped_after(asked_s)]
+        if takers and not knowing:
+            return [Show(0, TRIPPED)]
         if not takers and any(e.resetting for e in usable):
             return [Show(0, RESTARTS)]
-        return self._place(grant, takers, policy, now)
+        return self._place(grant, knowing, policy, now)
 
     def _is_ended_by(self, question: Question, group: IdToken | None) -> bool:
         """The card ends what one of its group began; nobody is asked first (C09.FR.07)."""

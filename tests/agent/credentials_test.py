@@ -1,6 +1,7 @@
 """Certificate files of the technician: each content is taken over once, then the CSMS decides."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -139,14 +140,21 @@ def test_certificates_that_were_taken_over_are_in_the_security_log_once(tmp_path
     run_virtual(scene())
 
 
-def test_a_password_file_that_is_gone_for_a_while_is_no_bug(tmp_path: Path) -> None:
-    secret = tmp_path / "password"
+def in_a_file(directory: Path) -> tuple[Path, Callable[[Settings], Settings]]:
+    """The password stands in that file; and settings that name it."""
+    secret = directory / "password"
     secret.write_text("sixteen-letters!")
 
     def named(settings: Settings) -> Settings:
         (csms,) = settings.csms
         csms = msgspec.structs.replace(csms, password_file=str(secret), lab_unsecured=False)
         return msgspec.structs.replace(settings, csms=(csms,))
+
+    return secret, named
+
+
+def test_a_password_file_that_is_gone_for_a_while_is_no_bug(tmp_path: Path) -> None:
+    secret, named = in_a_file(tmp_path)
 
     async def scene() -> None:
         async with SimBench(change=named) as bench:
@@ -166,13 +174,7 @@ def test_a_password_file_that_is_gone_for_a_while_is_no_bug(tmp_path: Path) -> N
 
 
 def test_a_password_that_the_csms_has_set_needs_no_file(tmp_path: Path) -> None:
-    secret = tmp_path / "password"
-    secret.write_text("sixteen-letters!")
-
-    def named(settings: Settings) -> Settings:
-        (csms,) = settings.csms
-        csms = msgspec.structs.replace(csms, password_file=str(secret), lab_unsecured=False)
-        return msgspec.structs.replace(settings, csms=(csms,))
+    secret, named = in_a_file(tmp_path)
 
     async def scene() -> None:
         async with SimBench(change=named) as bench:
